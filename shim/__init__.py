@@ -1,0 +1,1 @@
+"""Conversations with Claude Code that survive restarts."""

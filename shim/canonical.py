@@ -1,0 +1,279 @@
+r"""sessions.json in its canonical layout: found, touched and added to without a parse.
+
+The layout is what serde_json's `to_string_pretty` and Python's `json.dumps(indent=2,
+ensure_ascii=False)` both write:
+
+    {
+      "ROOM": {
+        "AGENT": {
+          "uuid": "…",
+          "last_used": "2026-01-02T03:04:05.123456789Z"
+        }
+      }
+    }
+
+What is relied on: a line end never stands inside a string (both escape it), so the two spaces
+behind one tell that what follows is a room, four that it is an agent; a name has one spelling
+only, because both escape `"`, `\` and what is below U+0020 and nothing else, the same way; an
+empty room is `{}`. Whatever else is met raises NotCanonical, and the caller parses.
+"""
+
+import os
+import time
+
+_CHUNK = 1 << 18
+_LONGEST_ENTRY = 512
+_ROOM_INDENT = b"\n  "
+_AGENT_INDENT = b"\n    "
+_ID = b'      "uuid": "'
+_STAMP = b'      "last_used": "'
+_AGENT_OPEN = b": {\n" + _ID
+_BETWEEN = b'",\n' + _STAMP
+_ROOM_END = b"\n  }"
+_ENTRY_END = b'"\n    }'
+
+_SHORT_ESCAPES = {0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0C: "\\f", 0x0D: "\\r"}
+_ESCAPES = {
+    **{code: f"\\u{code:04x}" for code in range(0x20)},
+    **_SHORT_ESCAPES,
+    ord('"'): '\\"',
+    ord("\\"): "\\\\",
+}
+_CONTROLS = bytes(code for code in range(0x20) if code != 0x0A)
+_LONG_ESCAPES = {b"%04x" % code for code in range(0x20) if code not in _SHORT_ESCAPES}
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_FRACTIONS = {b"", *(b"." + b"0" * count for count in range(1, 10))}
+
+
+class NotCanonical(Exception):
+    """The document has another layout, or is damaged: it takes a parse to say which."""
+
+
+class Entry:
+    """One mapping, and where in the file its timestamp stands."""
+
+    __slots__ = ("session_id", "stamp", "stamp_at")
+
+    def __init__(self, session_id: str, stamp: bytes, stamp_at: int) -> None:
+        self.session_id = session_id
+        self.stamp = stamp
+        self.stamp_at = stamp_at
+
+
+def quote(name: str) -> bytes:
+    """The name as the JSON string that serde and Python write."""
+    return f'"{name.translate(_ESCAPES)}"'.encode("utf-8", "replace")
+
+
+def timestamp(nanoseconds: int) -> bytes:
+    """A time since the epoch as RFC 3339 in UTC, with nanoseconds."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    return b"%s.%09dZ" % (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode(),
+        fraction,
+    )
+
+
+def renewed(stamp: bytes, nanoseconds: int) -> bytes:
+    """The time in the form, and so the width, of another RFC 3339 timestamp, but always in UTC.
+
+    Raises NotCanonical where that is no such timestamp.
+    """
+    shape = stamp.translate(_DIGITS_AS_ZERO)
+    zone = b"Z" if shape.endswith(b"Z") else b"+00:00"
+    fraction = shape[19 : -len(zone)]
+    if (
+        shape[:19] != b"0000-00-00T00:00:00"
+        or shape[19 + len(fraction) :] not in (b"Z", b"+00:00", b"-00:00")
+        or fraction not in _FRACTIONS
+    ):
+        raise NotCanonical
+    now = timestamp(nanoseconds)
+    return now[: len(stamp) - len(zone)] + zone
+
+
+def find(file: int, size: int, room: bytes, agent: bytes) -> Entry | None:
+    """The entry of a room and agent, given as `quote` writes them, or None where there is none.
+
+    Reads the file a piece at a time. Raises NotCanonical where the answer takes a parse.
+    """
+    if _is_empty_map(file, size):
+        return None
+    _require_ends(file, size)
+    room_at = _only_key(file, room, _ROOM_INDENT, _scan(file, room, 0, size, whole=True))
+    if room_at is None:
+        return None
+    start = room_at + len(room)
+    if os.pread(file, 4, start) == b": {}":
+        return None
+    stop = _first(file, _ROOM_END, start, size)
+    agent_at = _only_key(file, agent, _AGENT_INDENT, _scan(file, agent, start, stop))
+    return None if agent_at is None else _entry(file, agent_at + len(agent))
+
+
+def inserted(data: bytes, room: bytes, agent: bytes, session_id: bytes, stamp: bytes) -> bytes:
+    """The whole document with an entry added that is not there yet.
+
+    Raises NotCanonical unless the whole document has the layout: what is copied is sound.
+    """
+    entry = b"".join((_AGENT_INDENT, agent, _AGENT_OPEN, session_id, _BETWEEN, stamp, _ENTRY_END))
+    data = data.rstrip()
+    if data == b"{}":
+        return b"".join((b"{", _ROOM_INDENT, room, b": {", entry, _ROOM_END, b"\n}"))
+    _require_layout(data)
+    opening = _ROOM_INDENT + room + b": {"
+    at = data.find(opening)
+    if at < 0:
+        return b"".join((data[:-2], b",", opening, entry, _ROOM_END, b"\n}"))
+    at += len(opening)
+    if data.startswith(b"}", at):
+        return b"".join((data[:at], entry, _ROOM_END, data[at + 1 :]))
+    return b"".join((data[:at], entry, b",", data[at:]))
+
+
+def _is_empty_map(file: int, size: int) -> bool:
+    return size < 16 and os.pread(file, size, 0).rstrip() == b"{}"
+
+
+def _require_ends(file: int, size: int) -> None:
+    end = os.pread(file, 16, max(0, size - 16)).rstrip()
+    if os.pread(file, 5, 0) != b'{\n  "' or not end.endswith((b"\n  }\n}", b": {}\n}")):
+        raise NotCanonical
+
+
+def _scan(file: int, needle: bytes, start: int, stop: int, whole: bool = False) -> list[int]:
+    """Every position of the needle between two others.
+
+    For the `whole` file it is made sure, too, that every escape in it has its one spelling.
+    """
+    found = []
+    overlap = len(needle) - 1
+    for at in range(start, stop, _CHUNK):
+        chunk = os.pread(file, min(_CHUNK + overlap, stop - at), at)
+        # From the end, because rfind is 1.5 to 4 times as fast as find in CPython 3.10 to 3.13.
+        hit = chunk.rfind(needle)
+        while hit >= 0:
+            found.append(at + hit)
+            hit = chunk.rfind(needle, 0, hit + overlap)
+        if whole and b"\\" in chunk:
+            _require_canonical_escapes(os.pread(file, stop, 0))
+            whole = False
+    return found
+
+
+def _first(file: int, needle: bytes, start: int, stop: int) -> int:
+    overlap = len(needle) - 1
+    for at in range(start, stop, _CHUNK):
+        hit = os.pread(file, min(_CHUNK + overlap, stop - at), at).find(needle)
+        if hit >= 0:
+            return at + hit
+    raise NotCanonical
+
+
+def _only_key(file: int, name: bytes, indent: bytes, positions: list[int]) -> int | None:
+    """The one of the positions at which the name is a key behind this indent, or None.
+
+    At the others it may be an agent's key or a session id. Anywhere else, or twice a key, it
+    takes a parse to tell what is meant.
+    """
+    keys = []
+    for at in positions:
+        margin = min(at, len(_ID))
+        around = os.pread(file, margin + len(name) + 32, at - margin)
+        before, after = around[:margin], around[margin + len(name) :]
+        if before.endswith(_ROOM_INDENT) and after.startswith((b': {\n    "', b": {}")):
+            kind = _ROOM_INDENT
+        elif before.endswith(_AGENT_INDENT) and after.startswith(_AGENT_OPEN):
+            kind = _AGENT_INDENT
+        elif before == b"\n" + _ID[:-1] and after.startswith(_BETWEEN[1:]):
+            continue
+        else:
+            raise NotCanonical
+        if kind == indent:
+            keys.append(at)
+    if len(keys) > 1:
+        raise NotCanonical
+    return keys[0] if keys else None
+
+
+def _entry(file: int, at: int) -> Entry:
+    """The entry whose agent's name ends at a position."""
+    text = os.pread(file, _LONGEST_ENTRY, at)
+    session_id, _, rest = text[len(_AGENT_OPEN) :].partition(_BETWEEN)
+    stamp, end, rest = rest.partition(_ENTRY_END)
+    if not end or rest[:1] not in (b",", b"\n") or b'"' in session_id or b"\\" in session_id:
+        raise NotCanonical
+    renewed(stamp, 0)
+    try:
+        decoded = session_id.decode()
+    except UnicodeDecodeError as problem:
+        raise NotCanonical from problem
+    return Entry(decoded, stamp, at + len(_AGENT_OPEN) + len(session_id) + len(_BETWEEN))
+
+
+def _require_canonical_escapes(data: bytes) -> None:
+    at = data.find(b"\\")
+    while at >= 0:
+        kind = data[at + 1 : at + 2]
+        width = 2
+        if kind == b"u":
+            width = 6
+            if data[at + 2 : at + 6] not in _LONG_ESCAPES:
+                raise NotCanonical
+        elif not kind or kind not in b'"\\bfnrt':
+            raise NotCanonical
+        at = data.find(b"\\", at + width)
+
+
+def _require_layout(data: bytes) -> None:
+    """Go through the document line by line; raise NotCanonical at the first that is off."""
+    if b"\\" in data:
+        _require_canonical_escapes(data)
+    if len(data.translate(None, _CONTROLS)) != len(data):
+        raise NotCanonical
+    lines = data.split(b"\n")
+    try:
+        data.decode()
+        end = _end_of_rooms(lines)
+    except (IndexError, UnicodeDecodeError) as problem:
+        raise NotCanonical from problem
+    if lines[0] != b"{" or lines[end:] != [b"}"]:
+        raise NotCanonical
+
+
+def _end_of_rooms(lines: list[bytes]) -> int:
+    """The line behind the last room; IndexError where the document ends before it does."""
+    at = 1
+    while True:
+        if lines[at].endswith((b"{}", b"{},")):
+            _require_string(lines[at].rstrip(b","), b"  ", b": {}")
+        else:
+            _require_string(lines[at], b"  ", b": {")
+            at = _end_of_entries(lines, at + 1)
+            if lines[at] not in (b"  }", b"  },"):
+                raise NotCanonical
+        at += 1
+        if not lines[at - 1].endswith(b","):
+            return at
+
+
+def _end_of_entries(lines: list[bytes], at: int) -> int:
+    while True:
+        _require_string(lines[at], b"    ", b": {")
+        _require_string(lines[at + 1], _ID[:-1], b",")
+        _require_string(lines[at + 2], _STAMP[:-1], b"")
+        at += 4
+        if lines[at - 1] == b"    }":
+            return at
+        if lines[at - 1] != b"    },":
+            raise NotCanonical
+
+
+def _require_string(line: bytes, before: bytes, after: bytes) -> None:
+    """Make sure that between two pieces the line holds one JSON string and nothing else."""
+    text = line[len(before) : len(line) - len(after)]
+    inside = text[1:-1]
+    if b"\\" in inside:
+        inside = inside.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if text != b'"%s"' % text[1:-1] or b'"' in inside or line != before + text + after:
+        raise NotCanonical

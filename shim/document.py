@@ -1,0 +1,155 @@
+"""sessions.json as a parsed document: what isn't canonical is read, and what is damaged mended."""
+
+import json
+import re
+import time
+from datetime import datetime
+
+from shim.canonical import quote, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    Entries = dict[str, dict[str, Any]]
+    Document = dict[str, Entries]
+
+_RFC_3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d):(\d\d))",
+    re.ASCII,
+)
+_EPOCH = datetime(1970, 1, 1)
+
+
+class Damaged(ValueError):
+    """The document is not what the seed's program would accept; says in what."""
+
+
+def parse(data: bytes) -> "Document":
+    """Read a document. Fields that an entry has beyond the seed's two are kept.
+
+    Raises Damaged where the seed's program would refuse it.
+    """
+    document: Document = _json(data)
+    problems = list(_problems(document))
+    if problems:
+        raise Damaged(problems[0])
+    return document
+
+
+def salvage(data: bytes) -> "Document":
+    """What can still be read of a damaged document: whole entries of the seed's form.
+
+    Of a torn file that is all before the tear. An entry whose time alone is wrong is kept, as used
+    now.
+    """
+    try:
+        document = _json(data)
+    except Damaged:
+        try:
+            document = _json(data[: data.rfind(b"\n    }")] + b"\n    }\n  }\n}")
+        except Damaged:
+            return {}
+    kept: Document = {}
+    for room, entries in document.items() if isinstance(document, dict) else ():
+        for agent, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("uuid"), str):
+                if nanoseconds(entry.get("last_used")) is None:
+                    entry["last_used"] = now()
+                kept.setdefault(room, {})[agent] = entry
+    return kept
+
+
+def merge(torn: "Document", backup: "Document") -> "Document":
+    """The mappings of both; of one that is in both, the one used last.
+
+    What only the backup has counts as used now: its timestamps are those of the last change of
+    structure, and nothing may be cleaned up for that.
+    """
+    merged = {room: dict(entries) for room, entries in torn.items()}
+    for room, entries in backup.items():
+        for agent, entry in entries.items():
+            known = merged.setdefault(room, {}).get(agent)
+            if known is None:
+                merged[room][agent] = {**entry, "last_used": now()}
+            elif (nanoseconds(entry["last_used"]) or 0) > (nanoseconds(known["last_used"]) or 0):
+                merged[room][agent] = entry
+    return merged
+
+
+def dump(document: "Document") -> bytes:
+    """The document in its canonical layout."""
+    if not document:
+        return b"{}"
+    return b"{\n  %s\n}" % b",\n  ".join(
+        b"%s: %s" % (quote(room), _dump_entries(entries)) for room, entries in document.items()
+    )
+
+
+def nanoseconds(stamp: object) -> int | None:
+    """An RFC 3339 timestamp as nanoseconds since the epoch, or None where it is none."""
+    match = _RFC_3339.fullmatch(stamp) if isinstance(stamp, str) else None
+    if match is None:
+        return None
+    date_and_time, (fraction, zone_hours, zone_minutes) = match.groups()[:6], match.groups("0")[6:]
+    year, month, day, hour, minute, second = map(int, date_and_time)
+    # RFC 3339 knows leap seconds, datetime doesn't.
+    leap = second == 60
+    try:
+        since = datetime(year, month, day, hour, minute, second - leap)
+    except ValueError:
+        return None
+    elapsed = since - _EPOCH
+    east = int(zone_hours) * 3600 + int(zone_hours[:1].replace("0", "+") + zone_minutes) * 60
+    seconds = elapsed.days * 86400 + elapsed.seconds + leap - east
+    return seconds * 1_000_000_000 + int(f"{fraction:0<9}"[:9])
+
+
+def now() -> str:
+    """This moment as the store writes it."""
+    return timestamp(time.time_ns()).decode()
+
+
+def _json(data: bytes) -> "Any":
+    try:
+        # RecursionError: arrays nested deeper than Python's stack.
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as problem:
+        raise Damaged(f"it is no JSON ({problem})") from problem
+
+
+def _refuse(constant: str) -> "NoReturn":
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _problems(document: object) -> "Any":
+    if not isinstance(document, dict):
+        yield "its top level is no object"
+        return
+    for room, entries in document.items():
+        if not isinstance(entries, dict):
+            yield f"room {room!r} is no object"
+            continue
+        for agent, entry in entries.items():
+            if not isinstance(entry, dict) or not isinstance(entry.get("uuid"), str):
+                yield f"room {room!r}, agent {agent!r} has no uuid"
+            elif nanoseconds(entry.get("last_used")) is None:
+                yield f"room {room!r}, agent {agent!r} has no time of last use"
+
+
+def _dump_entries(entries: "Entries") -> bytes:
+    if not entries:
+        return b"{}"
+    return b"{\n    %s\n  }" % b",\n    ".join(
+        b"%s: %s" % (quote(agent), _dump_entry(entry)) for agent, entry in entries.items()
+    )
+
+
+def _dump_entry(entry: "dict[str, Any]") -> bytes:
+    if entry.keys() == {"uuid", "last_used"}:
+        return b'{\n      "uuid": %s,\n      "last_used": %s\n    }' % (
+            quote(entry["uuid"]),
+            quote(entry["last_used"]),
+        )
+    text = json.dumps(entry, indent=2, ensure_ascii=False)
+    return text.replace("\n", "\n    ").encode("utf-8", "replace")

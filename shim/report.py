@@ -1,0 +1,32 @@
+"""What the wrapper tells a person: one line a warning, and why it decided as it did."""
+
+import os
+import sys
+
+
+def warn(message: str) -> None:
+    """Write one line to stderr, if there is a stderr, and never fail.
+
+    Callers search claude's own errors for `Session ID`, `already in use`, `not found`, `invalid`
+    and `No conversation`; no message of ours uses these.
+    """
+    _write(message)
+
+
+def explain(message: str) -> None:
+    """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
+    if os.environ.get("NSED_SHIM_DEBUG", "0") not in ("", "0"):
+        _write("debug: " + message)
+
+
+def _write(message: str) -> None:
+    # Names of rooms, agents and files can hold line ends; a warning is one line all the same.
+    line = "claude-shim: " + " ".join(message.splitlines()) + "\n"
+    # sys.stderr is None where the caller closed it: descriptor 2 is then some file of ours.
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
