@@ -18,6 +18,13 @@ _RFC_3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d):(\d\d))",
     re.ASCII,
 )
+# A room's first line, any line as far in (it ends the room), or an entry.
+_STRING = r'"(?:[^"\\\n]|\\.)*"'
+_PIECE = re.compile(
+    rf"^  (?:(?P<room>{_STRING}): {{$|\S|  (?P<agent>{_STRING}): (?P<entry>{{\n"
+    rf'      "uuid": {_STRING},\n      "last_used": {_STRING}\n    }}))',
+    re.MULTILINE,
+)
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -40,16 +47,12 @@ def parse(data: bytes) -> "Document":
 def salvage(data: bytes) -> "Document":
     """What can still be read of a damaged document: whole entries of the seed's form.
 
-    Of a torn file that is all before the tear. An entry whose time alone is wrong is kept, as used
-    now.
+    An entry whose time alone is wrong is kept, as used now.
     """
     try:
         document = _json(data)
     except Damaged:
-        try:
-            document = _json(data[: data.rfind(b"\n    }")] + b"\n    }\n  }\n}")
-        except Damaged:
-            return {}
+        document = _pieces(data)
     kept: Document = {}
     for room, entries in document.items() if isinstance(document, dict) else ():
         for agent, entry in entries.items() if isinstance(entries, dict) else ():
@@ -58,6 +61,24 @@ def salvage(data: bytes) -> "Document":
                     entry["last_used"] = now()
                 kept.setdefault(room, {})[agent] = entry
     return kept
+
+
+def _pieces(data: bytes) -> "Document":
+    """The entries that stand whole, in the canonical layout, in something that is no JSON."""
+    document: Document = {}
+    if b'"uuid"' not in data:
+        return document
+    room = None
+    for match in _PIECE.finditer(data.decode("utf-8", "replace")):
+        try:
+            if match["agent"] is None:
+                room = match["room"] and json.loads(match["room"])
+            elif room is not None:
+                entries = document.setdefault(room, {})
+                entries[json.loads(match["agent"])] = json.loads(match["entry"])
+        except ValueError:
+            continue
+    return document
 
 
 def merge(torn: "Document", backup: "Document") -> "Document":
@@ -115,7 +136,8 @@ def _json(data: bytes) -> "Any":
         # RecursionError: arrays nested deeper than Python's stack.
         return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
-        raise Damaged(f"it is no JSON ({problem})") from problem
+        at = getattr(problem, "pos", getattr(problem, "start", 0))
+        raise Damaged(f"it is no JSON, from character {at} on") from problem
 
 
 def _refuse(constant: str) -> "NoReturn":

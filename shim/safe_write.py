@@ -3,8 +3,13 @@
 import os
 import time
 
-# Stands for the document's `{` while the rest is rewritten: no parser takes what is there then.
-_TORN = b"!"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# Stands for the document's `{` while the rest is rewritten: no parser takes what is there then,
+# and what is to be there is in the backup.
+TORN: "Final" = b"!"
 
 
 def commit(path: str, file: int, data: bytes) -> None:
@@ -18,7 +23,7 @@ def commit(path: str, file: int, data: bytes) -> None:
     size = os.fstat(file).st_size
     if len(data) > size:
         _reserve(file, size, len(data))
-    _write(file, _TORN, 0)
+    _write(file, TORN, 0)
     _write(file, data[1:], 1)
     os.ftruncate(file, len(data))
     _write(file, data[:1], 0)

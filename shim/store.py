@@ -96,7 +96,7 @@ class Store:
         from shim import document
 
         try:
-            return document.parse(self._locked(_content) or b"{}")
+            return document.parse(self._locked(_content) or b"")
         except document.Damaged:
             return self._locked(self._load) or {}
 
@@ -193,25 +193,25 @@ class Store:
             backup = {}
         if not data.strip() and not backup:
             return {}
-        mended = document.merge(document.salvage(data), backup)
+        if backup and data.startswith(safe_write.TORN):
+            mended = backup
+        else:
+            mended = document.merge(document.salvage(data), backup)
         self._mend(file, data, mended, problem)
         return mended
 
     def _mend(self, file: int, data: bytes, mended: "Document", problem: str) -> None:
         from shim import safe_write
 
-        kept = "it held nothing else"
+        kept = ""
         if data.strip():
             try:
-                kept = f"what it held is kept as {safe_write.keep_aside(self.path, data)}"
+                kept = f"; what it held is kept as {safe_write.keep_aside(self.path, data)}"
             except OSError as reason:
-                warn(f"{self.path} is damaged: {problem}; left as it is, for {reason.strerror}")
+                warn(f"{self.path} is damaged: {problem}; left as it is ({reason.strerror})")
                 return
         count = sum(map(len, mended.values()))
-        warn(
-            f"{self.path} is damaged: {problem}; {count} mappings were recovered from it and its"
-            f" backup, and {kept}"
-        )
+        warn(f"{self.path} is damaged: {problem}; {count} mappings were recovered{kept}")
         self._try_to_commit(file, mended)
 
     def _try_to_commit(self, file: int, document: "Document") -> None:
@@ -262,6 +262,12 @@ class Store:
         flags = os.O_NONBLOCK | (os.O_CREAT if create else 0)
         try:
             return os.open(self.path, os.O_RDWR | flags, 0o600)
+        except FileNotFoundError:
+            # A store that is gone while its backup is there was lost, not given up: an empty one
+            # is filled from the backup.
+            if create or not os.path.exists(self.path + ".bak"):
+                raise
+            return self._open(create=True)
         except OSError as problem:
             if problem.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
