@@ -1,10 +1,12 @@
 """Finding the real claude, and becoming it."""
 
 import _signal
-import os
+import _stat
+import posix
 import sys
 import time
 
+from shim import environment
 from shim.report import warn
 
 TYPE_CHECKING = False
@@ -16,14 +18,17 @@ if TYPE_CHECKING:
 LAUNCHER_MARK: "Final" = b"# claude-shim launcher"
 _MARK_WITHIN = 1024
 
+# Those without a slash in front are in the home directory.
 _USUAL_PLACES = (
-    "~/.local/bin",
-    "~/.claude/local",
-    "~/.npm-global/bin",
+    ".local/bin",
+    ".claude/local",
+    ".npm-global/bin",
     "/usr/local/bin",
-    "~/node_modules/.bin",
-    "~/.yarn/bin",
+    "node_modules/.bin",
+    ".yarn/bin",
 )
+# Where execvp looks without PATH.
+_DEFAULT_PATH = "/bin:/usr/bin"
 
 EXIT_CANNOT_RUN: "Final" = 126
 EXIT_NO_CLAUDE: "Final" = 127
@@ -45,37 +50,45 @@ def candidates() -> "Iterator[str]":
 
     `NSED_CLAUDE_BIN`, then PATH, then the usual places.
     """
-    path_directories = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    named = os.environ.get("NSED_CLAUDE_BIN", "")
+    path_directories = (environment.get("PATH") or _DEFAULT_PATH).split(":")
+    named = environment.get("NSED_CLAUDE_BIN")
     if named:
         places = [named] if "/" in named else [_join(where, named) for where in path_directories]
         found = [path for path in places if is_real_claude(path)]
         if not found:
             warn(f"NSED_CLAUDE_BIN={named} is no program to run as claude; looking along PATH")
         yield from found
-    for directory in (*path_directories, *_USUAL_PLACES):
-        path = _join(os.path.expanduser(directory), "claude")
+    for directory in path_directories:
+        path = _join(directory, "claude")
         if is_real_claude(path):
             yield path
+    for directory in _USUAL_PLACES:
+        path = directory if directory.startswith("/") else environment.in_home(directory)
+        if is_real_claude(path + "/claude"):
+            yield path + "/claude"
 
 
 def is_real_claude(path: str) -> bool:
     """Whether the path is an executable file and, by its content, no launcher of ours."""
-    return os.path.isfile(path) and os.access(path, os.X_OK) and not is_launcher(path)
+    try:
+        is_file = _stat.S_ISREG(posix.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+    return is_file and posix.access(path, posix.X_OK) and not is_launcher(path)
 
 
 def is_launcher(path: str) -> bool:
     """Whether the file is a launcher of ours, by its content: copies and links count too."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
     except OSError:
         return False  # a program may be executable and yet not readable
     try:
-        return LAUNCHER_MARK in os.read(file, _MARK_WITHIN)
+        return LAUNCHER_MARK in posix.read(file, _MARK_WITHIN)
     except OSError:
         return False
     finally:
-        os.close(file)
+        posix.close(file)
 
 
 def find() -> str:
@@ -83,12 +96,14 @@ def find() -> str:
 
     Exits 127 where there is none, and 126 where all there are have come back to this launcher.
     """
-    pid, _, seen = os.environ.pop(_CHAIN, "").partition(":")
-    tried = seen.split(os.pathsep) if pid == str(os.getpid()) else []
+    pid, _, seen = environment.get(_CHAIN).partition(":")
+    environment.put(_CHAIN.encode(), None)
+    tried = seen.split(":") if pid == str(posix.getpid()) else []
     for path in candidates():
         if path not in tried:
             if time.process_time() > _ROUNDS_ARE_SUSPICIOUS_AFTER:
-                os.environ[_CHAIN] = f"{os.getpid()}:{os.pathsep.join([*tried, path])}"
+                mark = ":".join([str(posix.getpid()), *tried, path])
+                environment.put(_CHAIN.encode(), mark.encode("utf-8", "surrogateescape"))
             return path
     if tried:
         warn(
@@ -110,18 +125,16 @@ def become(path: str, args: "Sequence[str]", exports: "Mapping[bytes, bytes]") -
     locale. Raises OSError, with the environment as it was, where the system refuses.
     """
     _undo_start_up()
-    before = {name: os.environb.get(name) for name in exports}
-    os.environb.update(exports)
+    before = {name: posix.environ.get(name) for name in exports}
+    for name, value in exports.items():
+        environment.put(name, value)
     try:
         # execv, not execve: it hands down C's own environment, which keeps what Python's mapping
         # of it cannot hold (an entry without `=`, the second of two with one name).
-        os.execv(path, [b"claude", *(arg.encode("utf-8", "surrogateescape") for arg in args)])
+        posix.execv(path, [b"claude", *(arg.encode("utf-8", "surrogateescape") for arg in args)])
     except OSError:
-        for name, value in before.items():
-            if value is None:
-                del os.environb[name]
-            else:
-                os.environb[name] = value
+        for name, original in before.items():
+            environment.put(name, original)
         raise
 
 
@@ -132,12 +145,8 @@ def _undo_start_up() -> None:
             _signal.signal(number, _signal.SIG_DFL)
     # CPython is in UTF-8 mode, under -I, exactly where the locale was C as it started; it has
     # then set LC_CTYPE, unless LC_ALL overrides it anyway (PEP 538, PEP 540).
-    if sys.flags.utf8_mode and os.environ.get("LC_CTYPE") in _COERCED_LOCALES:
-        original = _variable_at_start(b"LC_CTYPE")
-        if original is None:
-            del os.environ["LC_CTYPE"]
-        else:
-            os.environb[b"LC_CTYPE"] = original
+    if sys.flags.utf8_mode and environment.get("LC_CTYPE") in _COERCED_LOCALES:
+        environment.put(b"LC_CTYPE", _variable_at_start(b"LC_CTYPE"))
 
 
 def _variable_at_start(name: bytes) -> bytes | None:
@@ -154,4 +163,4 @@ def _variable_at_start(name: bytes) -> bytes | None:
 
 
 def _join(directory: str, name: str) -> str:
-    return os.path.join(directory or os.curdir, name)
+    return f"{directory or '.'}/{name}"

@@ -18,10 +18,10 @@ only, because both escape `"`, `\` and what is below U+0020 and nothing else, th
 empty room is `{}`. Whatever else is met raises NotCanonical, and the caller parses.
 """
 
-import os
+import posix
 import time
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _LONGEST_ENTRY = 512
 _ROOM_INDENT = b"\n  "
 _AGENT_INDENT = b"\n    "
@@ -104,7 +104,7 @@ def find(file: int, size: int, room: bytes, agent: bytes) -> Entry | None:
     if room_at is None:
         return None
     start = room_at + len(room)
-    if os.pread(file, 4, start) == b": {}":
+    if posix.pread(file, 4, start) == b": {}":
         return None
     stop = _first(file, _ROOM_END, start, size)
     agent_at = _only_key(file, agent, _AGENT_INDENT, _scan(file, agent, start, stop))
@@ -132,12 +132,12 @@ def inserted(data: bytes, room: bytes, agent: bytes, session_id: bytes, stamp: b
 
 
 def _is_empty_map(file: int, size: int) -> bool:
-    return size < 16 and os.pread(file, size, 0).rstrip() == b"{}"
+    return size < 16 and posix.pread(file, size, 0).rstrip() == b"{}"
 
 
 def _require_ends(file: int, size: int) -> None:
-    end = os.pread(file, 16, max(0, size - 16)).rstrip()
-    if os.pread(file, 5, 0) != b'{\n  "' or not end.endswith((b"\n  }\n}", b": {}\n}")):
+    end = posix.pread(file, 16, max(0, size - 16)).rstrip()
+    if posix.pread(file, 5, 0) != b'{\n  "' or not end.endswith((b"\n  }\n}", b": {}\n}")):
         raise NotCanonical
 
 
@@ -148,15 +148,17 @@ def _scan(file: int, needle: bytes, start: int, stop: int, whole: bool = False) 
     """
     found = []
     overlap = len(needle) - 1
+    # One buffer for all the pieces: a new one for each would be twice as slow.
+    chunk = bytearray(min(_CHUNK + overlap, stop - start))
     for at in range(start, stop, _CHUNK):
-        chunk = os.pread(file, min(_CHUNK + overlap, stop - at), at)
+        length = min(posix.preadv(file, [chunk], at), stop - at)
         # From the end, because rfind is 1.5 to 4 times as fast as find in CPython 3.10 to 3.13.
-        hit = chunk.rfind(needle)
+        hit = chunk.rfind(needle, 0, length)
         while hit >= 0:
             found.append(at + hit)
             hit = chunk.rfind(needle, 0, hit + overlap)
-        if whole and b"\\" in chunk:
-            _require_canonical_escapes(os.pread(file, stop, 0))
+        if whole and chunk.find(b"\\", 0, length) >= 0:
+            _require_canonical_escapes(posix.pread(file, stop, 0))
             whole = False
     return found
 
@@ -164,7 +166,7 @@ def _scan(file: int, needle: bytes, start: int, stop: int, whole: bool = False) 
 def _first(file: int, needle: bytes, start: int, stop: int) -> int:
     overlap = len(needle) - 1
     for at in range(start, stop, _CHUNK):
-        hit = os.pread(file, min(_CHUNK + overlap, stop - at), at).find(needle)
+        hit = posix.pread(file, min(_CHUNK + overlap, stop - at), at).find(needle)
         if hit >= 0:
             return at + hit
     raise NotCanonical
@@ -179,7 +181,7 @@ def _only_key(file: int, name: bytes, indent: bytes, positions: list[int]) -> in
     keys = []
     for at in positions:
         margin = min(at, len(_ID))
-        around = os.pread(file, margin + len(name) + 32, at - margin)
+        around = posix.pread(file, margin + len(name) + 32, at - margin)
         before, after = around[:margin], around[margin + len(name) :]
         if before.endswith(_ROOM_INDENT) and after.startswith((b': {\n    "', b": {}")):
             kind = _ROOM_INDENT
@@ -198,7 +200,7 @@ def _only_key(file: int, name: bytes, indent: bytes, positions: list[int]) -> in
 
 def _entry(file: int, at: int) -> Entry:
     """The entry whose agent's name ends at a position."""
-    text = os.pread(file, _LONGEST_ENTRY, at)
+    text = posix.pread(file, _LONGEST_ENTRY, at)
     session_id, _, rest = text[len(_AGENT_OPEN) :].partition(_BETWEEN)
     stamp, end, rest = rest.partition(_ENTRY_END)
     if not end or rest[:1] not in (b",", b"\n") or b'"' in session_id or b"\\" in session_id:
@@ -225,10 +227,10 @@ def _require_canonical_escapes(data: bytes) -> None:
 
 
 def _require_layout(data: bytes) -> None:
-    """Make sure that the document is made of the lines of the layout, each as often as it must be.
+    """Make sure that nothing but the layout's own text stands between the strings.
 
-    Counting is ten times as fast as going through the lines, and no torn file or flipped byte
-    outside a name or a value passes it.
+    Each piece of that text is counted; where the counts fit together, and with those of all quotes
+    and line ends, there is nothing else. It is ten times as fast as going through the lines.
     """
     if len(data.translate(None, _CONTROLS)) != len(data):
         raise NotCanonical
@@ -240,22 +242,21 @@ def _require_layout(data: bytes) -> None:
         _require_canonical_escapes(data)
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     entries = data.count(_AGENT_OPEN)
-    empty = data.count(b'": {}')
-    rooms = data.count(_ROOM_INDENT + b'"')
-    full = rooms - empty
-    expected = {
-        _AGENT_INDENT + b'"': entries,
-        _BETWEEN: entries,
-        _ENTRY_END: entries,
-        b'": {\n    "': full,
-        _ROOM_END: full,
-        b",\n": entries + (entries - full) + (rooms - 1),
-        b"\n": 4 * entries + 2 * full + empty + 1,
-        b'"': 10 * entries + 2 * rooms,
-    }
+    to_agent = data.count(b'": {\n    "')
+    to_next_agent = data.count(b'"\n    },\n    "')
+    to_next_room = data.count(b'"\n    }\n  },\n  "')
+    past_empty_room = data.count(b'": {},\n  "')
+    ends_full = data.endswith(b'"\n    }\n  }\n}')
+    onward = to_agent + to_next_agent + to_next_room + past_empty_room
+    quotes = 2 + 8 * entries + 2 * onward
+    line_ends = (4 if ends_full else 2) + 2 * entries + onward + to_next_agent + 2 * to_next_room
     if (
-        data[:5] != b'{\n  "'
-        or data[-2:] != b"\n}"
-        or any(data.count(piece) != count for piece, count in expected.items())
+        not data.startswith(b'{\n  "')
+        or not (ends_full or data.endswith(b'": {}\n}'))
+        or data.count(_BETWEEN) != entries
+        or to_agent != to_next_room + ends_full
+        or to_next_agent != entries - to_agent
+        or data.count(b'"') != quotes
+        or data.count(b"\n") != line_ends
     ):
         raise NotCanonical

@@ -4,198 +4,233 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-# What an option takes, in commander's terms.
-FLAG: "Final" = "flag"
+# What an option takes, as commander writes it in `--help`.
+FLAG: "Final" = "-"
 VALUE: "Final" = "<value>"
 OPTIONAL: "Final" = "[value]"
 VARIADIC: "Final" = "<values...>"
 
+_SUBCOMMAND = "subcommand"
+
 
 class Surface:
-    """Options, each spelling with its canonical name and what it takes, and subcommand names."""
+    """The options and subcommands of one claude.
 
-    __slots__ = ("options", "subcommands")
+    The text has a line for each spelling of an option (`SPELLING NAME TAKES`) and for each
+    subcommand (`NAME subcommand`). It is searched and never taken apart, because a command line
+    has few words and claude some two hundred.
+    """
 
-    def __init__(
-        self, options: "dict[str, tuple[str, str]]", subcommands: "frozenset[str]"
-    ) -> None:
-        self.options = options
-        self.subcommands = subcommands
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def option(self, spelling: str) -> "tuple[str, str] | None":
+        """An option's one name and what it takes, or None where claude has no such option."""
+        entry = self._entry(spelling) if spelling.startswith("-") else None
+        if entry is None:
+            return None
+        name, takes = entry.split(" ")
+        return name, takes
+
+    def is_subcommand(self, word: str) -> bool:
+        """Whether claude has a subcommand of that name."""
+        return self._entry(word) == _SUBCOMMAND
+
+    def _entry(self, word: str) -> str | None:
+        """What a word's line says of it."""
+        if not word or " " in word or "\n" in word:
+            return None
+        start = self.text.find(f"\n{word} ")
+        if start < 0:
+            return None
+        start += len(word) + 2
+        return self.text[start : self.text.index("\n", start)]
 
 
-def _table(takes: str, *spellings: str) -> "dict[str, tuple[str, str]]":
-    """One entry for each spelling; `-x,--long` share the long one's canonical name."""
-    table = {}
-    for group in spellings:
-        names = group.split(",")
-        for name in names:
-            table[name] = (names[-1], takes)
-    return table
-
-
-# Claude Code 2.1.197 to 2.1.330: `claude --help`, and what it hides (FACTS.md, "which
-# conversation").
-BUILT_IN = Surface(
-    {
-        **_table(
-            FLAG,
-            "--agents-view-if-allowed",
-            "--allow-dangerously-skip-permissions",
-            "--allow-other-models",
-            "--await-claim",
-            "--await-initialize",
-            "--ax-screen-reader",
-            "--bare",
-            "--background,--bg",
-            "--brief",
-            "--chrome",
-            "-c,--continue",
-            "--dangerously-skip-permissions",
-            "-d2e,--debug-to-stderr",
-            "--deep-link-origin",
-            "--desktop",
-            "--disable-slash-commands",
-            "--enable-auth-status",
-            "--enable-auto-mode",
-            "--exclude-dynamic-system-prompt-sections",
-            "--fork-session",
-            "--forward-subagent-text",
-            "-h,--help",
-            "--hold-repository-while-parked",
-            "--host-auth-is-org-sign-in",
-            "--ide",
-            "--ignore-persisted-trust",
-            "--include-hook-events",
-            "--include-partial-messages",
-            "--include-unsupported-models",
-            "--init",
-            "--init-only",
-            "--maintenance",
-            "--managed-settings-in-initialize",
-            "--mcp-debug",
-            "--no-chrome",
-            "--no-session-persistence",
-            "--plan-mode-required",
-            "-p,--print",
-            "--replay-user-messages",
-            "--reply-on-resume",
-            "--restricted",
-            "--safe-mode",
-            "--session-mirror",
-            "--strict-mcp-config",
-            "--tmux",
-            "--verbose",
-            "-v,--version",
-        ),
-        **_table(
-            VALUE,
-            "--advisor",
-            "--agent",
-            "--agent-color",
-            "--agent-id",
-            "--agent-name",
-            "--agent-type",
-            "--agents",
-            "--append-subagent-system-prompt",
-            "--append-subagent-system-prompt-file",
-            "--append-system-prompt",
-            "--append-system-prompt-file",
-            "--attach-serve",
-            "--autocompact",
-            "--client-data-url",
-            "--correlation-id",
-            "--debug-file",
-            "--deep-link-cwd-b64",
-            "--deep-link-last-fetch",
-            "--deep-link-repo",
-            "--effort",
-            "--environment",
-            "--fallback-model",
-            "--fast-mode",
-            "--forward-home-settings",
-            "--inherit-permission-mode",
-            "--initialize-fields",
-            "--input-format",
-            "--json-schema",
-            "--lead-verify-key",
-            "--managed-settings",
-            "--max-budget-usd",
-            "--max-thinking-tokens",
-            "--max-turns",
-            "--messaging-socket-path",
-            "--metadata",
-            "-m,--model",
-            "-n,--name",
-            "--on-branch",
-            "--output-format",
-            "--parent-session-id",
-            "--permission-mode",
-            "--permission-prompt-tool",
-            "--permission-prompts",
-            "--plan-mode-instructions",
-            "--plugin-dir",
-            "--plugin-dir-no-mcp",
-            "--plugin-url",
-            "--pool",
-            "--prefill",
-            "--prefill-b64",
-            "--proactivity",
-            "--project-config-root",
-            "--ref",
-            "--remote-control-session-name-prefix",
-            "--resume-drops-turn",
-            "--resume-session-at",
-            "--rewind-files",
-            "--runner-declares",
-            "--sdk-url",
-            "--session-began-as-copy",
-            "--session-id",
-            "--setting-sources",
-            "--settings",
-            "--system-prompt",
-            "--system-prompt-file",
-            "--system-prompt-snapshot",
-            "--task-budget",
-            "--team-name",
-            "--teammate-mode",
-            "--thinking",
-            "--thinking-display",
-            "--watch-artifact",
-            "--watch-artifact-no-autoreact",
-            "--workload",
-        ),
-        **_table(
-            OPTIONAL,
-            "--cloud",
-            "-d,--debug",
-            "--from-pr",
-            "--prompt-suggestions",
-            "--rc",
-            "--remote",
-            "--remote-control",
-            "-r,--resume",
-            "--teleport",
-            "-w,--worktree",
-        ),
-        **_table(
-            VARIADIC,
-            "--add-dir",
-            "--allowedTools,--allowed-tools",
-            "--betas",
-            "--channels",
-            "--dangerously-load-development-channels",
-            "--disallowedTools,--disallowed-tools",
-            "--file",
-            "--mcp-config",
-            "--tools",
-        ),
-    },
-    frozenset(
-        (
-            *("agents", "api-key", "attach", "auth", "auto-mode", "config", "daemon", "doctor"),
-            *("gateway", "help", "import", "install", "kill", "logs", "mcp", "migrate-installer"),
-            *("plugin", "plugins", "purge", "rc", "remote-control", "respawn", "rm", "setup-token"),
-            *("stop", "ultrareview", "update", "upgrade"),
-        )
-    ),
-)
+# Claude Code 2.1.197 to 2.1.330: what `claude --help` lists, and the options it hides, read in the
+# program.
+BUILT_IN = Surface("""
+--add-dir --add-dir <values...>
+--advisor --advisor <value>
+--agent --agent <value>
+--agent-color --agent-color <value>
+--agent-id --agent-id <value>
+--agent-name --agent-name <value>
+--agent-type --agent-type <value>
+--agents --agents <value>
+--agents-view-if-allowed --agents-view-if-allowed -
+--allow-dangerously-skip-permissions --allow-dangerously-skip-permissions -
+--allow-other-models --allow-other-models -
+--allowed-tools --allowed-tools <values...>
+--allowedTools --allowed-tools <values...>
+--append-subagent-system-prompt --append-subagent-system-prompt <value>
+--append-subagent-system-prompt-file --append-subagent-system-prompt-file <value>
+--append-system-prompt --append-system-prompt <value>
+--append-system-prompt-file --append-system-prompt-file <value>
+--attach-serve --attach-serve <value>
+--autocompact --autocompact <value>
+--await-claim --await-claim -
+--await-initialize --await-initialize -
+--ax-screen-reader --ax-screen-reader -
+--bare --bare -
+--betas --betas <values...>
+--bg --bg -
+--background --bg -
+--brief --brief -
+--channels --channels <values...>
+--chrome --chrome -
+--client-data-url --client-data-url <value>
+--cloud --cloud [value]
+--continue --continue -
+-c --continue -
+--correlation-id --correlation-id <value>
+--dangerously-load-development-channels --dangerously-load-development-channels <values...>
+--dangerously-skip-permissions --dangerously-skip-permissions -
+--debug --debug [value]
+-d --debug [value]
+--debug-file --debug-file <value>
+--debug-to-stderr --debug-to-stderr -
+-d2e --debug-to-stderr -
+--deep-link-cwd-b64 --deep-link-cwd-b64 <value>
+--deep-link-last-fetch --deep-link-last-fetch <value>
+--deep-link-origin --deep-link-origin -
+--deep-link-repo --deep-link-repo <value>
+--desktop --desktop -
+--disable-slash-commands --disable-slash-commands -
+--disallowed-tools --disallowed-tools <values...>
+--disallowedTools --disallowed-tools <values...>
+--effort --effort <value>
+--enable-auth-status --enable-auth-status -
+--enable-auto-mode --enable-auto-mode -
+--environment --environment <value>
+--exclude-dynamic-system-prompt-sections --exclude-dynamic-system-prompt-sections -
+--fallback-model --fallback-model <value>
+--fast-mode --fast-mode <value>
+--file --file <values...>
+--fork-session --fork-session -
+--forward-home-settings --forward-home-settings <value>
+--forward-subagent-text --forward-subagent-text -
+--from-pr --from-pr [value]
+--help --help -
+-h --help -
+--hold-repository-while-parked --hold-repository-while-parked -
+--host-auth-is-org-sign-in --host-auth-is-org-sign-in -
+--ide --ide -
+--ignore-persisted-trust --ignore-persisted-trust -
+--include-hook-events --include-hook-events -
+--include-partial-messages --include-partial-messages -
+--include-unsupported-models --include-unsupported-models -
+--inherit-permission-mode --inherit-permission-mode <value>
+--init --init -
+--init-only --init-only -
+--initialize-fields --initialize-fields <value>
+--input-format --input-format <value>
+--json-schema --json-schema <value>
+--lead-verify-key --lead-verify-key <value>
+--maintenance --maintenance -
+--managed-settings --managed-settings <value>
+--managed-settings-in-initialize --managed-settings-in-initialize -
+--max-budget-usd --max-budget-usd <value>
+--max-thinking-tokens --max-thinking-tokens <value>
+--max-turns --max-turns <value>
+--mcp-config --mcp-config <values...>
+--mcp-debug --mcp-debug -
+--messaging-socket-path --messaging-socket-path <value>
+--metadata --metadata <value>
+--model --model <value>
+-m --model <value>
+--name --name <value>
+-n --name <value>
+--no-chrome --no-chrome -
+--no-session-persistence --no-session-persistence -
+--on-branch --on-branch <value>
+--output-format --output-format <value>
+--parent-session-id --parent-session-id <value>
+--permission-mode --permission-mode <value>
+--permission-prompt-tool --permission-prompt-tool <value>
+--permission-prompts --permission-prompts <value>
+--plan-mode-instructions --plan-mode-instructions <value>
+--plan-mode-required --plan-mode-required -
+--plugin-dir --plugin-dir <value>
+--plugin-dir-no-mcp --plugin-dir-no-mcp <value>
+--plugin-url --plugin-url <value>
+--pool --pool <value>
+--prefill --prefill <value>
+--prefill-b64 --prefill-b64 <value>
+--print --print -
+-p --print -
+--proactivity --proactivity <value>
+--project-config-root --project-config-root <value>
+--prompt-suggestions --prompt-suggestions [value]
+--rc --rc [value]
+--ref --ref <value>
+--remote --remote [value]
+--remote-control --remote-control [value]
+--remote-control-session-name-prefix --remote-control-session-name-prefix <value>
+--replay-user-messages --replay-user-messages -
+--reply-on-resume --reply-on-resume -
+--restricted --restricted -
+--resume --resume [value]
+-r --resume [value]
+--resume-drops-turn --resume-drops-turn <value>
+--resume-session-at --resume-session-at <value>
+--rewind-files --rewind-files <value>
+--runner-declares --runner-declares <value>
+--safe-mode --safe-mode -
+--sdk-url --sdk-url <value>
+--session-began-as-copy --session-began-as-copy <value>
+--session-id --session-id <value>
+--session-mirror --session-mirror -
+--setting-sources --setting-sources <value>
+--settings --settings <value>
+--strict-mcp-config --strict-mcp-config -
+--system-prompt --system-prompt <value>
+--system-prompt-file --system-prompt-file <value>
+--system-prompt-snapshot --system-prompt-snapshot <value>
+--task-budget --task-budget <value>
+--team-name --team-name <value>
+--teammate-mode --teammate-mode <value>
+--teleport --teleport [value]
+--thinking --thinking <value>
+--thinking-display --thinking-display <value>
+--tmux --tmux -
+--tools --tools <values...>
+--verbose --verbose -
+--version --version -
+-v --version -
+--watch-artifact --watch-artifact <value>
+--watch-artifact-no-autoreact --watch-artifact-no-autoreact <value>
+--workload --workload <value>
+--worktree --worktree [value]
+-w --worktree [value]
+agents subcommand
+api-key subcommand
+attach subcommand
+auth subcommand
+auto-mode subcommand
+config subcommand
+daemon subcommand
+doctor subcommand
+gateway subcommand
+help subcommand
+import subcommand
+install subcommand
+kill subcommand
+logs subcommand
+mcp subcommand
+migrate-installer subcommand
+plugin subcommand
+plugins subcommand
+purge subcommand
+rc subcommand
+remote-control subcommand
+respawn subcommand
+rm subcommand
+setup-token subcommand
+stop subcommand
+ultrareview subcommand
+update subcommand
+upgrade subcommand
+""")

@@ -34,7 +34,7 @@ class Invocation:
         self.operands: list[str] = []
         self._read(surface)
         first = self.operands[0] if self.operands else None
-        self.subcommand = first if first in surface.subcommands else None
+        self.subcommand = first if first and surface.is_subcommand(first) else None
 
     def has(self, name: str) -> bool:
         """Whether the option is there, by its canonical name."""
@@ -89,8 +89,9 @@ class Invocation:
         """Read the option at a position; return where it ends and its name if it is variadic."""
         arg = self.args[at]
         while True:
-            name, takes = surface.options.get(arg, (None, FLAG))
-            if name is not None:
+            option = surface.option(arg)
+            if option is not None:
+                name, takes = option
                 stop = _stop_of_value(self.args, at, takes)
                 value = self.args[at + 1] if stop == at + 2 else None
                 self.options.append((name, value, at, stop))
@@ -99,9 +100,10 @@ class Invocation:
                 self._read_assignment(surface, arg, at)
                 return at + 1, None
             # A cluster of short options: flags, of which the last may be one that takes a value.
-            name, takes = surface.options.get(arg[:2], (None, FLAG))
-            if name is None:
+            option = surface.option(arg[:2])
+            if option is None:
                 return at + 1, None
+            name, takes = option
             if takes != FLAG:
                 self.options.append((name, arg[2:], at, at + 1))
                 return at + 1, None
@@ -110,9 +112,10 @@ class Invocation:
 
     def _read_assignment(self, surface: "Surface", arg: str, at: int) -> None:
         spelling, equals, value = arg.partition("=")
-        name, takes = surface.options.get(spelling, (spelling, FLAG))
-        if equals and takes == FLAG and spelling in surface.options:
+        option = surface.option(spelling)
+        if equals and option is not None and option[1] == FLAG:
             return  # claude refuses a flag with a value
+        name = option[0] if option is not None else spelling
         self.options.append((name, value if equals else None, at, at + 1))
 
 

@@ -1,34 +1,53 @@
 """The launcher: the program named `claude` that `claude-shim install` writes."""
 
+import marshal
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from shim import preload
 from shim.binary import LAUNCHER_MARK, is_launcher
 
-NAME = "claude"
+if TYPE_CHECKING:
+    from types import CodeType
 
-# Where the package is gone, this much must do without it.
+NAME = "claude"
+_PRELOAD = ".claude-shim-modules"
+
+# What follows the shebang. It is compiled at each call, all but the string: it is kept short.
 _BODY = """\
 {mark}: made by `claude-shim install`, removed by `claude-shim uninstall`.
-import sys
+import marshal, sys
 sys.path.append({import_path!r})
 try:
+    try:
+        with open({preload!r}, "rb") as file:
+            if file.read(4) == sys.hexversion.to_bytes(4, "big"):
+                code, modules = marshal.loads(file.read())
+                exec(code)
+    except OSError:
+        pass
     from shim.wrapper import main
 except Exception as problem:
-    import os, signal
-    print("claude-shim:", problem, "in", {import_path!r} + "; this is the real claude, without it:",
-          "install claude-session-shim again, or delete", __file__, file=sys.stderr, flush=True)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    places = [os.path.join(where, "claude") for where in os.get_exec_path()]
-    for place in [os.environ.get("NSED_CLAUDE_BIN", ""), *places]:
-        if os.path.isfile(place) and os.access(place, os.X_OK):
-            if {mark!r} not in open(place, "rb").read(1024).decode("latin-1"):
-                os.execv(place, ["claude", *sys.argv[1:]])
-    print("claude-shim: there is no claude on PATH to run", file=sys.stderr)
-    sys.exit(127)
+    exec({without_the_package!r})
 main()
+"""
+
+# Where the package is gone, this becomes the real claude without it.
+_WITHOUT_THE_PACKAGE = """\
+import os, signal
+print("claude-shim:", problem, "in", sys.path[-1] + "; this is the real claude without it:"
+      " install claude-session-shim again, or delete", __file__, file=sys.stderr, flush=True)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+places = [os.path.join(where, "claude") for where in os.get_exec_path()]
+for place in [os.environ.get("NSED_CLAUDE_BIN", ""), *places]:
+    if os.path.isfile(place) and os.access(place, os.X_OK):
+        if {mark!r} not in open(place, "rb").read(1024):
+            os.execv(place, ["claude", *sys.argv[1:]])
+print("claude-shim: there is no claude on PATH to run", file=sys.stderr)
+sys.exit(127)
 """
 
 # Linux cuts a first line at 127 bytes (255 since 5.1), and a space in it ends the path.
@@ -49,12 +68,10 @@ def install(directory: Path) -> Path:
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(str(path)):
         raise LauncherError(f"{path} is not ours: move it away, or choose another --bin-dir")
-    unfinished = path.with_name(f".{NAME}.new")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text())
-        unfinished.chmod(0o755)
-        unfinished.replace(path)
+        _replace(directory / _PRELOAD, _preload(), 0o644)
+        _replace(path, text(directory).encode(), 0o755)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be written: {problem.strerror}") from problem
     return path
@@ -70,15 +87,21 @@ def uninstall(directory: Path) -> Path | None:
         return None
     try:
         path.unlink()
+        (directory / _PRELOAD).unlink(missing_ok=True)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be removed: {problem.strerror}") from problem
     return path
 
 
-def text() -> str:
-    """The launcher's text, for the interpreter and the package that are running now."""
+def text(directory: Path) -> str:
+    """The text of a directory's launcher, for the interpreter and package that run now."""
     import_path = str(Path(__file__).resolve().parent.parent)
-    body = _BODY.format(mark=LAUNCHER_MARK.decode(), import_path=import_path)
+    body = _BODY.format(
+        mark=LAUNCHER_MARK.decode(),
+        import_path=import_path,
+        preload=str(directory / _PRELOAD),
+        without_the_package=_WITHOUT_THE_PACKAGE.format(mark=LAUNCHER_MARK),
+    )
     return _shebang(_interpreter(import_path)) + body
 
 
@@ -93,6 +116,34 @@ def _interpreter(import_path: str) -> str:
         if python and subprocess.run([python, "-IS", "-c", program], check=False).returncode == 0:
             return python
     raise LauncherError(f"{sys.executable} cannot import shim from {import_path}")
+
+
+def _preload() -> bytes:
+    """The file of the wrapper's modules, and of the code that loads them."""
+    package = Path(__file__).parent
+    loader = (package / "preload.py").read_text() + "sys.meta_path.insert(0, Preloaded(modules))"
+    modules = {name: _compiled(_source(package, name)) for name in preload.MODULES}
+    code = compile(loader, str(package / "preload.py"), "exec", dont_inherit=True)
+    return sys.hexversion.to_bytes(4, "big") + marshal.dumps((code, modules))
+
+
+def _source(package: Path, module: str) -> Path:
+    _, _, name = module.partition(".")
+    return package / f"{name or '__init__'}.py"
+
+
+def _compiled(source: Path) -> "tuple[str, int, int, CodeType]":
+    status = source.stat()
+    # Without docstrings: there is nobody to read them, and they are a third of the file.
+    code = compile(source.read_bytes(), str(source), "exec", dont_inherit=True, optimize=2)
+    return str(source), status.st_mtime_ns, status.st_size, code
+
+
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_bytes(content)
+    unfinished.chmod(mode)
+    unfinished.replace(path)
 
 
 def _shebang(python: str) -> str:

@@ -1,7 +1,8 @@
 """What the wrapper tells a person: one line a warning, and why it decided as it did."""
 
-import os
 import sys
+
+from shim import environment
 
 
 def warn(message: str) -> None:
@@ -15,7 +16,7 @@ def warn(message: str) -> None:
 
 def explain(message: str) -> None:
     """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
-    if os.environ.get("NSED_SHIM_DEBUG", "0") not in ("", "0"):
+    if environment.is_on("NSED_SHIM_DEBUG"):
         _write("debug: " + message)
 
 

@@ -1,17 +1,17 @@
 """Transcripts on disk: where a conversation is, and whether claude can resume it."""
 
-import os
-import stat
+import _stat
+import posix
 import time
+
+from shim import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CHUNK = 1 << 16
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
-_LONGEST_MARK = max(map(len, _MESSAGES))
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 _LONGEST_PROJECT_NAME = 200
 
@@ -28,8 +28,8 @@ class Transcript:
 
 def projects_directory() -> str:
     """Claude Code's directory of transcripts, one directory a project."""
-    config = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
-    return os.path.join(config, "projects")
+    config = environment.get("CLAUDE_CONFIG_DIR") or environment.in_home(".claude")
+    return config + "/projects"
 
 
 def project_name(directory: str) -> str:
@@ -54,13 +54,13 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     here = _this_project(projects)
     name = session_id + ".jsonl"
     if here is not None:
-        path = os.path.join(here, name)
+        path = f"{here}/{name}"
         if _is_resumable(path):
             return Transcript(path, is_here=True), []
     unusable = []
     for path in sorted(_copies(projects, name), key=_written, reverse=True):
         if _is_resumable(path):
-            return Transcript(path, is_here=os.path.dirname(path) == here), []
+            return Transcript(path, is_here=path == f"{here}/{name}"), []
         unusable.append(path)
     return None, unusable
 
@@ -68,54 +68,85 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
 def set_aside(path: str) -> str:
     """Rename a transcript that holds no message, and return its new path. Raises OSError."""
     aside = f"{path}.unusable-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    while os.path.lexists(aside):
+    while _exists(aside):
         aside += "-"
-    os.rename(path, aside)
+    posix.rename(path, aside)
     return aside
 
 
 def _this_project(projects: str) -> str | None:
     try:
-        name = project_name(os.getcwd())
+        name = project_name(posix.getcwd())
     except OSError:
         return None  # the working directory is gone
-    return os.path.join(projects, name) if len(name) <= _LONGEST_PROJECT_NAME else None
+    return f"{projects}/{name}" if len(name) <= _LONGEST_PROJECT_NAME else None
 
 
 def _copies(projects: str, name: str) -> "Iterator[str]":
     try:
-        names = os.listdir(projects)
+        names = posix.listdir(projects)
     except (FileNotFoundError, NotADirectoryError):
         return
     for project in names:
-        path = os.path.join(projects, project, name)
-        if os.path.lexists(path):
+        path = f"{projects}/{project}/{name}"
+        if _exists(path):
             yield path
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _written(path: str) -> float:
     try:
-        return os.stat(path).st_mtime
+        return posix.stat(path).st_mtime
     except OSError:
         return 0.0
 
 
 def _is_resumable(path: str) -> bool:
-    """Whether the file is there and holds a message."""
+    """Whether the file is there and holds a message that claude can read."""
     try:
         # Not to wait for a writer, should it be a FIFO.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
     except FileNotFoundError:
         return False
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+    with open(file, "rb") as lines:
+        if not _stat.S_ISREG(posix.fstat(file).st_mode):
             return False
-        tail = b""
-        while chunk := os.read(file, _CHUNK):
-            text = tail + chunk
-            if any(mark in text for mark in _MESSAGES):
-                return True
-            tail = text[-_LONGEST_MARK:]
+        if any(map(_looks_like_message, lines)):
+            return True
+        # Before claude's own file is moved aside, read it as claude does.
+        lines.seek(0)
+        return any(map(_is_message, lines))
+
+
+def _looks_like_message(line: bytes) -> bool:
+    """Whether this is a whole line as claude itself writes messages."""
+    return (
+        any(mark in line for mark in _MESSAGES)
+        and line.startswith(b"{")
+        and line.rstrip().endswith(b"}")
+        and b'"message":{' in line
+        and b'"isSidechain":true' not in line
+    )
+
+
+def _is_message(line: bytes) -> bool:
+    """The same for any way to write it, at the cost of a parser."""
+    import json
+
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         return False
-    finally:
-        os.close(file)
+    return (
+        isinstance(entry, dict)
+        and entry.get("type") in ("user", "assistant")
+        and isinstance(entry.get("message"), dict)
+        and not entry.get("isSidechain")
+    )

@@ -1,10 +1,10 @@
 """What runs when a caller runs `claude`: from its arguments to the real claude's, in order."""
 
 import _signal
-import os
+import posix
 import sys
 
-from shim import binary, identity, invocation
+from shim import binary, environment, identity, invocation
 from shim.report import explain, warn
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ def main() -> "NoReturn":
 def prepare(args: list[str]) -> Call:
     """Decide what to run claude with, and record the conversation."""
     untouched = Call(args, {})
-    if os.environ.get("NSED_SHIM_DISABLE", "0") not in ("", "0"):
+    if environment.is_on("NSED_SHIM_DISABLE"):
         explain("NSED_SHIM_DISABLE is set")
         return untouched
     asked = invocation.read(args)
@@ -58,7 +58,7 @@ def prepare(args: list[str]) -> Call:
         explain(f"claude is left alone: {asked.left_alone}")
         return untouched
     agent = asked.value("--agent") or ""
-    key = identity.resolve(os.environb, agent.encode("utf-8", "surrogateescape"))
+    key = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"))
     if key is None:
         explain("neither a room nor an agent: claude is left alone")
         return untouched

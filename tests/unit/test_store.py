@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import posix
 import random
 import stat
 import subprocess
@@ -251,7 +252,7 @@ class TestPrivacy:
         self, sessions: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sessions.record("r", "a", "id")
-        monkeypatch.setattr(os, "geteuid", lambda: os.stat(sessions.path).st_uid + 1)
+        monkeypatch.setattr(posix, "geteuid", lambda: os.stat(sessions.path).st_uid + 1)
         with pytest.raises(StoreError, match="belongs to another user"):
             sessions.recall("r", "a")
 

@@ -1,0 +1,97 @@
+"""The store's rare ways: those that parse the whole of sessions.json, mend or rewrite it.
+
+The functions on an open file are called with its lock held.
+"""
+
+from shim import document, safe_write
+from shim.adding import content
+from shim.report import explain, warn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.document import Document
+
+
+def find(path: str, file: int, room: str, agent: str, touch: bool) -> str | None:
+    """The session id of a room and agent in a file of any layout, or None."""
+    mappings = load(path, file)
+    entry = mappings.get(room, {}).get(agent)
+    if entry is None:
+        return None
+    if touch:
+        entry["last_used"] = document.now()
+        _try_to_commit(path, file, mappings)
+    return str(entry["uuid"])
+
+
+def recorded(path: str, file: int, room: str, agent: str, session_id: str) -> bytes:
+    """The document with a room and agent mapped to a session id, used now."""
+    mappings = load(path, file)
+    entries = mappings.setdefault(room, {})
+    known = entries.get(agent, {})
+    entries[agent] = {**known, "uuid": session_id, "last_used": document.now()}
+    return document.dump(mappings)
+
+
+def load(path: str, file: int) -> "Document":
+    """The parsed document; one that is damaged is kept aside and mended from its backup."""
+    data = content(file)
+    try:
+        if data.strip():
+            return document.parse(data)
+        problem = "it is empty"
+    except document.Damaged as damage:
+        problem = str(damage)
+    try:
+        backup = document.parse(safe_write.backup(path))
+    except document.Damaged:
+        backup = {}
+    if not data.strip() and not backup:
+        return {}
+    if backup and data.startswith(safe_write.TORN):
+        mended = backup
+    else:
+        mended = document.merge(document.salvage(data), backup)
+    _mend(path, file, data, mended, problem)
+    return mended
+
+
+def drop_stale(path: str, file: int, cutoff: int) -> int:
+    """Drop the mappings last used before a time in nanoseconds; return how many there were."""
+    kept, dropped = without_stale(load(path, file), cutoff)
+    if dropped:
+        safe_write.commit(path, file, document.dump(kept))
+    return dropped
+
+
+def without_stale(mappings: "Document", cutoff: int) -> "tuple[Document, int]":
+    """The mappings used since a time in nanoseconds, and how many others there are."""
+    kept: Document = {}
+    dropped = 0
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if (document.nanoseconds(entry["last_used"]) or 0) >= cutoff:
+                kept.setdefault(room, {})[agent] = entry
+            else:
+                dropped += 1
+    return kept, dropped
+
+
+def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -> None:
+    kept = ""
+    if data.strip():
+        try:
+            kept = f"; what it held is kept as {safe_write.keep_aside(path, data)}"
+        except OSError as reason:
+            warn(f"{path} is damaged: {problem}; left as it is ({reason.strerror})")
+            return
+    count = sum(map(len, mended.values()))
+    warn(f"{path} is damaged: {problem}; {count} mappings were recovered{kept}")
+    _try_to_commit(path, file, mended)
+
+
+def _try_to_commit(path: str, file: int, mappings: "Document") -> None:
+    try:
+        safe_write.commit(path, file, document.dump(mappings))
+    except OSError as problem:
+        explain(f"{path} cannot be written: {problem.strerror}")
