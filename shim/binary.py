@@ -97,13 +97,13 @@ def find() -> str:
     Exits 127 where there is none, and 126 where all there are have come back to this launcher.
     """
     pid, _, seen = environment.get(_CHAIN).partition(":")
-    environment.put(_CHAIN.encode(), None)
+    environment.put(_CHAIN, None)
     tried = seen.split(":") if pid == str(posix.getpid()) else []
     for path in candidates():
         if path not in tried:
             if time.process_time() > _ROUNDS_ARE_SUSPICIOUS_AFTER:
                 mark = ":".join([str(posix.getpid()), *tried, path])
-                environment.put(_CHAIN.encode(), mark.encode("utf-8", "surrogateescape"))
+                environment.put(_CHAIN, mark)
             return path
     if tried:
         warn(
@@ -118,14 +118,14 @@ def find() -> str:
     sys.exit(EXIT_NO_CLAUDE)
 
 
-def become(path: str, args: "Sequence[str]", exports: "Mapping[bytes, bytes]") -> "NoReturn":
+def become(path: str, args: "Sequence[str]", exports: "Mapping[str, bytes]") -> "NoReturn":
     """Become the program: same pid, descriptors, environment and signals as without the shim.
 
     `exports` are set in its environment. `args` are UTF-8 with surrogate escapes, whatever the
     locale. Raises OSError, with the environment as it was, where the system refuses.
     """
     _undo_start_up()
-    before = {name: posix.environ.get(name) for name in exports}
+    before = {name: posix.environ.get(name.encode()) for name in exports}
     for name, value in exports.items():
         environment.put(name, value)
     try:
@@ -146,7 +146,7 @@ def _undo_start_up() -> None:
     # CPython is in UTF-8 mode, under -I, exactly where the locale was C as it started; it has
     # then set LC_CTYPE, unless LC_ALL overrides it anyway (PEP 538, PEP 540).
     if sys.flags.utf8_mode and environment.get("LC_CTYPE") in _COERCED_LOCALES:
-        environment.put(b"LC_CTYPE", _variable_at_start(b"LC_CTYPE"))
+        environment.put("LC_CTYPE", _variable_at_start(b"LC_CTYPE"))
 
 
 def _variable_at_start(name: bytes) -> bytes | None:

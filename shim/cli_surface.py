@@ -11,14 +11,16 @@ OPTIONAL: "Final" = "[value]"
 VARIADIC: "Final" = "<values...>"
 
 _SUBCOMMAND = "subcommand"
+_FIRST_WORD = "first"
 
 
 class Surface:
     """The options and subcommands of one claude.
 
-    The text has a line for each spelling of an option (`SPELLING NAME TAKES`) and for each
-    subcommand (`NAME subcommand`). It is searched and never taken apart, because a command line
-    has few words and claude some two hundred.
+    The text has a line for each spelling of an option (`SPELLING NAME TAKES`), for each subcommand
+    (`NAME subcommand`), and for each word that means a command of its own where it is the very
+    first (`WORD first`). It is searched and never taken apart, because a command line has few words
+    and claude some two hundred.
     """
 
     __slots__ = ("text",)
@@ -29,7 +31,7 @@ class Surface:
     def option(self, spelling: str) -> "tuple[str, str] | None":
         """An option's one name and what it takes, or None where claude has no such option."""
         entry = self._entry(spelling) if spelling.startswith("-") else None
-        if entry is None:
+        if entry is None or entry == _FIRST_WORD:
             return None
         name, takes = entry.split(" ")
         return name, takes
@@ -37,6 +39,10 @@ class Surface:
     def is_subcommand(self, word: str) -> bool:
         """Whether claude has a subcommand of that name."""
         return self._entry(word) == _SUBCOMMAND
+
+    def is_first_word(self, word: str) -> bool:
+        """Whether claude, with that word before all others, does something else altogether."""
+        return self._entry(word) == _FIRST_WORD
 
     def _entry(self, word: str) -> str | None:
         """What a word's line says of it."""
@@ -76,8 +82,8 @@ BUILT_IN = Surface("""
 --ax-screen-reader --ax-screen-reader -
 --bare --bare -
 --betas --betas <values...>
---bg --bg -
---background --bg -
+--background --background -
+--bg --background -
 --brief --brief -
 --channels --channels <values...>
 --chrome --chrome -
@@ -205,6 +211,20 @@ BUILT_IN = Surface("""
 --workload --workload <value>
 --worktree --worktree [value]
 -w --worktree [value]
+--bg-pty-host first
+--bg-spare first
+--chrome-native-host first
+--claude-in-chrome-mcp first
+--daemon-worker first
+--eval-mock-server first
+--preload first
+--update first
+--upgrade first
+-V first
+bridge first
+remote first
+self-hosted-runner first
+sync first
 agents subcommand
 api-key subcommand
 attach subcommand

@@ -14,14 +14,17 @@ def get(name: str) -> str:
     return value.decode(sys.getfilesystemencoding(), "surrogateescape")
 
 
-def put(name: bytes, value: bytes | None) -> None:
+def put(name: str, value: str | bytes | None) -> None:
     """Set a variable for the program this process becomes, or unset it with None."""
+    key = name.encode()
+    if isinstance(value, str):
+        value = value.encode(sys.getfilesystemencoding(), "surrogateescape")
     if value is not None:
-        posix.environ[name] = value
-        posix.putenv(name, value)
-    elif name in posix.environ:
-        del posix.environ[name]
-        posix.unsetenv(name)
+        posix.environ[key] = value
+        posix.putenv(key, value)
+    elif key in posix.environ:
+        del posix.environ[key]
+        posix.unsetenv(key)
 
 
 def is_on(name: str) -> bool:

@@ -33,8 +33,11 @@ class Invocation:
         self.options: list[tuple[str, str | None, int, int]] = []
         self.operands: list[str] = []
         self._read(surface)
-        first = self.operands[0] if self.operands else None
-        self.subcommand = first if first and surface.is_subcommand(first) else None
+        self.subcommand: str | None = None
+        if args and surface.is_first_word(args[0]):
+            self.subcommand = args[0]
+        elif self.operands and surface.is_subcommand(self.operands[0]):
+            self.subcommand = self.operands[0]
 
     def has(self, name: str) -> bool:
         """Whether the option is there, by its canonical name."""
@@ -113,8 +116,6 @@ class Invocation:
     def _read_assignment(self, surface: "Surface", arg: str, at: int) -> None:
         spelling, equals, value = arg.partition("=")
         option = surface.option(spelling)
-        if equals and option is not None and option[1] == FLAG:
-            return  # claude refuses a flag with a value
         name = option[0] if option is not None else spelling
         self.options.append((name, value if equals else None, at, at + 1))
 

@@ -2,6 +2,7 @@
 
 import marshal
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ try:
             if file.read(4) == sys.hexversion.to_bytes(4, "big"):
                 code, modules = marshal.loads(file.read())
                 exec(code)
-    except OSError:
+    except Exception:
         pass
     from shim.wrapper import main
 except Exception as problem:
@@ -38,15 +39,21 @@ main()
 # Where the package is gone, this becomes the real claude without it.
 _WITHOUT_THE_PACKAGE = """\
 import os, signal
-print("claude-shim:", problem, "in", sys.path[-1] + "; this is the real claude without it:"
-      " install claude-session-shim again, or delete", __file__, file=sys.stderr, flush=True)
+def warn(text):
+    try:
+        os.write(2, b"claude-shim: " + os.fsencode(text) + b"\\n")
+    except OSError:
+        pass
+warn(f"{{problem}} in {{sys.path[-1]}}; this is the real claude without it:"
+     f" install claude-session-shim again, or delete {{__file__}}")
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 places = [os.path.join(where, "claude") for where in os.get_exec_path()]
 for place in [os.environ.get("NSED_CLAUDE_BIN", ""), *places]:
     if os.path.isfile(place) and os.access(place, os.X_OK):
         if {mark!r} not in open(place, "rb").read(1024):
             os.execv(place, ["claude", *sys.argv[1:]])
-print("claude-shim: there is no claude on PATH to run", file=sys.stderr)
+warn("there is no claude on PATH to run")
 sys.exit(127)
 """
 
@@ -150,6 +157,7 @@ def _shebang(python: str) -> str:
     line = f"#!{python} -IS\n"
     if " " not in python and len(os.fsencode(line)) <= _LONGEST_SHEBANG:
         return line
+    if "\\" in python:
+        raise LauncherError(f"{python} has a backslash in its path: install with another Python")
     # Read by sh as an exec, and by Python as a string.
-    quoted = "".join("\\" + char if char in '\\"$`' else char for char in python)
-    return f"#!/bin/sh\n'''exec' \"{quoted}\" -IS \"$0\" \"$@\"\n' '''\n"
+    return f"#!/bin/sh\n'''exec' {shlex.quote(python)} -IS \"$0\" \"$@\"\n' '''\n"

@@ -115,9 +115,10 @@ def _is_resumable(path: str) -> bool:
         file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
     except FileNotFoundError:
         return False
+    if not _stat.S_ISREG(posix.fstat(file).st_mode):
+        posix.close(file)
+        return False
     with open(file, "rb") as lines:
-        if not _stat.S_ISREG(posix.fstat(file).st_mode):
-            return False
         if any(map(_looks_like_message, lines)):
             return True
         # Before claude's own file is moved aside, read it as claude does.

@@ -21,7 +21,7 @@ class Call:
 
     __slots__ = ("args", "exports")
 
-    def __init__(self, args: list[str], exports: dict[bytes, bytes]) -> None:
+    def __init__(self, args: list[str], exports: dict[str, bytes]) -> None:
         self.args = args
         self.exports = exports
 
@@ -88,7 +88,7 @@ def _resume(key: "SessionKey", asked: "Invocation") -> Call | None:
         _record(store, key, session_id)
     return Call(
         plan.flags(session_id, transcript) + asked.without("--session-id"),
-        {b"NSED_ROOM_ID": key.room_bytes, b"NSED_AGENT_NAME": key.agent_bytes},
+        {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes},
     )
 
 
