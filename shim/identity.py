@@ -13,8 +13,7 @@ _DEFAULT_AGENT = b"claude"
 class SessionKey:
     """The pair (room, agent), as text and as the bytes the environment carries.
 
-    Two names that differ in their bytes differ in their text, whatever the locale and even where
-    they are not UTF-8.
+    The text is the same whatever the locale, and names that are not UTF-8 have one too.
     """
 
     __slots__ = ("agent", "agent_bytes", "room", "room_bytes")

@@ -113,7 +113,7 @@ def _is_resumable(path: str) -> bool:
     try:
         # Not to wait for a writer, should it be a FIFO.
         file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if not _stat.S_ISREG(posix.fstat(file).st_mode):
         posix.close(file)

@@ -1,0 +1,316 @@
+"""Real Claude Code as a user runs it, in a world of its own: home, directories, PATH and model."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pexpect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 30.0
+"""Seconds to wait for anything that claude should do."""
+
+_API_KEY = "sk-of-the-stand-in-messages-api"
+STREAM_JSON = ("--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
+
+# What claude draws between two words: moves of the cursor and changes of colour.
+_GAP = r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)+"
+_PASTE_START, _PASTE_END, _ENTER = "\x1b[200~", "\x1b[201~", "\r"
+
+Json = dict[str, Any]
+
+
+def binary() -> Path:
+    """The real claude that scripts/setup fetched. Raises FileNotFoundError where it is missing."""
+    path = ROOT / ".cache" / "bin" / "claude"
+    if not os.access(path, os.X_OK):
+        raise FileNotFoundError(f"there is no real claude at {path}: run scripts/setup")
+    return path
+
+
+def environment(home: Path, api_url: str, *path: Path) -> dict[str, str]:
+    """The whole environment in which the real claude keeps to this home and talks to this API.
+
+    `path` goes first on PATH. Nothing is inherited. All traffic stays on loopback: an interactive
+    claude would otherwise fetch a plugin marketplace from GitHub.
+    """
+    return {
+        "HOME": str(home),
+        "PATH": os.pathsep.join([*map(str, path), str(binary().parent), "/usr/bin", "/bin"]),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "ANTHROPIC_BASE_URL": api_url,
+        "ANTHROPIC_API_KEY": _API_KEY,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+        "CLAUDE_CODE_MAX_RETRIES": "0",
+        "DISABLE_AUTOUPDATER": "1",
+        "IS_SANDBOX": "1",  # lets root use it
+    }
+
+
+def settle_in(home: Path, *trusted: Path) -> None:
+    """Make a home where claude on a terminal starts at its prompt, in and below these directories.
+
+    Without these keys it asks for a theme, for leave to use the API key, and for trust.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "hasCompletedOnboarding": True,
+        "customApiKeyResponses": {"approved": [_API_KEY[-20:]], "rejected": []},
+        "projects": {str(directory): {"hasTrustDialogAccepted": True} for directory in trusted},
+    }
+    (home / ".claude.json").write_text(json.dumps(settings))
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) -> None:
+    """Wait until the condition holds. Raises TimeoutError after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout} s: {what}")
+        time.sleep(0.01)
+
+
+class World:
+    """A machine with the launcher, the real claude behind it and a Messages API, and no past.
+
+    `root` is an empty directory. Leaving the `with` kills whatever still runs.
+    """
+
+    def __init__(self, root: Path, api_url: str, launcher: Path) -> None:
+        self._root = root
+        self.home = root / "home"
+        self.work = self.directory(root / "work")
+        self.launcher = launcher
+        self._environment = environment(self.home, api_url, launcher.parent)
+        self._processes: list[subprocess.Popen[str]] = []
+        self._terminals: list[Terminal] = []
+        settle_in(self.home, root)
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._processes:
+            kill(process)
+        for terminal in self._terminals:
+            terminal.kill()
+
+    @property
+    def store(self) -> Path:
+        return self.home / ".nsed"
+
+    @staticmethod
+    def directory(path: Path) -> Path:
+        """Make a directory to work in, and return it as claude sees it."""
+        path.mkdir(parents=True, exist_ok=True)
+        return path.resolve()
+
+    def environment(
+        self, room: str = "", agent: str = "", more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The environment of a call from this room and agent; empty means unset."""
+        names = {"NSED_ROOM_ID": room, "NSED_AGENT_NAME": agent}
+        given = {name: value for name, value in names.items() if value}
+        return {**self._environment, **given, **(more or {})}
+
+    def start(
+        self,
+        *args: str,
+        room: str = "",
+        agent: str = "",
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        program: Path | None = None,
+        stdin: int | None = subprocess.DEVNULL,
+        stderr: Any = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
+        """Start claude, through the launcher or as another `program`; `env` is added to the rest.
+
+        It leads a process group of its own.
+        """
+        process = subprocess.Popen(
+            [program or self.launcher, *args],
+            env=self.environment(room, agent, env),
+            cwd=cwd or self.work,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def run(
+        self, *args: str, stdin_text: str | None = None, **where: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run claude to its end, with a text on its stdin or nothing; `where` is as for `start`."""
+        where.setdefault("stdin", subprocess.DEVNULL if stdin_text is None else subprocess.PIPE)
+        process = self.start(*args, **where)
+        stdout, stderr = process.communicate(stdin_text, TIMEOUT)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def ask(self, prompt: str, *args: str, **where: Any) -> str:
+        """What claude answers to `claude -p PROMPT` and prints, nothing being on its stderr."""
+        done = self.run(*args, "-p", prompt, **where)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout.removesuffix("\n")
+
+    def stream(self, *args: str, **where: Any) -> Stream:
+        """Start a claude that keeps running and speaks stream-json both ways."""
+        errors = self._root / f"stderr-{len(self._processes)}"
+        with errors.open("w") as file:
+            process = self.start(*STREAM_JSON, *args, stdin=subprocess.PIPE, stderr=file, **where)
+        return Stream(process, errors)
+
+    def terminal(
+        self, *args: str, room: str = "", agent: str = "", cwd: Path | None = None
+    ) -> Terminal:
+        """Start an interactive claude on a terminal, and wait for its prompt."""
+        terminal = Terminal(self.launcher, args, self.environment(room, agent), cwd or self.work)
+        self._terminals.append(terminal)
+        terminal.wait_for("❯")
+        return terminal
+
+    def transcripts(self, session_id: str) -> list[Path]:
+        """Where claude keeps this conversation, in whichever projects."""
+        return sorted((self.home / ".claude" / "projects").glob(f"*/{session_id}.jsonl"))
+
+    def transcripts_of(self, room: str, agent: str = "claude") -> list[Path]:
+        """Where claude keeps the conversation of a room and agent, which has a mapping."""
+        session_id = self.mapping(room, agent)
+        assert session_id, f"no mapping for {room!r}, {agent!r}"
+        return self.transcripts(session_id)
+
+    def mapping(self, room: str, agent: str = "claude") -> str | None:
+        """The session id that sessions.json has for a room and agent."""
+        try:
+            rooms = json.loads((self.store / "sessions.json").read_text())
+        except FileNotFoundError:
+            return None
+        entry = rooms.get(room, {}).get(agent)
+        return entry and str(entry["uuid"])
+
+
+class Stream:
+    """A claude that reads and writes stream-json; `messages` is all that it has written so far."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
+        self.process = process
+        self.messages: list[Json] = []
+        self._errors = errors
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
+
+    def send(self, text: str) -> None:
+        """Say something as the user."""
+        content = [{"type": "text", "text": text}]
+        line = {"type": "user", "message": {"role": "user", "content": content}}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(line) + "\n")
+
+    def next_result(self, timeout: float = TIMEOUT) -> Json:
+        """The message that ends the turn. Raises TimeoutError after `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0, end - time.monotonic()))
+            except queue.Empty:
+                raise TimeoutError(f"no result within {timeout} s: {self.messages}") from None
+            assert line is not None, f"claude ended: {self.stderr}"
+            message: Json = json.loads(line)
+            self.messages.append(message)
+            if message["type"] == "result":
+                return message
+
+    def ask(self, text: str) -> str:
+        """What claude answers."""
+        self.send(text)
+        return str(self.next_result()["result"])
+
+    def close(self) -> int:
+        """End its input, and return the exit code it then ends with."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(TIMEOUT)
+
+    def kill(self) -> None:
+        kill(self.process)
+
+    @property
+    def stderr(self) -> str:
+        return self._errors.read_text()
+
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._lines.put(line)
+        self._lines.put(None)
+
+
+class Terminal:
+    """An interactive claude on a pty."""
+
+    def __init__(self, program: Path, args: Iterable[str], env: dict[str, str], cwd: Path) -> None:
+        self._child = pexpect.spawn(
+            str(program),
+            list(args),
+            env=env,
+            cwd=str(cwd),
+            dimensions=(40, 120),
+            encoding="utf-8",
+            timeout=TIMEOUT,
+        )
+
+    def wait_for(self, text: str) -> None:
+        """Wait until these words are drawn. Raises pexpect.TIMEOUT with the last of the screen."""
+        self._child.expect(_GAP.join(map(re.escape, text.split())))
+
+    def say(self, text: str) -> None:
+        """Paste a line, and press Enter."""
+        self._child.send(f"{_PASTE_START}{text}{_PASTE_END}")
+        self.wait_for(text)
+        self._child.send(_ENTER)
+
+    def exit(self) -> int | None:
+        """Leave with /exit; the exit code."""
+        self.say("/exit")
+        self._child.expect(pexpect.EOF)
+        self._child.close()
+        exit_code: int | None = self._child.exitstatus
+        return exit_code
+
+    def kill(self) -> None:
+        self._child.close(force=True)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process and what it has started, and close what leads to it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(TIMEOUT)
+    for file in (process.stdin, process.stdout, process.stderr):
+        if file is not None:
+            file.close()
