@@ -1,5 +1,7 @@
 """Which room and agent a call belongs to, and the session id they derive."""
 
+import posix
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,11 +54,12 @@ def derive(key: SessionKey) -> str:
         from hashlib import sha1
 
     name = f"nsed://agent/{key.agent}/{key.room}" if key.room else f"nsed://agent/{key.agent}"
-    digest = bytearray(sha1(_URL_NAMESPACE + name.encode()).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    digits = digest.hex()
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return _uuid(sha1(_URL_NAMESPACE + name.encode()).digest()[:16], version=5)
+
+
+def new_session_id() -> str:
+    """A random session id: a UUIDv4."""
+    return _uuid(posix.urandom(16), version=4)
 
 
 def is_session_id(text: str) -> bool:
@@ -65,6 +68,14 @@ def is_session_id(text: str) -> bool:
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and not text.replace("-", "").strip(
         _HEX_DIGITS
     )
+
+
+def _uuid(random: bytes, version: int) -> str:
+    octets = bytearray(random)
+    octets[6] = octets[6] & 0x0F | version << 4
+    octets[8] = octets[8] & 0x3F | 0x80
+    digits = octets.hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _text(name: bytes) -> str:

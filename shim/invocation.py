@@ -1,5 +1,7 @@
 """What the caller asked of claude: claude's own command line, read as commander reads it."""
 
+import posix
+
 from shim.cli_surface import BUILT_IN, FLAG, OPTIONAL, VARIADIC
 
 TYPE_CHECKING = False
@@ -16,6 +18,7 @@ _CHOOSES = (
 )
 _KEEPS_NOTHING = ("--no-session-persistence", "--init-only")
 _DETACHES = ("--background", "--tmux", "--agents-view-if-allowed")
+_STDOUT = 1
 _ANSWERS_AND_EXITS = ("--help", "--version")
 
 
@@ -54,6 +57,13 @@ class Invocation:
             if found == name:
                 del args[start:stop]
         return args
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run lasts longer than one answer: streaming, or interactive."""
+        is_streaming = self.value("--input-format") == "stream-json"
+        is_interactive = posix.isatty(_STDOUT) and not self.has("--print")
+        return is_streaming or is_interactive
 
     @property
     def left_alone(self) -> str | None:

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import filelock
+import psutil
+
 from shim import preload
 from shim.binary import LAUNCHER_MARK, is_launcher
 
@@ -17,11 +20,13 @@ if TYPE_CHECKING:
 NAME = "claude"
 _PRELOAD = ".claude-shim-modules"
 
+_LIBRARIES = (psutil, filelock)
+
 # What follows the shebang. It is compiled at each call, all but the string: it is kept short.
 _BODY = """\
 {mark}: made by `claude-shim install`, removed by `claude-shim uninstall`.
 import marshal, sys
-sys.path.append({import_path!r})
+sys.path += {import_paths!r}
 try:
     try:
         with open({preload!r}, "rb") as file:
@@ -44,7 +49,7 @@ def warn(text):
         os.write(2, b"claude-shim: " + os.fsencode(text) + b"\\n")
     except OSError:
         pass
-warn(f"{{problem}} in {{sys.path[-1]}}; this is the real claude without it:"
+warn(f"{{problem}} in {import_path}; this is the real claude without it:"
      f" install claude-session-shim again, or delete {{__file__}}")
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -102,27 +107,35 @@ def uninstall(directory: Path) -> Path | None:
 
 def text(directory: Path) -> str:
     """The text of a directory's launcher, for the interpreter and package that run now."""
-    import_path = str(Path(__file__).resolve().parent.parent)
+    import_paths = _import_paths()
     body = _BODY.format(
         mark=LAUNCHER_MARK.decode(),
-        import_path=import_path,
+        import_paths=import_paths,
         preload=str(directory / _PRELOAD),
-        without_the_package=_WITHOUT_THE_PACKAGE.format(mark=LAUNCHER_MARK),
+        without_the_package=_WITHOUT_THE_PACKAGE.format(
+            mark=LAUNCHER_MARK, import_path=import_paths[0]
+        ),
     )
-    return _shebang(_interpreter(import_path)) + body
+    return _shebang(_interpreter(import_paths)) + body
 
 
-def _interpreter(import_path: str) -> str:
+def _import_paths() -> list[str]:
+    """Where the package is, and where the libraries of its rare ways are, if it is editable."""
+    files = [__file__, *(library.__file__ for library in _LIBRARIES)]
+    return list(dict.fromkeys(str(Path(file or "").resolve().parent.parent) for file in files))
+
+
+def _interpreter(import_paths: list[str]) -> str:
     """The interpreter to run the launcher with.
 
     The one that a virtual environment was made from, because it outlives the environment: the
     launcher can then still say what is wrong and run claude.
     """
-    program = f"import sys; sys.path.append({import_path!r}); import shim.wrapper"
+    program = f"import sys; sys.path += {import_paths!r}; import shim.wrapper, shim.busy"
     for python in (getattr(sys, "_base_executable", None), sys.executable):
         if python and subprocess.run([python, "-IS", "-c", program], check=False).returncode == 0:
             return python
-    raise LauncherError(f"{sys.executable} cannot import shim from {import_path}")
+    raise LauncherError(f"{sys.executable} cannot import shim from {import_paths[0]}")
 
 
 def _preload() -> bytes:

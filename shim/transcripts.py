@@ -26,10 +26,14 @@ class Transcript:
         self.is_here = is_here
 
 
+def config_directory() -> str:
+    """Claude Code's configuration directory."""
+    return environment.get("CLAUDE_CONFIG_DIR") or environment.in_home(".claude")
+
+
 def projects_directory() -> str:
     """Claude Code's directory of transcripts, one directory a project."""
-    config = environment.get("CLAUDE_CONFIG_DIR") or environment.in_home(".claude")
-    return config + "/projects"
+    return config_directory() + "/projects"
 
 
 def project_name(directory: str) -> str:

@@ -11,20 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from shim.identity import SessionKey
-    from shim.invocation import Invocation
-    from shim.store import Store
-
-
-class Call:
-    """What the real claude is to be run with."""
-
-    __slots__ = ("args", "exports")
-
-    def __init__(self, args: list[str], exports: dict[str, bytes]) -> None:
-        self.args = args
-        self.exports = exports
-
 
 def main() -> "NoReturn":
     """Become the real claude, continuing the conversation of this room and agent.
@@ -32,26 +18,27 @@ def main() -> "NoReturn":
     Whatever goes wrong on the way is one warning, and claude runs as the caller asked.
     """
     _die_of_an_interrupt_as_claude_would()
-    args = _arguments()
+    asked = _arguments()
     claude = binary.find()
     try:
-        call = prepare(args)
-        explain(f"running {claude} with {call.args}")
-        binary.become(claude, call.args, call.exports)
+        args, exports = prepare(asked)
+        explain(f"running {claude} with {args}")
+        binary.become(claude, args, exports)
     except Exception as problem:
-        warn(f"running claude as you asked, its conversation will not be kept: {problem!r}")
+        what = f"{type(problem).__name__}: {problem}"
+        warn(f"claude runs as you asked, and its conversation is not kept ({what})")
     try:
-        binary.become(claude, args, {})
+        binary.become(claude, asked, {})
     except OSError as problem:
         warn(f"{claude} cannot be run: {problem.strerror}")
         sys.exit(binary.EXIT_CANNOT_RUN)
 
 
-def prepare(args: list[str]) -> Call:
-    """Decide what to run claude with, and record the conversation."""
-    untouched = Call(args, {})
+def prepare(args: list[str]) -> tuple[list[str], dict[str, bytes]]:
+    """What to run claude with: its arguments, and what to set in its environment."""
+    untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     if environment.is_on("NSED_SHIM_DISABLE"):
-        explain("NSED_SHIM_DISABLE is set")
+        explain("NSED_SHIM_DISABLE is set: claude is left alone")
         return untouched
     asked = invocation.read(args)
     if asked.left_alone:
@@ -63,61 +50,12 @@ def prepare(args: list[str]) -> Call:
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     explain(str(key))
-    return _resume(key, asked) or untouched
+    from shim.continuing import command_line  # an untouched call has no need of it
 
-
-def _resume(key: "SessionKey", asked: "Invocation") -> Call | None:
-    """The call that continues the key's conversation, or None where the caller names a new one."""
-    # An untouched call, on the way above, has no need of these.
-    from shim import plan, transcripts
-
-    chosen = asked.value("--session-id")
-    if asked.has("--session-id") and not identity.is_session_id(chosen or ""):
-        explain("--session-id names no conversation: claude is left alone")
-        return None
-    store, stored = _recall(key)
-    session_id = chosen or stored or identity.derive(key)
-    transcript, unusable = transcripts.find(session_id)
-    if chosen and not transcript and not unusable:
-        explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
-        return None
-    for path in unusable:
-        warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
-    explain(f"conversation {session_id}: {transcript.path if transcript else 'no transcript'}")
-    if store is not None and session_id != stored:
-        _record(store, key, session_id)
-    return Call(
-        plan.flags(session_id, transcript) + asked.without("--session-id"),
-        {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes},
-    )
-
-
-def _recall(key: "SessionKey") -> "tuple[Store | None, str | None]":
-    """The store, or None where it cannot be used, and the session id it has for the key.
-
-    Without a store the derived session id still finds the conversation, unless it has moved on.
-    """
-    from shim.store import Store, StoreError, directory
-
-    try:
-        store = Store(directory())
-        stored = store.recall(key.room, key.agent)
-    except StoreError as problem:
-        warn(f"{problem}; this conversation is not recorded")
-        return None, None
-    if stored is None or identity.is_session_id(stored):
-        return store, stored
-    warn(f"the stored id {stored!r} of {key} is no UUID; using {identity.derive(key)}")
-    return store, None
-
-
-def _record(store: "Store", key: "SessionKey", session_id: str) -> None:
-    from shim.store import StoreError
-
-    try:
-        store.record(key.room, key.agent, session_id)
-    except StoreError as problem:
-        warn(f"{problem}; this conversation is not recorded")
+    continued = command_line(key, asked)
+    if continued is None:
+        return untouched
+    return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}
 
 
 def _die_of_an_interrupt_as_claude_would() -> None:

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -381,10 +380,8 @@ class TestDamage:
             sessions = Store(str(tmp_path / str(number)))
             content = corrupted(chance)
             write(sessions, content)
-            started = time.monotonic()
             sessions.record("room-1", "new", UUIDS[0])
             sessions.recall("room-1", "agent-1")
-            assert time.monotonic() - started < 2
             assert read(sessions)["room-1"]["new"]["uuid"] == UUIDS[0]
             assert aside(sessions) == [content] or loses_nothing(content, read(sessions))
 
@@ -399,11 +396,9 @@ class TestDamage:
             pytest.param(b"\xff\xfe{}", id="UTF-16"),
         ],
     )
-    def test_absurd_content_is_kept_aside_in_time(self, sessions: Store, content: bytes) -> None:
+    def test_absurd_content_is_kept_aside(self, sessions: Store, content: bytes) -> None:
         write(sessions, content)
-        started = time.monotonic()
         sessions.record("r", "a", UUIDS[0])
-        assert time.monotonic() - started < 2
         assert list(read(sessions)) == ["r"]
         assert aside(sessions) == [content]
 
