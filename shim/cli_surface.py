@@ -12,15 +12,16 @@ VARIADIC: "Final" = "<values...>"
 
 _SUBCOMMAND = "subcommand"
 _FIRST_WORD = "first"
+_EITHER = "first-or-subcommand"
 
 
 class Surface:
     """The options and subcommands of one claude.
 
     The text has a line for each spelling of an option (`SPELLING NAME TAKES`), for each subcommand
-    (`NAME subcommand`), and for each word that means a command of its own where it is the very
-    first (`WORD first`). It is searched and never taken apart, because a command line has few words
-    and claude some two hundred.
+    (`NAME subcommand`), for each word that means a command of its own where it is the very first
+    (`WORD first`), and for what is both. It is searched and never taken apart, because a command
+    line has few words and claude some two hundred.
     """
 
     __slots__ = ("text",)
@@ -31,18 +32,18 @@ class Surface:
     def option(self, spelling: str) -> "tuple[str, str] | None":
         """An option's one name and what it takes, or None where claude has no such option."""
         entry = self._entry(spelling) if spelling.startswith("-") else None
-        if entry is None or entry == _FIRST_WORD:
+        if entry is None or " " not in entry:
             return None
         name, takes = entry.split(" ")
         return name, takes
 
     def is_subcommand(self, word: str) -> bool:
         """Whether claude has a subcommand of that name."""
-        return self._entry(word) == _SUBCOMMAND
+        return self._entry(word) in (_SUBCOMMAND, _EITHER)
 
     def is_first_word(self, word: str) -> bool:
         """Whether claude, with that word before all others, does something else altogether."""
-        return self._entry(word) == _FIRST_WORD
+        return self._entry(word) in (_FIRST_WORD, _EITHER)
 
     def _entry(self, word: str) -> str | None:
         """What a word's line says of it."""
@@ -226,30 +227,26 @@ remote first
 self-hosted-runner first
 sync first
 agents subcommand
-api-key subcommand
-attach subcommand
+attach first-or-subcommand
 auth subcommand
 auto-mode subcommand
-config subcommand
-daemon subcommand
+daemon first
 doctor subcommand
 gateway subcommand
-help subcommand
 import subcommand
 install subcommand
-kill subcommand
-logs subcommand
+kill first-or-subcommand
+logs first-or-subcommand
 mcp subcommand
-migrate-installer subcommand
 plugin subcommand
 plugins subcommand
 purge subcommand
-rc subcommand
-remote-control subcommand
-respawn subcommand
-rm subcommand
+rc first-or-subcommand
+remote-control first-or-subcommand
+respawn first-or-subcommand
+rm first-or-subcommand
 setup-token subcommand
-stop subcommand
+stop first-or-subcommand
 ultrareview subcommand
 update subcommand
 upgrade subcommand

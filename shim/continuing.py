@@ -1,5 +1,7 @@
 """From a room and agent to the command line that continues their conversation."""
 
+import posix
+
 from shim import identity, plan, registry, transcripts
 from shim.lease import ASIDE, FORK, OURS, Lease
 from shim.report import explain, warn
@@ -11,14 +13,16 @@ if TYPE_CHECKING:
     from shim.invocation import Invocation
 
 
-def command_line(key: "SessionKey", asked: "Invocation") -> list[str] | None:
+def command_line(key: "SessionKey", asked: "Invocation", plugin: str) -> list[str] | None:
     """The arguments to run claude with, or None where it is left alone after all.
 
-    The lease is taken and the conversation recorded. Raises OSError where a transcript cannot be
+    The lease is taken and the conversation recorded. `plugin` is the directory of the plugin for
+    a claude that can move to another conversation. Raises OSError where a transcript cannot be
     read or moved aside.
     """
     chosen = asked.value("--session-id")
-    if asked.has("--session-id") and not identity.is_session_id(chosen or ""):
+    # An empty one is none to claude.
+    if asked.has("--session-id") and chosen != "" and not identity.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
     store = _store()
@@ -43,7 +47,9 @@ def command_line(key: "SessionKey", asked: "Invocation") -> list[str] | None:
         if session_id != stored:
             _record(store, key, session_id)
     fork = identity.new_session_id() if turn == FORK else None
-    return plan.flags(session_id, transcript, fork) + asked.without("--session-id")
+    can_move = (asked.goes_on or fork) and posix.access(plugin, posix.R_OK)
+    flags = plan.flags(session_id, transcript, fork, plugin if can_move else None)
+    return asked.with_flags(flags)
 
 
 def _store() -> Store | None:

@@ -39,8 +39,12 @@ class Invocation:
         self.subcommand: str | None = None
         if args and surface.is_first_word(args[0]):
             self.subcommand = args[0]
-        elif self.operands and surface.is_subcommand(self.operands[0]):
+        elif self.operands and not self._prints() and surface.is_subcommand(self.operands[0]):
             self.subcommand = self.operands[0]
+
+    def _prints(self) -> bool:
+        """Whether `-p` is a word of its own: claude then takes no word for a subcommand."""
+        return any(self.args[start] in ("-p", "--print") for _, _, start, _ in self.options)
 
     def has(self, name: str) -> bool:
         """Whether the option is there, by its canonical name."""
@@ -50,13 +54,16 @@ class Invocation:
         """The value of the option's last occurrence: with claude, the last one wins."""
         return next((value for found, value, *_ in reversed(self.options) if found == name), None)
 
-    def without(self, name: str) -> list[str]:
-        """The caller's arguments less every occurrence of one option and its value."""
+    def with_flags(self, flags: list[str]) -> list[str]:
+        """The caller's arguments behind flags of ours, which take the place of `--session-id`.
+
+        In its place, because a variadic option before it would swallow what follows it.
+        """
         args = list(self.args)
         for found, _, start, stop in reversed(self.options):
-            if found == name:
-                del args[start:stop]
-        return args
+            if found == "--session-id":
+                args[start:stop] = flags
+        return args if self.has("--session-id") else flags + args
 
     @property
     def goes_on(self) -> bool:
@@ -86,9 +93,6 @@ class Invocation:
         at, variadic = 0, None
         while at < len(self.args):
             arg = self.args[at]
-            if arg == "--":
-                self.operands += self.args[at + 1 :]
-                return
             if _looks_like_option(arg):
                 at, variadic = self._read_option(surface, at)
                 continue
@@ -102,6 +106,9 @@ class Invocation:
         """Read the option at a position; return where it ends and its name if it is variadic."""
         arg = self.args[at]
         while True:
+            if arg == "--":  # also what is left of a cluster such as `-p-`
+                self.operands += self.args[at + 1 :]
+                return len(self.args), None
             option = surface.option(arg)
             if option is not None:
                 name, takes = option

@@ -3,6 +3,7 @@
 import marshal
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from types import CodeType
 
 NAME = "claude"
+# Beside the launcher: the modules of the wrapper, and our plugin for claude with its hook.
 _PRELOAD = ".claude-shim-modules"
-
+_PLUGIN = ".claude-shim-plugin"
+_HOOK = "follow"
 _LIBRARIES = (psutil, filelock)
 
-# What follows the shebang. It is compiled at each call, all but the string: it is kept short.
-_BODY = """\
-{mark}: made by `claude-shim install`, removed by `claude-shim uninstall`.
+# What follows the shebang, in the launcher and in the hook. It is compiled at each call, all but
+# the string: it is kept short.
+_PREPARATION = """\
 import marshal, sys
 sys.path += {import_paths!r}
 try:
@@ -35,10 +38,18 @@ try:
                 exec(code)
     except Exception:
         pass
+"""
+_LAUNCHER = """\
     from shim.wrapper import main
 except Exception as problem:
     exec({without_the_package!r})
-main()
+main({plugin!r})
+"""
+_FOLLOW = """\
+    from shim.follow import main
+    main()
+except BaseException:
+    pass
 """
 
 # Where the package is gone, this becomes the real claude without it.
@@ -80,10 +91,13 @@ def install(directory: Path) -> Path:
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(str(path)):
         raise LauncherError(f"{path} is not ours: move it away, or choose another --bin-dir")
+    plugin = directory / _PLUGIN
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _replace(directory / _PRELOAD, _preload(), 0o644)
-        _replace(path, text(directory).encode(), 0o755)
+        shutil.copytree(Path(__file__).parent / "claude_plugin", plugin, dirs_exist_ok=True)
+        _replace(plugin / _HOOK, hook_text(directory).encode(), 0o755)
+        _replace(path, launcher_text(directory).encode(), 0o755)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be written: {problem.strerror}") from problem
     return path
@@ -100,23 +114,30 @@ def uninstall(directory: Path) -> Path | None:
     try:
         path.unlink()
         (directory / _PRELOAD).unlink(missing_ok=True)
+        shutil.rmtree(directory / _PLUGIN, ignore_errors=True)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be removed: {problem.strerror}") from problem
     return path
 
 
-def text(directory: Path) -> str:
+def launcher_text(directory: Path) -> str:
     """The text of a directory's launcher, for the interpreter and package that run now."""
+    mark = LAUNCHER_MARK.decode()
+    without = _WITHOUT_THE_PACKAGE.format(mark=LAUNCHER_MARK, import_path=_import_paths()[0])
+    return _preparation(
+        directory, f"{mark}: made by `claude-shim install`, removed by `uninstall`."
+    ) + _LAUNCHER.format(without_the_package=without, plugin=str(directory / _PLUGIN))
+
+
+def hook_text(directory: Path) -> str:
+    """The text of the hook of a directory's plugin."""
+    return _preparation(directory, "# claude-shim hook: made by `claude-shim install`.") + _FOLLOW
+
+
+def _preparation(directory: Path, title: str) -> str:
     import_paths = _import_paths()
-    body = _BODY.format(
-        mark=LAUNCHER_MARK.decode(),
-        import_paths=import_paths,
-        preload=str(directory / _PRELOAD),
-        without_the_package=_WITHOUT_THE_PACKAGE.format(
-            mark=LAUNCHER_MARK, import_path=import_paths[0]
-        ),
-    )
-    return _shebang(_interpreter(import_paths)) + body
+    preparation = _PREPARATION.format(import_paths=import_paths, preload=str(directory / _PRELOAD))
+    return f"{_shebang(_interpreter(import_paths))}{title}\n{preparation}"
 
 
 def _import_paths() -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, Final
 
-# What a call of a known room and agent imports.
+# What a call of a known room and agent imports, and a hook.
 MODULES: "Final" = (
     "shim",
     "shim.binary",
@@ -22,6 +22,7 @@ MODULES: "Final" = (
     "shim.cli_surface",
     "shim.continuing",
     "shim.environment",
+    "shim.follow",
     "shim.identity",
     "shim.invocation",
     "shim.lease",

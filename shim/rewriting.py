@@ -9,6 +9,8 @@ from shim.report import explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from shim.document import Document
 
 
@@ -29,8 +31,19 @@ def recorded(path: str, file: int, room: str, agent: str, session_id: str) -> by
     mappings = load(path, file)
     entries = mappings.setdefault(room, {})
     known = entries.get(agent, {})
+    if known and known["uuid"] != session_id:
+        _remember(path, room, agent, known)
     entries[agent] = {**known, "uuid": session_id, "last_used": document.now()}
     return document.dump(mappings)
+
+
+def _remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
+    from shim import history
+
+    try:
+        history.remember(path.rpartition("/")[0], room, agent, entry)
+    except OSError as problem:
+        warn(f"the earlier conversation {entry['uuid']} is not noted: {problem.strerror}")
 
 
 def load(path: str, file: int) -> "Document":

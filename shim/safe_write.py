@@ -19,7 +19,7 @@ def commit(path: str, file: int, data: bytes) -> None:
     OSError: before the file is touched where the disk is full, and at worst with the file torn and
     the backup whole.
     """
-    _back_up(path, data)
+    replace(path + ".bak", data)
     size = os.fstat(file).st_size
     if len(data) > size:
         _reserve(file, size, len(data))
@@ -47,12 +47,13 @@ def keep_aside(path: str, data: bytes) -> str:
     return aside
 
 
-def _back_up(path: str, data: bytes) -> None:
-    # One name for the unfinished backup: the lock makes this its only writer, and what a killed
-    # one left is overwritten.
-    unfinished = path + ".bak.new"
+def replace(path: str, data: bytes) -> None:
+    """Put a new file in a path's place, at once and for good. Raises OSError."""
+    # One name for the unfinished file: the store's lock makes this its only writer, and what a
+    # killed one left is overwritten.
+    unfinished = path + ".new"
     _write_new(unfinished, data, os.O_TRUNC)
-    os.rename(unfinished, path + ".bak")
+    os.rename(unfinished, path)
     directory = os.open(os.path.dirname(path) or os.curdir, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
+_LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 _LONGEST_PROJECT_NAME = 200
 
@@ -138,6 +139,8 @@ def _looks_like_message(line: bytes) -> bool:
         and line.rstrip().endswith(b"}")
         and b'"message":{' in line
         and b'"isSidechain":true' not in line
+        # A line that was torn, and the next one glued to it.
+        and not any(start in line[1:] for start in _LINE_STARTS)
     )
 
 

@@ -12,16 +12,17 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def main() -> "NoReturn":
+def main(plugin: str) -> "NoReturn":
     """Become the real claude, continuing the conversation of this room and agent.
 
-    Whatever goes wrong on the way is one warning, and claude runs as the caller asked.
+    `plugin` is the directory of our plugin for claude. Whatever goes wrong on the way is one
+    warning, and claude runs as the caller asked.
     """
     _die_of_an_interrupt_as_claude_would()
     asked = _arguments()
     claude = binary.find()
     try:
-        args, exports = prepare(asked)
+        args, exports = prepare(asked, plugin)
         explain(f"running {claude} with {args}")
         binary.become(claude, args, exports)
     except Exception as problem:
@@ -34,7 +35,7 @@ def main() -> "NoReturn":
         sys.exit(binary.EXIT_CANNOT_RUN)
 
 
-def prepare(args: list[str]) -> tuple[list[str], dict[str, bytes]]:
+def prepare(args: list[str], plugin: str) -> tuple[list[str], dict[str, bytes]]:
     """What to run claude with: its arguments, and what to set in its environment."""
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     if environment.is_on("NSED_SHIM_DISABLE"):
@@ -52,7 +53,7 @@ def prepare(args: list[str]) -> tuple[list[str], dict[str, bytes]]:
     explain(str(key))
     from shim.continuing import command_line  # an untouched call has no need of it
 
-    continued = command_line(key, asked)
+    continued = command_line(key, asked, plugin)
     if continued is None:
         return untouched
     return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}

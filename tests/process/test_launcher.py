@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,7 +169,10 @@ def install_from(world: World, package: Path, python: Path | None = None) -> Pat
     run = world.run(
         *("-c", program, str(launcher.parent)),
         program=python or Path(sys.executable),
-        env={"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "PYTHONPATH": os.pathsep.join([str(package), sysconfig.get_path("purelib")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
     )
     assert (run.exit_code, run.stderr) == (0, b"")
     world.path(launcher.parent, world.claude.path.parent)
@@ -234,7 +238,9 @@ def test_the_launcher_can_do_without_what_stands_beside_it(
     world: World, share: float | None
 ) -> None:
     launcher = install_from(world, world.root / "package")
-    for path in set(launcher.parent.iterdir()) - {launcher}:
+    for path in (path for path in launcher.parent.rglob("*") if path.is_file()):
+        if path == launcher:
+            continue
         content = path.read_bytes()
         path.unlink()
         if share is not None:

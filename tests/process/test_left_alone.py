@@ -13,10 +13,8 @@ LEFT_ALONE = [
     ["update"],
     ["mcp", "list"],
     ["doctor"],
-    ["config", "get", "theme"],
     ["setup-token"],
     ["plugin", "install", "x"],
-    ["-p", "update"],
     ["--model", "opus", "mcp", "add", "--", "npx", "server"],
     ["--model=opus", "auth", "login"],
     # what claude 2.1.330 takes for one in first place only, before it reads options
@@ -74,7 +72,6 @@ LEFT_ALONE = [
     # what claude will refuse
     ["--session-id"],
     ["--session-id", "not-a-uuid", "-p"],
-    ["--session-id=", "-p"],
 ]
 
 OURS = [
@@ -92,10 +89,12 @@ OURS = [
     ["-p", "--disallowedTools", "update", "mcp"],
     ["--add-dir", "mcp", "update"],
     ["-p", "please update"],
+    ["-p", "update"],
+    ["-p", "--", "update"],
+    ["config", "get", "theme"],
     ["-d", "mcp", "hi"],
     ["--debug=x", "-p"],
     ["--mcp-config", "a.json", "b.json", "-p"],
-    ["--output-format", "stream-json", "--input-format", "stream-json", "--verbose"],
 ]
 
 

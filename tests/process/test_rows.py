@@ -211,27 +211,30 @@ def test_a_torn_last_line_does_no_harm(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "args",
+    ("args", "expected"),
     [
-        ["--session-id", OTHER, "-p", "hi"],
-        ["-p", "--session-id", OTHER, "hi"],
-        ["-p", "hi", "--session-id=" + OTHER],
-        ["-p", "--session-id", U, "hi", "--session-id", OTHER],
+        (["--session-id", OTHER, "-p", "hi"], ["--resume", OTHER, "-p", "hi"]),
+        (["-p", "--session-id", OTHER, "hi"], ["-p", "--resume", OTHER, "hi"]),
+        (["-p", "hi", "--session-id=" + OTHER], ["-p", "hi", "--resume", OTHER]),
+        (
+            ["--tools", "Bash", "--session-id", OTHER, "hi"],
+            ["--tools", "Bash", "--resume", OTHER, "hi"],
+        ),
     ],
 )
 def test_a_named_conversation_that_exists_is_resumed_and_becomes_the_mapping(
-    world: World, args: list[str]
+    world: World, args: list[str], expected: list[str]
 ) -> None:
     world.map(ROOM, "claude", U)
     world.transcript(OTHER)
 
-    assert told(world, *args) == ["--resume", OTHER, "-p", "hi"]
+    assert told(world, *args) == expected
     assert world.mappings == {ROOM: {"claude": OTHER}}
 
 
 def test_a_named_conversation_of_another_project_is_resumed_by_path(world: World) -> None:
     path = world.transcript(OTHER, THERE)
-    assert told(world, "-p", "--session-id", OTHER) == ["--resume", str(path), "-p"]
+    assert told(world, "-p", "--session-id", OTHER) == ["-p", "--resume", str(path)]
 
 
 def test_a_named_conversation_that_is_unusable_is_moved_aside_and_started(world: World) -> None:
@@ -240,7 +243,7 @@ def test_a_named_conversation_that_is_unusable_is_moved_aside_and_started(world:
     run = world.run("-p", "--session-id", OTHER, "hi")
 
     assert str(kept_aside(path)) in run.warning
-    assert world.claude.calls[0].args == [b"--session-id", OTHER.encode(), b"-p", b"hi"]
+    assert world.claude.calls[0].args == [b"-p", b"--session-id", OTHER.encode(), b"hi"]
     assert world.mappings == {ROOM: {"claude": OTHER}}
 
 
@@ -264,3 +267,30 @@ def test_debug_says_why_and_changes_nothing(world: World) -> None:
     assert any(str(world.claude.path) in line for line in run.lines)
     assert run.stdout == b""
     assert world.claude.calls[0].args == [b"--resume", U.encode(), b"-p"]
+
+
+# What can move to another conversation
+
+
+@pytest.mark.parametrize(
+    "args", [["--input-format", "stream-json"], ["--input-format=stream-json"]]
+)
+def test_a_streaming_claude_gets_the_plugin_that_says_where_it_moves(
+    world: World, args: list[str]
+) -> None:
+    world.transcript(U)
+    plugin = world.launcher.parent / ".claude-shim-plugin"
+    assert told(world, *args) == ["--plugin-dir", str(plugin), "--resume", U, *args]
+
+
+def test_without_the_plugin_a_streaming_claude_runs_all_the_same(
+    world: World, tmp_path: Path
+) -> None:
+    world.transcript(U)
+    launcher = tmp_path / "copied" / "claude"
+    launcher.parent.mkdir()
+    text = world.launcher.read_text().replace(".claude-shim-plugin", ".no-such-plugin")
+    launcher.write_text(text)
+    launcher.chmod(0o755)
+    call = world.call("--input-format", "stream-json", program=launcher)
+    assert call.args == [b"--resume", U.encode(), b"--input-format", b"stream-json"]
