@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from shim.identity import SessionKey
+
 # Bytes of an account that are read; a prompt may be long, but there is an end to it.
 _LONGEST = 1 << 26
 
@@ -31,8 +33,8 @@ def main() -> "NoReturn":
 def follow(account: bytes) -> None:
     """Map the exported room and agent to the conversation of the event, where that is the head.
 
-    It is where a turn begins in it, and where it ends without a turn after a `/clear`: the user
-    wanted a fresh start. Raises ValueError for what is no JSON, StoreError where nothing can be
+    It is where a turn begins in it, and where the user leaves it without a turn, having come to it
+    by `/clear` or `/resume`. Raises ValueError for what is no JSON, StoreError where nothing can be
     recorded.
     """
     import json
@@ -42,21 +44,25 @@ def follow(account: bytes) -> None:
     session_id = event.get("session_id") if isinstance(event, dict) else None
     if key is None or not isinstance(session_id, str) or not identity.is_session_id(session_id):
         return
-    if event.get("hook_event_name") != "UserPromptSubmit" and not _is_a_fresh_start(event):
-        return
     store = Store(directory())
-    if store.recall(key.room, key.agent) != session_id:
+    if store.recall(key.room, key.agent) == session_id:
+        return
+    if event.get("hook_event_name") == "UserPromptSubmit" or _was_come_to(event, store, key):
         store.record(key.room, key.agent, session_id)
 
 
-def _is_a_fresh_start(event: "dict[str, Any]") -> bool:
-    """Whether the event ends a conversation without a turn that this claude was not started on."""
+def _was_come_to(event: "dict[str, Any]", store: Store, key: "SessionKey") -> bool:
+    """Whether the event ends a conversation without a turn that this claude was not started on.
+
+    A turn would have made it the head, and by now an earlier one.
+    """
     if event.get("hook_event_name") != "SessionEnd" or event.get("reason") == "clear":
         return False
-    from shim import transcripts
+    from shim import history
 
-    session_id = event["session_id"]
-    return transcripts.find(session_id)[0] is None and _started_on() not in (None, session_id)
+    heads = history.earlier(store.directory, key.room, key.agent)
+    known = [head.get("uuid") for head in heads]
+    return event["session_id"] not in [*known, _started_on() or event["session_id"]]
 
 
 def _started_on() -> str | None:
