@@ -41,9 +41,9 @@ try:
 """
 _LAUNCHER = """\
     from shim.wrapper import main
+    main({plugin!r})
 except Exception as problem:
     exec({without_the_package!r})
-main({plugin!r})
 """
 _FOLLOW = """\
     from shim.follow import main
@@ -86,8 +86,6 @@ def install(directory: Path) -> Path:
 
     Raises LauncherError where something else has that name, or no interpreter can run it.
     """
-    if sys.platform == "win32":
-        raise LauncherError("Windows has no execve: claude-shim runs on Linux and macOS")
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(str(path)):
         raise LauncherError(f"{path} is not ours: move it away, or choose another --bin-dir")

@@ -8,8 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Where a process's start time stands in /proc/<pid>/stat, counted behind its name (proc(5)).
+# Where they stand in /proc/<pid>/stat, counted behind the process's name (proc(5)), and the flag
+# of one that is on its way out: it has given back its locks, but may be no zombie yet.
+_FLAGS = 6
 _START = 19
+_PF_EXITING = 4
 
 
 def live_on(session_id: str) -> int | None:
@@ -62,24 +65,32 @@ def _entry(content: bytes) -> "dict[str, Any]":
 
 
 def _is_live(entry: "dict[str, Any]") -> bool:
-    import psutil
-
     try:
         pid = int(entry["pid"])
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        # Linux: the start time in clock ticks since boot, exact; elsewhere, a process that has
-        # the pid of an entry but started after it is another.
-        start = _start_ticks(pid)
-        if start is not None and "procStart" in entry:
-            return start == str(entry["procStart"])
-        return process.create_time() <= float(entry["startedAt"]) / 1000 + 1
-    except (KeyError, TypeError, ValueError, psutil.Error):
+        stat = _stat(pid)
+        if stat is not None:
+            is_exiting = int(stat[_FLAGS]) & _PF_EXITING
+            return not is_exiting and stat[_START].decode() == str(entry["procStart"])
+        return _is_live_by_time(pid, float(entry["startedAt"]) / 1000)
+    except (KeyError, IndexError, TypeError, ValueError):
         return False
 
 
-def _start_ticks(pid: int) -> str | None:
-    # The name, in parentheses, can hold anything: the fields are those behind the last one.
-    stat = _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
-    return stat[_START].decode() if len(stat) > _START else None
+def _is_live_by_time(pid: int, registered: float) -> bool:
+    """The same without /proc: a process that started after the entry was made is another."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not is_zombie and process.create_time() <= registered + 1
+    except psutil.Error:
+        return False
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/<pid>/stat behind the name; None where there is no /proc."""
+    if not posix.access("/proc/self/stat", posix.R_OK):
+        return None
+    # The name, in parentheses, can hold anything, parentheses too.
+    return _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()

@@ -99,7 +99,8 @@ def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -
             warn(f"{path} is damaged: {problem}; left as it is ({reason.strerror})")
             return
     count = sum(map(len, mended.values()))
-    warn(f"{path} is damaged: {problem}; {count} mappings were recovered{kept}")
+    recovered = "1 mapping was" if count == 1 else f"{count} mappings were"
+    warn(f"{path} is damaged: {problem}; {recovered} recovered{kept}")
     _try_to_commit(path, file, mended)
 
 

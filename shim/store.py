@@ -69,10 +69,11 @@ def directory() -> str:
 class Store:
     """The mappings in one directory. Every method but the constructor may raise StoreError."""
 
-    __slots__ = ("directory", "path")
+    __slots__ = ("directory", "path", "patience")
 
     def __init__(self, where: str) -> None:
         self.directory = where
+        self.patience = _PATIENCE
         self.path = f"{where}/{FILE_NAME}"
 
     def recall(self, room: str, agent: str) -> str | None:
@@ -83,6 +84,7 @@ class Store:
         try:
             return self.locked(lambda file: self._find(file, room, agent, touch=True))
         except Busy:
+            self.patience = 0.0  # the lock is stuck: no further wait for it
             return self._with_file(lambda file: self._find(file, room, agent, touch=False))
 
     def get(self, room: str, agent: str) -> str | None:
@@ -126,7 +128,7 @@ class Store:
         """
 
         def wait_and_act(file: int) -> "T":
-            _wait_for_lock(file, self.path)
+            _wait_for_lock(file, self.path, self.patience)
             return action(file)
 
         while True:
@@ -179,7 +181,7 @@ class Store:
                 raise
             return self._open(create=True)
         except OSError as problem:
-            if problem.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if create or problem.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             # What can only be read still says which conversation to continue.
             return posix.open(self.path, posix.O_RDONLY | posix.O_NONBLOCK)
@@ -198,9 +200,9 @@ class _Replaced(Exception):
     """Another file has taken the path while this one's lock was waited for."""
 
 
-def _wait_for_lock(file: int, path: str) -> None:
+def _wait_for_lock(file: int, path: str, patience: float) -> None:
     # Asked for again and again rather than waited for: a blocking flock has no time-out.
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     nap = _SHORTEST_NAP
     while True:
         try:
@@ -208,8 +210,7 @@ def _wait_for_lock(file: int, path: str) -> None:
             break
         except BlockingIOError:
             if time.monotonic() > deadline:
-                message = f"{path} has been locked by another process for {_PATIENCE:g} s"
-                raise Busy(message) from None
+                raise Busy(f"{path} stays locked by another process") from None
         time.sleep(nap)
         nap = min(2 * nap, _LONGEST_NAP)
     held, there = posix.fstat(file), posix.stat(path)

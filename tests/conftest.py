@@ -1,10 +1,17 @@
 """Fixtures that tests of every level share."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from shim import launcher
+
+
+def pytest_configure() -> None:
+    """Run as from a terminal, even under nohup or in the background: tests send these signals."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

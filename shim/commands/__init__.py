@@ -1,16 +1,12 @@
 """`claude-shim`: what a person does about the shim, one module a subcommand."""
 
-import click
-
-from shim.commands.install import install
-from shim.commands.uninstall import uninstall
+import sys
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="claude-session-shim", message="claude-shim %(version)s")
 def main() -> None:
-    """Conversations with Claude Code that survive restarts."""
+    """Run `claude-shim`."""
+    if sys.platform == "win32":
+        sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
+    from shim.commands.group import group
 
-
-main.add_command(install)
-main.add_command(uninstall)
+    group()

@@ -336,3 +336,15 @@ def test_without_its_package_and_with_nowhere_to_warn_it_still_runs_claude(
     world.claude.then("exit 42")
     run = world.run("-p", program=orphan, before_exec=stderr)
     assert (run.exit_code, run.stdout) == (42, b"")
+
+
+def test_a_launcher_older_than_its_package_runs_claude_all_the_same(world: World) -> None:
+    launcher = install_from(world, world.root / "package")
+    wrapper = world.root / "package" / "shim" / "wrapper.py"
+    wrapper.write_text(wrapper.read_text().replace("def main(plugin: str)", "def main()"))
+
+    run = world.run("-p", "hi", program=launcher, env={"NSED_ROOM_ID": "r"})
+
+    assert run.exit_code == 0
+    assert "install claude-session-shim again" in run.warning
+    assert world.claude.calls[0].args == [b"-p", b"hi"]

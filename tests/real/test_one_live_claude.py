@@ -237,12 +237,20 @@ def test_a_claude_started_without_the_shim_counts_as_well(world: World) -> None:
     assert world.ask("beside", room="r") == "heard: beside | before: hello ; stranger"
     assert stranger.ask("again") == "heard: again | before: hello ; stranger"
 
+
+def test_what_a_killed_claude_left_in_the_registry_does_not_count(world: World) -> None:
+    world.ask("hello", room="r")
+    session_id = world.mapping("r") or ""
+    stranger = world.stream("--resume", session_id, program=real_claude.binary())
+    stranger.ask("stranger")
+    wait_until(lambda: "heard: stranger" in transcript(world), "the stranger's turn is written")
     stranger.kill()
     entries = list((world.home / ".claude" / "sessions").glob("*.json"))
     assert any(session_id in entry.read_text() for entry in entries)
-    wait_until(lambda: "heard: again" in transcript(world), "the last turn is written")
-    answer = world.ask("after", room="r")
-    assert answer == "heard: after | before: hello ; stranger ; again"
+
+    answer = world.ask("after", room="r", env={"NSED_ON_BUSY": "fail"})
+
+    assert answer == "heard: after | before: hello ; stranger"
 
 
 def test_an_entry_whose_pid_is_another_process_by_now_does_not_count(world: World) -> None:

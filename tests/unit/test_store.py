@@ -286,7 +286,7 @@ class TestLocking:
         sessions.record("r", "a", "id")
         with open(sessions.path) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            with pytest.raises(StoreError, match="locked by another process"):
+            with pytest.raises(StoreError, match="stays locked by another process"):
                 sessions.record("r", "b", "id")
             assert sessions.recall("r", "a") == "id"
 
