@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from shim.invocation import Invocation
 
 
-def command_line(key: "SessionKey", asked: "Invocation", plugin: str) -> list[str] | None:
+def command_line(
+    key: "SessionKey", asked: "Invocation", store: Store | None, plugin: str
+) -> list[str] | None:
     """The arguments to run claude with, or None where it is left alone after all.
 
     The lease is taken and the conversation recorded. `plugin` is the directory of the plugin for
@@ -25,7 +27,6 @@ def command_line(key: "SessionKey", asked: "Invocation", plugin: str) -> list[st
     if asked.has("--session-id") and chosen != "" and not identity.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
-    store = _store()
     lease = _lease(store, key)
     turn = _turn(lease, key, asked.goes_on)
     store, stored = _stored(store, key)
@@ -47,12 +48,18 @@ def command_line(key: "SessionKey", asked: "Invocation", plugin: str) -> list[st
         if session_id != stored:
             _record(store, key, session_id)
     fork = identity.new_session_id() if turn == FORK else None
-    can_move = (asked.goes_on or fork) and posix.access(plugin, posix.R_OK)
-    flags = plan.flags(session_id, transcript, fork, plugin if can_move else None)
+    can_move = asked.goes_on or fork is not None
+    hooks = plugin if can_move and _takes_plugins(asked, plugin) else None
+    flags = plan.flags(session_id, transcript, fork, hooks)
     return asked.with_flags(flags)
 
 
-def _store() -> Store | None:
+def _takes_plugins(asked: "Invocation", plugin: str) -> bool:
+    has_option = asked.surface.option("--plugin-dir") is not None
+    return has_option and posix.access(plugin, posix.R_OK)
+
+
+def open_store() -> Store | None:
     """The store, or None, with a warning, where there can be none.
 
     Without it the derived session id still finds the conversation, unless it has moved on.

@@ -4,7 +4,7 @@ import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # RFC 4122, appendix C: the namespace of names that are URLs.
 _URL_NAMESPACE = bytes.fromhex("6ba7b8119dad11d180b400c04fd430c8")
@@ -28,6 +28,15 @@ class SessionKey:
 
     def __str__(self) -> str:
         return f"room {self.room!r}, agent {self.agent!r}"
+
+
+def is_possible(environ: "Mapping[bytes, bytes]", args: "Sequence[str]") -> bool:
+    """Whether a call can have a session key at all, before its arguments are understood."""
+    return bool(
+        environ.get(b"NSED_ROOM_ID")
+        or environ.get(b"NSED_AGENT_NAME")
+        or any(arg.startswith("--agent") for arg in args)
+    )
 
 
 def resolve(environ: "Mapping[bytes, bytes]", agent_option: bytes | None) -> SessionKey | None:

@@ -29,10 +29,11 @@ class Invocation:
     the arguments that spell it (start, stop).
     """
 
-    __slots__ = ("args", "operands", "options", "subcommand")
+    __slots__ = ("args", "operands", "options", "subcommand", "surface")
 
     def __init__(self, args: "Sequence[str]", surface: "Surface") -> None:
         self.args = args
+        self.surface = surface
         self.options: list[tuple[str, str | None, int, int]] = []
         self.operands: list[str] = []
         self._read(surface)

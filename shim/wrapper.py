@@ -4,7 +4,7 @@ import _signal
 import posix
 import sys
 
-from shim import binary, environment, identity, invocation
+from shim import binary, cli_surface, environment, identity, invocation
 from shim.report import explain, warn
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def main(plugin: str) -> "NoReturn":
     asked = _arguments()
     claude = binary.find()
     try:
-        args, exports = prepare(asked, plugin)
+        args, exports = prepare(asked, claude, plugin)
         explain(f"running {claude} with {args}")
         binary.become(claude, args, exports)
     except Exception as problem:
@@ -35,13 +35,20 @@ def main(plugin: str) -> "NoReturn":
         sys.exit(binary.EXIT_CANNOT_RUN)
 
 
-def prepare(args: list[str], plugin: str) -> tuple[list[str], dict[str, bytes]]:
+def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[str, bytes]]:
     """What to run claude with: its arguments, and what to set in its environment."""
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     if environment.is_on("NSED_SHIM_DISABLE"):
         explain("NSED_SHIM_DISABLE is set: claude is left alone")
         return untouched
-    asked = invocation.read(args)
+    if not identity.is_possible(posix.environ, args):
+        explain("neither a room nor an agent: claude is left alone")
+        return untouched
+    from shim import continuing  # an untouched call, on the way above, has no need of it
+
+    store = continuing.open_store()
+    surface = cli_surface.of(claude, store.directory) if store else cli_surface.BUILT_IN
+    asked = invocation.read(args, surface)
     if asked.left_alone:
         explain(f"claude is left alone: {asked.left_alone}")
         return untouched
@@ -51,9 +58,7 @@ def prepare(args: list[str], plugin: str) -> tuple[list[str], dict[str, bytes]]:
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     explain(str(key))
-    from shim.continuing import command_line  # an untouched call has no need of it
-
-    continued = command_line(key, asked, plugin)
+    continued = continuing.command_line(key, asked, store, plugin)
     if continued is None:
         return untouched
     return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}

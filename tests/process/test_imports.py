@@ -20,7 +20,7 @@ def imported(world: World, *args: str) -> set[str]:
     run = world.run(
         *("-X", "importtime", "-IS", str(world.launcher), *args), program=Path(sys.executable)
     )
-    assert len(world.claude.calls) == 1
+    assert world.claude.calls
     lines = [line for line in run.lines if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip() for line in lines}
 
@@ -30,6 +30,7 @@ def known_key(world: World) -> World:
     world.environment["NSED_ROOM_ID"] = "r"
     world.map("r", "claude", derived("r"))
     world.transcript(derived("r"))
+    world.call("--version")  # this claude's options are learned
     return world
 
 
@@ -43,14 +44,14 @@ def test_a_known_key_imports_nothing_heavy(known_key: World, project: Path | Non
 
     assert "shim.store" in modules
     assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
-    assert known_key.claude.calls[0].args[0] == b"--resume"
+    assert known_key.claude.calls[-1].args[0] == b"--resume"
 
 
 @pytest.mark.parametrize(
     ("env", "args"),
     [
         ({}, ["-p", "hi"]),
-        ({"NSED_ROOM_ID": "r"}, ["--version"]),
+        ({}, ["--version"]),
         ({"NSED_ROOM_ID": "r", "NSED_SHIM_DISABLE": "1"}, ["-p"]),
     ],
     ids=["no room", "no conversation", "disabled"],

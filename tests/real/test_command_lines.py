@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shim import invocation
-from shim.cli_surface import BUILT_IN, FLAG, OPTIONAL, VALUE, VARIADIC
+from shim import cli_surface, invocation
+from shim.cli_surface import BUILT_IN, FLAG, OPTIONAL, VALUE, VARIADIC, Surface
 from tests.support import real_claude
 from tests.support.messages_api import MessagesApi
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from shim.invocation import Invocation
     from tests.support.messages_api import Request
 
     Claude = Callable[["Args"], "Outcome"]
@@ -427,10 +430,25 @@ def label(args: Args) -> str:
     return " ".join(arg or "''" for arg in args) or "nothing"
 
 
+@cache
+def learned() -> Surface:
+    """What our real claude's help says of it."""
+    with tempfile.TemporaryDirectory() as store:
+        return cli_surface.of(str(real_claude.binary()), store)
+
+
+def read(args: Args) -> Invocation:
+    """Our reading of a command line, which is the same with the built-in table."""
+    asked = invocation.read(args, learned())
+    built_in = invocation.read(args)
+    assert (asked.left_alone, asked.options) == (built_in.left_alone, built_in.options)
+    return asked
+
+
 @pytest.mark.parametrize("args", OPENS, ids=label)
 def test_a_conversation_that_claude_opens_is_ours_to_choose(claude: Claude, args: Args) -> None:
     outcome = claude(args)
-    asked = invocation.read(args)
+    asked = read(args)
 
     assert outcome.opened, outcome
     assert asked.left_alone is None
@@ -443,7 +461,7 @@ def test_a_conversation_that_claude_opens_is_ours_to_choose(claude: Claude, args
 @pytest.mark.parametrize("args", CHOSEN, ids=label)
 def test_a_conversation_that_the_caller_chose_is_left_alone(claude: Claude, args: Args) -> None:
     outcome = claude(args)
-    asked = invocation.read(args)
+    asked = read(args)
 
     assert asked.left_alone is not None
     for turn in outcome.turns:
@@ -455,7 +473,7 @@ def test_where_claude_opens_no_conversation_it_is_left_alone(claude: Claude, arg
     outcome = claude(args)
 
     assert not outcome.opened, outcome
-    assert invocation.read(args).left_alone is not None
+    assert read(args).left_alone is not None
 
 
 @pytest.mark.parametrize("args", HELP, ids=label)
@@ -463,7 +481,7 @@ def test_a_word_is_a_subcommand_to_us_where_claude_shows_its_help(
     claude: Claude, args: Args
 ) -> None:
     outcome = claude(args)
-    asked = invocation.read(args)
+    asked = read(args)
 
     assert not outcome.opened, outcome
     assert asked.left_alone is not None
@@ -480,11 +498,11 @@ def test_a_line_that_claude_refuses_opens_nothing(claude: Claude, args: Args) ->
 
 
 @pytest.fixture(scope="module")
-def help_lines() -> list[str]:
+def help_lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The lines of `claude --help` that begin an entry."""
-    text = subprocess.run(
-        [real_claude.binary(), "--help"], env={}, capture_output=True, text=True, check=True
-    ).stdout
+    environ = real_claude.environment(tmp_path_factory.mktemp("home"), NOWHERE)
+    command = [real_claude.binary(), "--help"]
+    text = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
     return re.findall(r"^  (\S.*?)(?:  .*)?$", text, re.MULTILINE)
 
 

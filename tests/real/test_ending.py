@@ -99,3 +99,18 @@ def test_a_conversation_killed_in_the_middle_of_a_turn_is_continued(
     answer = world.ask("two", room="refactor")
 
     assert answer == "heard: two | before: " + " ; ".join([*before, held])
+
+
+def test_a_killed_streaming_claude_is_resumed_by_the_id_its_caller_saw(world: World) -> None:
+    """As provider plugins do, which claude itself refuses: the conversation exists."""
+    stream = world.stream(room="refactor")
+    stream.ask("one")
+    seen = str(stream.messages[-1]["session_id"])
+    wait_for_transcript(world, "heard: one")
+    stream.kill()
+
+    again = world.stream("--session-id", seen, room="refactor")
+
+    assert again.ask("two") == "heard: two | before: one"
+    assert again.close() == 0
+    assert world.mapping("refactor") == seen

@@ -1,0 +1,109 @@
+"""Learning what options and subcommands a claude has: from its own `--help`."""
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import filelock
+
+from shim.adding import make_directory
+from shim.cli_surface import FLAG, HIDDEN, LISTED, OPTIONAL, VALUE, VARIADIC
+from shim.report import explain
+from shim.safe_write import replace
+
+# Seconds that claude may take to print its help, and that a call waits for another's learning.
+_PATIENCE = 5
+# What is kept of other binaries: fleets may run several versions side by side.
+_KEPT_SURFACES = 16
+
+# Commander's lines: two spaces and a term, then its description in a column of its own, or below.
+_TERM = re.compile(r"^  (\S.*?)(?:  .*)?$", re.MULTILINE)
+_SPELLING = re.compile(r"--?[A-Za-z0-9][\w-]*")
+_COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
+
+
+def learn(claude: str, store: str, name: str) -> str:
+    """Learn the surface of a claude and keep it under a name, once, while others wait for it.
+
+    Where claude's help says nothing we understand, it is the built-in one. Raises OSError or
+    StoreError where it cannot be kept, filelock.Timeout where another process does not get done.
+    """
+    make_directory(store)
+    directory = Path(store, "surfaces")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    path = directory / name
+    with filelock.FileLock(f"{directory}.lock", timeout=_PATIENCE, mode=0o600):
+        if path.exists():
+            return path.read_text()
+        listed = read_help(_help(claude))
+        if listed is None:
+            explain(f"{claude} --help says nothing we understand: the built-in table serves")
+        learned = (listed or LISTED) + HIDDEN[1:]
+        replace(str(path), learned.encode())
+        _forget_old(directory)
+        return learned
+
+
+def read_help(text: str) -> str | None:
+    """The lines of a surface for claude's help text, or None for another text."""
+    before, options, rest = text.partition("\nOptions:\n")
+    options, commands, subcommands = rest.partition("\nCommands:\n")
+    lines = [line for term in _TERM.findall(options) for line in _option_lines(term)]
+    for term in _TERM.findall(subcommands):
+        names = _COMMAND.match(term)
+        lines += [f"{name} subcommand" for name in names[0].split("|")] if names else []
+    if not before or not commands or "--resume --resume [value]" not in lines:
+        return None
+    return "\n" + "".join(line + "\n" for line in lines)
+
+
+def _option_lines(term: str) -> list[str]:
+    spellings = _SPELLING.findall(re.split(r"[<\[]", term)[0]) if term.startswith("-") else []
+    if "..." in term:
+        takes = VARIADIC
+    elif "<" in term:
+        takes = VALUE
+    else:
+        takes = OPTIONAL if "[" in term else FLAG
+    return [f"{spelling} {spellings[-1]} {takes}" for spelling in spellings]
+
+
+def _help(claude: str) -> str:
+    """What `claude --help` prints, run where it can neither disturb the user nor be in the way."""
+    with tempfile.TemporaryDirectory(prefix="claude-shim-") as home:
+        environ = {
+            "HOME": home,
+            "CLAUDE_CONFIG_DIR": f"{home}/.claude",
+            "PATH": os.environ.get("PATH", os.defpath),
+            "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "NSED_SHIM_DISABLE": "1",
+        }
+        try:
+            process = subprocess.Popen(
+                [claude, "--help"],
+                env=environ,
+                cwd=home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        try:
+            output, _ = process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return ""
+        return output.decode("utf-8", "replace") if process.returncode == 0 else ""
+
+
+def _forget_old(directory: Path) -> None:
+    surfaces = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in surfaces[_KEPT_SURFACES:]:
+        path.unlink()
