@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pexpect
 import psutil
 import pytest
 
@@ -199,6 +200,24 @@ def test_a_signal_ends_the_wait(world: World, api: MessagesApi, number: signal.S
 
     assert waiting.wait(10) == -number
     assert waiting.communicate() == ("", "")
+
+
+@pytest.mark.usefixtures("held")
+def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesApi) -> None:
+    holder = world.start("-p", "take your time", room="r")
+    wait_for_turn(api, "take your time")
+
+    waiting = pexpect.spawn(
+        str(world.launcher), ["-p", "waiter"], env=world.environment("r"), cwd=str(world.work)
+    )
+    try:
+        waiting.expect(f"claude-shim: waiting for room 'r', agent 'claude': claude {holder.pid} is")
+        waiting.sendintr()
+        waiting.expect(pexpect.EOF)
+        waiting.close()
+        assert waiting.signalstatus == signal.SIGINT
+    finally:
+        waiting.close(force=True)
 
 
 @pytest.mark.usefixtures("held")
