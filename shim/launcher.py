@@ -151,8 +151,11 @@ def _interpreter(import_paths: list[str]) -> str:
     launcher can then still say what is wrong and run claude.
     """
     program = f"import sys; sys.path += {import_paths!r}; import shim.wrapper, shim.busy"
-    for python in (getattr(sys, "_base_executable", None), sys.executable):
-        if python and subprocess.run([python, "-IS", "-c", program], check=False).returncode == 0:
+    base = getattr(sys, "_base_executable", sys.executable)
+    if base == sys.executable and sys.prefix != sys.base_prefix:
+        base = os.path.realpath(base)  # CPython 3.10 names the environment's own link to it
+    for python in (base, sys.executable):
+        if subprocess.run([python, "-IS", "-c", program], check=False).returncode == 0:
             return python
     raise LauncherError(f"{sys.executable} cannot import shim from {import_paths[0]}")
 
