@@ -6,6 +6,7 @@ on the file itself for the whole of each change, the file rewritten in place.
 """
 
 import _stat
+import _thread
 import errno
 import fcntl
 import posix
@@ -30,8 +31,6 @@ FILE_NAME: "Final" = "sessions.json"
 # Seconds to wait for the lock. Holders need milliseconds, so one that outlasts this is stuck, and
 # no agent should hang for it.
 _PATIENCE = 5.0
-_SHORTEST_NAP = 0.0002
-_LONGEST_NAP = 0.005
 _OTHERS = 0o077
 
 
@@ -196,23 +195,37 @@ def touch_entry(file: int, entry: canonical.Entry) -> None:
         explain(f"the time of use cannot be noted: {problem.strerror}")
 
 
+def _locks_within(file: int, seconds: float) -> bool:
+    """Wait for the lock among all others in the kernel's line, so long at most.
+
+    flock itself knows no time-out, and who only asks again and again may never find it free beside
+    processes that stand in line. The thread that waits is left behind where the time runs out:
+    closing the file gives back what it may still get.
+    """
+    is_locked = _thread.allocate_lock()
+    is_locked.acquire()
+
+    def wait() -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:
+            return
+        is_locked.release()
+
+    _thread.start_new_thread(wait, ())
+    return is_locked.acquire(timeout=seconds)
+
+
 class _Replaced(Exception):
     """Another file has taken the path while this one's lock was waited for."""
 
 
 def _wait_for_lock(file: int, path: str, patience: float) -> None:
-    # Asked for again and again rather than waited for: a blocking flock has no time-out.
-    deadline = time.monotonic() + patience
-    nap = _SHORTEST_NAP
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise Busy(f"{path} stays locked by another process") from None
-        time.sleep(nap)
-        nap = min(2 * nap, _LONGEST_NAP)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if not _locks_within(file, patience):
+            raise Busy(f"{path} stays locked by another process") from None
     held, there = posix.fstat(file), posix.stat(path)
     if (held.st_ino, held.st_dev) != (there.st_ino, there.st_dev):
         raise _Replaced
