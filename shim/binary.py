@@ -2,6 +2,7 @@
 
 import _signal
 import _stat
+import errno
 import posix
 import sys
 import time
@@ -131,7 +132,14 @@ def become(path: str, args: "Sequence[str]", exports: "Mapping[str, bytes]") -> 
     try:
         # execv, not execve: it hands down C's own environment, which keeps what Python's mapping
         # of it cannot hold (an entry without `=`, the second of two with one name).
-        posix.execv(path, [b"claude", *(arg.encode("utf-8", "surrogateescape") for arg in args)])
+        encoded = [arg.encode("utf-8", "surrogateescape") for arg in args]
+        try:
+            posix.execv(path, [b"claude", *encoded])
+        except OSError as problem:
+            if problem.errno != errno.ENOEXEC:
+                raise
+            # A script without a first line: run as shells and execvp would.
+            posix.execv("/bin/sh", [b"sh", path.encode("utf-8", "surrogateescape"), *encoded])
     except OSError:
         for name, original in before.items():
             environment.put(name, original)

@@ -21,6 +21,7 @@ EXIT_BUSY: "Final" = 75
 
 _POLICIES = ("wait", "fork", "fail")
 _TIMEOUT = 600.0
+_LONGEST_TIMEOUT = 1e6  # beyond it psutil cannot count
 _NOTICE_AFTER = 1.0
 
 
@@ -30,7 +31,9 @@ def settle(lease: "Lease", key: "SessionKey", goes_on: bool) -> str:
     Exits 75 where `NSED_ON_BUSY=fail`.
     """
     holder = lease.holder()
-    if holder is not None and _is_around_us(holder.pid):
+    if holder is None and lease.take(goes_on):
+        return OURS  # it has just been given back
+    if holder is not None and _is_around_us(holder.pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return ASIDE
     policy = _policy()
@@ -44,7 +47,7 @@ def settle(lease: "Lease", key: "SessionKey", goes_on: bool) -> str:
 
 def settle_stranger(pid: int, key: "SessionKey") -> str:
     """What to do about a claude that has the conversation, but was not started through the shim."""
-    if _is_around_us(pid):
+    if _is_around_us(pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return ASIDE
     policy = _policy() or "fork"
@@ -84,20 +87,30 @@ def _without(policy: str, key: "SessionKey", pid: int) -> str:
     return FORK
 
 
-def _is_around_us(pid: int) -> bool:
-    """Whether we were called by that claude: it is an ancestor, or its Bash tool says so.
+def _is_around_us(pid: int, key: "SessionKey") -> bool:
+    """Whether we were called by that claude, or by another of the same room and agent, a fork.
 
-    A command that its Bash tool left in the background may have lost its ancestors.
+    A command that its Bash tool left in the background may have lost its ancestors, but has the
+    session id in its environment.
     """
     ours = environment.get("CLAUDE_CODE_SESSION_ID")
-    return pid in _ancestors() or (bool(ours) and registry.conversation_of(pid) == ours)
-
-
-def _ancestors() -> list[int]:
+    if ours and pid > 0 and registry.conversation_of(pid) == ours:
+        return True
     try:
-        return [process.pid for process in psutil.Process().parents()]
+        ancestors = psutil.Process().parents()
     except psutil.Error:
-        return [os.getppid()]
+        return os.getppid() == pid
+    return any(process.pid == pid or _is_claude_of(process, key) for process in ancestors)
+
+
+def _is_claude_of(process: psutil.Process, key: "SessionKey") -> bool:
+    try:
+        environ = process.environ()
+    except psutil.Error:
+        return False
+    names = (environ.get("NSED_ROOM_ID"), environ.get("NSED_AGENT_NAME"))
+    own = (os.fsdecode(key.room_bytes), os.fsdecode(key.agent_bytes))
+    return names == own and registry.conversation_of(process.pid) is not None
 
 
 def _policy() -> str | None:
@@ -119,4 +132,4 @@ def _timeout() -> float:
     if not seconds >= 0:
         warn(f"NSED_BUSY_TIMEOUT={text} is no number of seconds: {_TIMEOUT:g} is taken")
         return _TIMEOUT
-    return seconds
+    return min(seconds, _LONGEST_TIMEOUT)

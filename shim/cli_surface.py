@@ -1,6 +1,7 @@
 """Which options and subcommands claude has."""
 
 import posix
+import time
 
 from shim.report import explain
 
@@ -13,6 +14,10 @@ FLAG: "Final" = "-"
 VALUE: "Final" = "<value>"
 OPTIONAL: "Final" = "[value]"
 VARIADIC: "Final" = "<values...>"
+
+
+# Seconds after which a claude whose help said nothing is asked again.
+_TRY_AGAIN_AFTER = 86400
 
 
 class Surface:
@@ -287,6 +292,12 @@ def _read(path: str) -> str | None:
 
 
 def _learn(claude: str, store: str, name: str) -> str | None:
+    try:
+        failed = posix.stat(f"{store}/surfaces/{name}.failed").st_mtime
+    except OSError:
+        failed = 0.0
+    if time.time() - failed < _TRY_AGAIN_AFTER:
+        return None
     try:
         from shim import learning
 

@@ -27,6 +27,9 @@ def command_line(
     if asked.has("--session-id") and chosen != "" and not identity.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
+    if chosen and transcripts.find(chosen) == (None, []):
+        explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
+        return None
     lease = _lease(store, key)
     turn = _turn(lease, key, asked.goes_on)
     store, stored = _stored(store, key)
@@ -34,9 +37,6 @@ def command_line(
     if turn == OURS:
         turn = _turn_beside_strangers(session_id, key)
     transcript, in_the_way = transcripts.find(session_id)
-    if chosen and not transcript and not in_the_way:
-        explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
-        turn = ASIDE
     if turn != OURS and lease is not None:
         lease.close()
     if turn == ASIDE:

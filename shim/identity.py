@@ -35,7 +35,7 @@ def is_possible(environ: "Mapping[bytes, bytes]", args: "Sequence[str]") -> bool
     return bool(
         environ.get(b"NSED_ROOM_ID")
         or environ.get(b"NSED_AGENT_NAME")
-        or any(arg.startswith("--agent") for arg in args)
+        or any(arg == "--agent" or arg.startswith("--agent=") for arg in args)
     )
 
 

@@ -61,10 +61,12 @@ class Invocation:
         In its place, because a variadic option before it would swallow what follows it.
         """
         args = list(self.args)
+        ours = flags
         for found, _, start, stop in reversed(self.options):
             if found == "--session-id":
-                args[start:stop] = flags
-        return args if self.has("--session-id") else flags + args
+                args[start:stop] = ours
+                ours = []
+        return ours + args
 
     @property
     def goes_on(self) -> bool:

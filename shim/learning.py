@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 
 from shim.adding import make_directory
-from shim.cli_surface import FLAG, HIDDEN, LISTED, OPTIONAL, VALUE, VARIADIC
+from shim.cli_surface import FLAG, HIDDEN, OPTIONAL, VALUE, VARIADIC
 from shim.report import explain
 from shim.safe_write import replace
 
@@ -25,11 +25,12 @@ _SPELLING = re.compile(r"--?[A-Za-z0-9][\w-]*")
 _COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
 
 
-def learn(claude: str, store: str, name: str) -> str:
+def learn(claude: str, store: str, name: str) -> str | None:
     """Learn the surface of a claude and keep it under a name, once, while others wait for it.
 
-    Where claude's help says nothing we understand, it is the built-in one. Raises OSError or
-    StoreError where it cannot be kept, filelock.Timeout where another process does not get done.
+    None where claude's help says nothing we understand, which is noted in `NAME.failed`. Raises
+    OSError or StoreError where nothing can be kept, filelock.Timeout where another process does
+    not get done.
     """
     make_directory(store)
     directory = Path(store, "surfaces")
@@ -39,10 +40,10 @@ def learn(claude: str, store: str, name: str) -> str:
         if path.exists():
             return path.read_text()
         listed = read_help(_help(claude))
-        if listed is None:
+        learned = listed and listed + HIDDEN[1:]
+        if learned is None:
             explain(f"{claude} --help says nothing we understand: the built-in table serves")
-        learned = (listed or LISTED) + HIDDEN[1:]
-        replace(str(path), learned.encode())
+        replace(str(path) if learned else f"{path}.failed", (learned or "").encode())
         _forget_old(directory)
         return learned
 

@@ -106,7 +106,7 @@ class Lease:
         place = _LINE
         while True:
             while (taken := self._ask(place, _STRETCH - place)) is not None:
-                place = taken[0] + 1
+                place = taken[0] + taken[1]
             if self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, place, 1):
                 return place
 

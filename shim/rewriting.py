@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from shim.document import Document
 
 
-def find(path: str, file: int, room: str, agent: str, touch: bool) -> str | None:
+def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bool) -> str | None:
     """The session id of a room and agent in a file of any layout, or None."""
-    mappings = load(path, file)
+    mappings = load(path, file, is_locked)
     entry = mappings.get(room, {}).get(agent)
     if entry is None:
         return None
@@ -46,8 +46,11 @@ def _remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> None
         warn(f"the earlier conversation {entry['uuid']} is not noted: {problem.strerror}")
 
 
-def load(path: str, file: int) -> "Document":
-    """The parsed document; one that is damaged is kept aside and mended from its backup."""
+def load(path: str, file: int, is_locked: bool = True) -> "Document":
+    """The parsed document; one that is damaged is kept aside and mended from its backup.
+
+    Without the lock nothing is touched: what looks damaged may be half written.
+    """
     data = content(file)
     try:
         if data.strip():
@@ -65,7 +68,8 @@ def load(path: str, file: int) -> "Document":
         mended = backup
     else:
         mended = document.merge(document.salvage(data), backup)
-    _mend(path, file, data, mended, problem)
+    if is_locked:
+        _mend(path, file, data, mended, problem)
     return mended
 
 

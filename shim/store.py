@@ -5,8 +5,8 @@ use the same file at the same time: `{room: {agent: {"uuid", "last_used"}}}`, an
 on the file itself for the whole of each change, the file rewritten in place.
 """
 
+import _signal
 import _stat
-import _thread
 import errno
 import fcntl
 import posix
@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from os import stat_result
-    from typing import Final, TypeVar
+    from typing import Final, NoReturn, TypeVar
 
     from shim.document import Document
 
@@ -31,6 +31,10 @@ FILE_NAME: "Final" = "sessions.json"
 # Seconds to wait for the lock. Holders need milliseconds, so one that outlasts this is stuck, and
 # no agent should hang for it.
 _PATIENCE = 5.0
+_ASK_FOR = 0.05
+_SHORTEST_NAP = 0.0002
+_LONGEST_NAP = 0.005
+_TRIES = 20
 _OTHERS = 0o077
 
 
@@ -84,7 +88,9 @@ class Store:
             return self.locked(lambda file: self._find(file, room, agent, touch=True))
         except Busy:
             self.patience = 0.0  # the lock is stuck: no further wait for it
-            return self._with_file(lambda file: self._find(file, room, agent, touch=False))
+            return self._with_file(
+                lambda file: self._find(file, room, agent, touch=False, is_locked=False)
+            )
 
     def get(self, room: str, agent: str) -> str | None:
         """The session id of a room and agent, or None."""
@@ -130,13 +136,16 @@ class Store:
             _wait_for_lock(file, self.path, self.patience)
             return action(file)
 
-        while True:
+        for _ in range(_TRIES):
             try:
                 return self._with_file(wait_and_act, create)
             except _Replaced:
                 continue
+        raise StoreError(f"{self.path} is replaced again and again by another program")
 
-    def _find(self, file: int, room: str, agent: str, touch: bool) -> str | None:
+    def _find(
+        self, file: int, room: str, agent: str, touch: bool, is_locked: bool = True
+    ) -> str | None:
         size = posix.fstat(file).st_size
         try:
             entry = canonical.find(file, size, canonical.quote(room), canonical.quote(agent))
@@ -148,7 +157,7 @@ class Store:
         except NotCanonical:
             from shim import rewriting
 
-            return rewriting.find(self.path, file, room, agent, touch)
+            return rewriting.find(self.path, file, room, agent, touch, is_locked)
 
     def _with_file(self, action: "Callable[[int], T]", create: bool = False) -> "T | None":
         try:
@@ -195,40 +204,82 @@ def touch_entry(file: int, entry: canonical.Entry) -> None:
         explain(f"the time of use cannot be noted: {problem.strerror}")
 
 
-def _locks_within(file: int, seconds: float) -> bool:
-    """Wait for the lock among all others in the kernel's line, so long at most.
-
-    flock itself knows no time-out, and who only asks again and again may never find it free beside
-    processes that stand in line. The thread that waits is left behind where the time runs out:
-    closing the file gives back what it may still get.
-    """
-    is_locked = _thread.allocate_lock()
-    is_locked.acquire()
-
-    def wait() -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            return
-        is_locked.release()
-
-    _thread.start_new_thread(wait, ())
-    return is_locked.acquire(timeout=seconds)
-
-
 class _Replaced(Exception):
     """Another file has taken the path while this one's lock was waited for."""
 
 
 def _wait_for_lock(file: int, path: str, patience: float) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not _locks_within(file, patience):
-            raise Busy(f"{path} stays locked by another process") from None
+    deadline = time.monotonic() + patience
+    if not _asks_for_lock(file, deadline) and not _stands_in_line(file, deadline):
+        raise Busy(f"{path} stays locked by another process")
     held, there = posix.fstat(file), posix.stat(path)
     if (held.st_ino, held.st_dev) != (there.st_ino, there.st_dev):
         raise _Replaced
+
+
+def _locks(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _asks_for_lock(file: int, deadline: float) -> bool:
+    """Ask for the lock again and again for a moment: holders mostly need no longer."""
+    end = min(time.monotonic() + _ASK_FOR, deadline)
+    nap = _SHORTEST_NAP
+    while not _locks(file):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(nap)
+        nap = min(2 * nap, _LONGEST_NAP)
+    return True
+
+
+def _stands_in_line(file: int, deadline: float) -> bool:
+    """Wait for the lock among all others in the kernel's line.
+
+    Who only asks may never find it free beside processes that stand in line, and flock itself
+    knows no time-out. So a child waits: the lock it gets is that of the open file it shares with
+    us. (No thread: an exec beside one loses the lease on Linux before 5.11.)
+    """
+    if time.monotonic() >= deadline:
+        return False
+    child = posix.fork()
+    if not child:
+        _wait_and_exit(file)
+    try:
+        while time.monotonic() < deadline:
+            if posix.waitpid(child, posix.WNOHANG)[0]:
+                child = 0
+                return _locks(file)
+            time.sleep(_LONGEST_NAP)
+        return False
+    except ChildProcessError:
+        child = 0  # the caller ignores SIGCHLD: the child is gone without a trace
+        return _locks(file)
+    finally:
+        if child:
+            posix.kill(child, _signal.SIGKILL)
+            posix.waitpid(child, 0)
+
+
+def _wait_and_exit(file: int) -> "NoReturn":
+    try:
+        # Should we be killed, nobody is to wait for the end of an output that the child has open.
+        for number in {0, 1, 2} - {file}:
+            _close(number)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    finally:
+        posix._exit(0)
+
+
+def _close(file: int) -> None:
+    try:
+        posix.close(file)
+    except OSError:
+        return  # the caller had closed it
 
 
 def _require_private(file: int, path: str) -> None:

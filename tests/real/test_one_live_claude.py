@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,31 @@ def test_a_signal_ends_the_wait(world: World, api: MessagesApi, number: signal.S
 
     assert waiting.wait(10) == -number
     assert waiting.communicate() == ("", "")
+
+
+def test_a_call_from_inside_a_fork_stands_beside_it_too(world: World, api: MessagesApi) -> None:
+    stream = world.stream(room="r")
+    stream.ask("one")
+    wait_until(lambda: "heard: one" in transcript(world), "the first turn in the transcript")
+    tool = ("Bash", {"command": "claude -p subtask", "description": "ask"})
+    api.on("delegate", Reply(tool=tool))
+
+    world.ask("delegate", "--dangerously-skip-permissions", room="r")
+
+    subtask = next(turn for turn in api.turns() if turn.prompt == "subtask")
+    assert subtask.user_turns == ["subtask"]
+    assert world.mapping("r") != subtask.session_id
+    assert stream.close() == 0
+
+
+@pytest.mark.usefixtures("held")
+def test_a_new_conversation_of_the_callers_own_waits_for_nobody(
+    world: World, api: MessagesApi
+) -> None:
+    world.start("-p", "take your time", room="r")
+    wait_for_turn(api, "take your time")
+    new = ["--session-id", str(uuid.uuid4())]
+    assert world.ask("new", *new, room="r", env={"NSED_ON_BUSY": "fail"}) == "heard: new"
 
 
 @pytest.mark.usefixtures("held")

@@ -241,7 +241,7 @@ def test_each_option_says_where_it_stands(args: list[str]) -> None:
         (["-p", "hi", "--session-id", U], ["-p", "hi", "--ours"]),
         (["-p", f"--session-id={U}", "hi"], ["-p", "--ours", "hi"]),
         (["--session-id=", "-p", "hi"], ["--ours", "-p", "hi"]),
-        (["--session-id", U, "hi", f"--session-id={U}"], ["--ours", "hi", "--ours"]),
+        (["--session-id", U, "hi", f"--session-id={U}"], ["hi", "--ours"]),
         (["--model", "--session-id", "hi"], ["--ours", "--model", "--session-id", "hi"]),
         (["--", "--session-id", U], ["--ours", "--", "--session-id", U]),
         (["--tools", "a", "--session-id", U, "hi"], ["--tools", "a", "--ours", "hi"]),

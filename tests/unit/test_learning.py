@@ -179,7 +179,18 @@ def test_only_the_newest_surfaces_are_kept(tmp_path: Path, monkeypatch: pytest.M
         os.utime(claude, ns=(number, number))
         cli_surface.of(claude, str(tmp_path / "store"))
         written = time.time() - 100 + number
-        for path in (tmp_path / "store" / "surfaces").glob(f"*-{number}"):
+        for path in (tmp_path / "store" / "surfaces").glob(f"*-{number}.failed"):
             os.utime(path, (written, written))
-    names = sorted(path.name[-2:] for path in (tmp_path / "store" / "surfaces").iterdir())
+    names = sorted(path.stem[-2:] for path in (tmp_path / "store" / "surfaces").iterdir())
     assert names == ["-2", "-3", "-4"]
+
+
+def test_a_claude_that_could_not_be_asked_is_asked_again_a_day_later(tmp_path: Path) -> None:
+    (tmp_path / "help").touch()
+    claude = program(tmp_path / "claude", f"cat {tmp_path}/help")
+    assert cli_surface.of(claude, str(tmp_path / "store")) is BUILT_IN
+    (tmp_path / "help").write_text(HELP)
+    assert cli_surface.of(claude, str(tmp_path / "store")) is BUILT_IN
+    (failed,) = (tmp_path / "store" / "surfaces").iterdir()
+    os.utime(failed, (0, 0))
+    assert cli_surface.of(claude, str(tmp_path / "store")).is_subcommand("brew")

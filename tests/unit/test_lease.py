@@ -166,6 +166,16 @@ def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) ->
     assert newcomer.take(goes_on=False)
 
 
+def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
+    def out_of_the_line() -> bool:
+        mine = Lease(directory, KEY)
+        # The bytes of the lease and of the first place are one lock to the kernel.
+        return mine._lock(goes_on=True) and mine._stand_in_line() == 2
+
+    assert fork(out_of_the_line).said() == "True"
+    assert Lease(directory, KEY)._stand_in_line() == 3
+
+
 def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
     holder = fork(taken(directory, goes_on=True))
     holder.said()

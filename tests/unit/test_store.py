@@ -290,6 +290,37 @@ class TestLocking:
                 sessions.record("r", "b", "id")
             assert sessions.recall("r", "a") == "id"
 
+    def test_what_is_half_written_under_a_stuck_lock_is_left_as_it_is(
+        self, sessions: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sessions.record("r", "a", "id")
+        half = Path(sessions.path).read_bytes()[:50]
+        Path(sessions.path).write_bytes(half)
+        sessions.patience = 0.05
+        with open(sessions.path) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert sessions.recall("r", "a") == "id"  # as the backup has it
+        assert Path(sessions.path).read_bytes() == half
+        assert aside(sessions) == []
+
+    def test_a_lock_that_others_hand_to_one_another_is_got_in_its_turn(
+        self, sessions: Store
+    ) -> None:
+        sessions.record("r", "a", "id")
+        hog = (
+            "import fcntl, sys, time\n"
+            "files = [open(sys.argv[1]) for _ in range(2)]\n"
+            "fcntl.flock(files[0], fcntl.LOCK_EX); print(flush=True)\n"
+            "time.sleep(0.3)\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", hog, sessions.path], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            sessions.record("r", "b", "id")
+        assert sessions.get("r", "b") == "id"
+
     def test_a_file_replaced_while_its_lock_was_waited_for_is_opened_again(
         self, sessions: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
