@@ -31,7 +31,7 @@ FILE_NAME: "Final" = "sessions.json"
 # Seconds to wait for the lock. Holders need milliseconds, so one that outlasts this is stuck, and
 # no agent should hang for it.
 _PATIENCE = 5.0
-_ASK_FOR = 0.05
+_ASK_FOR = 0.3
 _SHORTEST_NAP = 0.0002
 _LONGEST_NAP = 0.005
 _TRIES = 20
@@ -246,29 +246,28 @@ def _stands_in_line(file: int, deadline: float) -> bool:
     """
     if time.monotonic() >= deadline:
         return False
+    import select
+
+    reading, writing = posix.pipe()
     child = posix.fork()
     if not child:
-        _wait_and_exit(file)
+        _wait_and_exit(file, writing)
+    posix.close(writing)
+    # It ends, and with it the pipe, as soon as it has the lock.
+    has_ended = bool(select.select([reading], [], [], max(0, deadline - time.monotonic()))[0])
+    posix.close(reading)
     try:
-        while time.monotonic() < deadline:
-            if posix.waitpid(child, posix.WNOHANG)[0]:
-                child = 0
-                return _locks(file)
-            time.sleep(_LONGEST_NAP)
-        return False
-    except ChildProcessError:
-        child = 0  # the caller ignores SIGCHLD: the child is gone without a trace
-        return _locks(file)
-    finally:
-        if child:
-            posix.kill(child, _signal.SIGKILL)
-            posix.waitpid(child, 0)
+        posix.kill(child, _signal.SIGKILL)
+        posix.waitpid(child, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass  # the caller ignores SIGCHLD: it is gone without a trace
+    return has_ended and _locks(file)
 
 
-def _wait_and_exit(file: int) -> "NoReturn":
+def _wait_and_exit(file: int, pipe: int) -> "NoReturn":
     try:
         # Should we be killed, nobody is to wait for the end of an output that the child has open.
-        for number in {0, 1, 2} - {file}:
+        for number in {0, 1, 2} - {file, pipe}:
             _close(number)
         fcntl.flock(file, fcntl.LOCK_EX)
     finally:

@@ -280,9 +280,9 @@ class TestLocking:
         assert os.stat(sessions.path).st_ino == inode
 
     def test_a_lock_that_is_never_given_up_is_waited_for_only_so_long(
-        self, sessions: Store, monkeypatch: pytest.MonkeyPatch
+        self, sessions: Store
     ) -> None:
-        monkeypatch.setattr(store, "_PATIENCE", 0.05)
+        sessions.patience = 0.05
         sessions.record("r", "a", "id")
         with open(sessions.path) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -291,7 +291,7 @@ class TestLocking:
             assert sessions.recall("r", "a") == "id"
 
     def test_what_is_half_written_under_a_stuck_lock_is_left_as_it_is(
-        self, sessions: Store, monkeypatch: pytest.MonkeyPatch
+        self, sessions: Store
     ) -> None:
         sessions.record("r", "a", "id")
         half = Path(sessions.path).read_bytes()[:50]
@@ -311,7 +311,7 @@ class TestLocking:
             "import fcntl, sys, time\n"
             "files = [open(sys.argv[1]) for _ in range(2)]\n"
             "fcntl.flock(files[0], fcntl.LOCK_EX); print(flush=True)\n"
-            "time.sleep(0.3)\n"
+            "time.sleep(0.6)\n"
         )
         with subprocess.Popen(
             [sys.executable, "-c", hog, sessions.path], stdout=subprocess.PIPE
