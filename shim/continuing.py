@@ -27,6 +27,7 @@ def command_line(
     if asked.has("--session-id") and chosen != "" and not identity.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
+    # Before the lease, because a new conversation has to wait for nobody.
     if chosen and transcripts.find(chosen) == (None, []):
         explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
         return None

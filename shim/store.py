@@ -256,10 +256,11 @@ def _stands_in_line(file: int, deadline: float) -> bool:
     # It ends, and with it the pipe, as soon as it has the lock.
     has_ended = bool(select.select([reading], [], [], max(0, deadline - time.monotonic()))[0])
     posix.close(reading)
-    try:
+    if not has_ended:
         posix.kill(child, _signal.SIGKILL)
+    try:
         posix.waitpid(child, 0)
-    except (ProcessLookupError, ChildProcessError):
+    except ChildProcessError:
         pass  # the caller ignores SIGCHLD: it is gone without a trace
     return has_ended and _locks(file)
 

@@ -303,22 +303,27 @@ class TestLocking:
         assert Path(sessions.path).read_bytes() == half
         assert aside(sessions) == []
 
-    def test_a_lock_that_others_hand_to_one_another_is_got_in_its_turn(
+    def test_a_lock_that_is_long_in_coming_is_waited_for_in_the_kernels_line(
         self, sessions: Store
     ) -> None:
         sessions.record("r", "a", "id")
+        # Gives the lock up when, by /proc/locks, somebody stands in line for it.
         hog = (
-            "import fcntl, sys, time\n"
-            "files = [open(sys.argv[1]) for _ in range(2)]\n"
-            "fcntl.flock(files[0], fcntl.LOCK_EX); print(flush=True)\n"
-            "time.sleep(0.6)\n"
+            "import fcntl, os, sys, time\n"
+            "file = open(sys.argv[1])\n"
+            "fcntl.flock(file, fcntl.LOCK_EX); print(flush=True)\n"
+            "waits = f':{os.fstat(file.fileno()).st_ino} '\n"
+            "end = time.monotonic() + 20\n"
+            "while not any('->' in line and waits in line for line in open('/proc/locks')):\n"
+            "    if time.monotonic() > end: sys.exit('nobody stands in line')\n"
+            "    time.sleep(0.01)\n"
         )
-        with subprocess.Popen(
-            [sys.executable, "-c", hog, sessions.path], stdout=subprocess.PIPE
-        ) as process:
+        command = [sys.executable, "-c", hog, sessions.path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             sessions.record("r", "b", "id")
+        assert process.returncode == 0
         assert sessions.get("r", "b") == "id"
 
     def test_a_file_replaced_while_its_lock_was_waited_for_is_opened_again(
