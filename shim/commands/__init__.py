@@ -2,11 +2,46 @@
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
-def main() -> None:
-    """Run `claude-shim`."""
+
+def main() -> "NoReturn":
+    """Run `claude-shim`: 0 is success, 1 a failure, 2 a wrong use, 75 that something is busy.
+
+    What goes wrong is one line on stderr.
+    """
     if sys.platform == "win32":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
+    import signal
+
+    import click
+
+    from shim import busy, environment, report, store
     from shim.commands.group import group
 
-    group()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
+    try:
+        sys.exit(group(standalone_mode=False))
+    except click.Abort:
+        sys.exit(130)
+    except click.UsageError as problem:
+        path = problem.ctx.command_path if problem.ctx else "claude-shim"
+        report.warn(f"{problem.format_message()} `{path} --help` helps.")
+        sys.exit(problem.exit_code)
+    except click.ClickException as problem:
+        report.warn(problem.format_message())
+        sys.exit(problem.exit_code)
+    except store.Busy as problem:
+        report.warn(str(problem))
+        sys.exit(busy.EXIT_BUSY)
+    except (store.StoreError, OSError) as problem:
+        report.warn(str(problem))
+        sys.exit(1)
+    except Exception as problem:
+        if environment.is_on("NSED_SHIM_DEBUG"):
+            raise
+        what = f"{type(problem).__name__}: {problem}"
+        report.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
+        sys.exit(1)

@@ -10,9 +10,9 @@ from shim import binary, launcher
 from shim.commands.options import bin_directory, default_bin_directory
 
 
-@click.command()
+@click.command("install")
 @bin_directory
-def install(directory: Path | None) -> None:
+def command(directory: Path | None) -> None:
     """Write the launcher named `claude`, and say how to put it first on PATH.
 
     Safe to run again: after an update it renews the launcher.

@@ -8,9 +8,9 @@ from shim import launcher
 from shim.commands.options import bin_directory, default_bin_directory
 
 
-@click.command()
+@click.command("uninstall")
 @bin_directory
-def uninstall(directory: Path | None) -> None:
+def command(directory: Path | None) -> None:
     """Remove the launcher, and nothing that is not ours. Conversations stay as they are."""
     where = (directory or default_bin_directory()).absolute()
     try:
