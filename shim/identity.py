@@ -30,22 +30,50 @@ class SessionKey:
         return f"room {self.room!r}, agent {self.agent!r}"
 
 
-def is_possible(environ: "Mapping[bytes, bytes]", args: "Sequence[str]") -> bool:
-    """Whether a call can have a session key at all, before its arguments are understood."""
+def around(environ: "Mapping[bytes, bytes]") -> "tuple[bytes, bytes] | None":
+    """The room and agent that an OpenCode around the call names, where no variable names any.
+
+    None where there is no such OpenCode; the agent is empty where it names none.
+    """
+    if environ.get(b"OPENCODE") != b"1":
+        return None
+    if environ.get(b"NSED_ROOM_ID") or environ.get(b"NSED_AGENT_NAME"):
+        return None
+    from shim import ancestry
+
+    return ancestry.conversation()
+
+
+def is_possible(
+    environ: "Mapping[bytes, bytes]",
+    args: "Sequence[str]",
+    opencode: "tuple[bytes, bytes] | None" = None,
+) -> bool:
+    """Whether a call can have a session key at all, before its arguments are understood.
+
+    `opencode` is what `around` says.
+    """
     return bool(
         environ.get(b"NSED_ROOM_ID")
         or environ.get(b"NSED_AGENT_NAME")
+        or opencode
         or any(arg == "--agent" or arg.startswith("--agent=") for arg in args)
     )
 
 
-def resolve(environ: "Mapping[bytes, bytes]", agent_option: bytes | None) -> SessionKey | None:
+def resolve(
+    environ: "Mapping[bytes, bytes]",
+    agent_option: bytes | None,
+    opencode: "tuple[bytes, bytes] | None" = None,
+) -> SessionKey | None:
     """The session key of a call, or None where it has neither room nor agent.
 
-    `agent_option` is the value of `--agent` on claude's command line. Empty means unset.
+    `agent_option` is the value of `--agent` on claude's command line, `opencode` is what `around`
+    says. Empty means unset.
     """
-    room = environ.get(b"NSED_ROOM_ID", b"")
-    agent = environ.get(b"NSED_AGENT_NAME", b"") or agent_option or b""
+    other_room, other_agent = opencode or (b"", b"")
+    room = environ.get(b"NSED_ROOM_ID") or other_room
+    agent = environ.get(b"NSED_AGENT_NAME") or agent_option or other_agent
     if not room and not agent:
         return None
     return SessionKey(room, agent or _DEFAULT_AGENT)

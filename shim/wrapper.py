@@ -41,7 +41,8 @@ def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[
     if environment.is_on("NSED_SHIM_DISABLE"):
         explain("NSED_SHIM_DISABLE is set: claude is left alone")
         return untouched
-    if not identity.is_possible(posix.environ, args):
+    opencode = identity.around(posix.environ)
+    if not identity.is_possible(posix.environ, args, opencode):
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     from shim import continuing  # an untouched call, on the way above, has no need of it
@@ -53,7 +54,7 @@ def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[
         explain(f"claude is left alone: {asked.left_alone}")
         return untouched
     agent = asked.value("--agent") or ""
-    key = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"))
+    key = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if key is None:
         explain("neither a room nor an agent: claude is left alone")
         return untouched

@@ -47,6 +47,40 @@ def test_a_call_belongs_to_the_room_and_agent_of_the_first_source_that_names_the
     assert (key and (key.room, key.agent)) == expected
 
 
+@pytest.mark.parametrize(
+    ("environ", "agent_option", "opencode", "expected"),
+    [
+        ({}, None, (b"oc-ses_1", b"build"), ("oc-ses_1", "build")),
+        ({}, None, (b"oc-ses_1", b""), ("oc-ses_1", "claude")),
+        ({}, b"o", (b"oc-ses_1", b"build"), ("oc-ses_1", "o")),
+        ({}, b"", (b"oc-ses_1", b"build"), ("oc-ses_1", "build")),
+        ({}, b"o", None, ("", "o")),
+    ],
+)
+def test_an_opencode_around_the_call_names_the_room_and_after_the_option_the_agent(
+    environ: dict[bytes, bytes],
+    agent_option: bytes | None,
+    opencode: tuple[bytes, bytes] | None,
+    expected: tuple[str, str],
+) -> None:
+    assert identity.is_possible(environ, [], opencode) == (opencode is not None)
+    key = identity.resolve(environ, agent_option, opencode)
+    assert (key and (key.room, key.agent)) == expected
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {b"OPENCODE": b"0"}, {ROOM: b"r"}, {AGENT: b"a"}],
+    ids=["no OpenCode", "OPENCODE=0", "a room", "an agent"],
+)
+def test_ancestors_are_asked_only_under_opencode_without_the_variables(
+    environ: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shim.ancestry.conversation", lambda: pytest.fail("asked"))
+    with_a_name = {b"OPENCODE": b"1", **environ} if ROOM in environ or AGENT in environ else environ
+    assert identity.around(with_a_name) is None
+
+
 def test_a_key_has_the_bytes_it_was_given() -> None:
     key = identity.resolve({ROOM: b"caf\xe9", AGENT: "é".encode()}, None)
     assert key is not None

@@ -1,0 +1,65 @@
+"""The OpenCode conversation that a call without a room comes from, read off its ancestors.
+
+OpenCode tells a program it starts neither its conversation nor its agent (FACTS.md, "OpenCode");
+where our plugin is not there to do so, its own command line may: `opencode run -s ses_… --agent A`.
+"""
+
+import psutil
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAME = "opencode"
+_SESSION_PREFIX = "ses_"
+
+
+def conversation() -> tuple[bytes, bytes] | None:
+    """The room and agent of the nearest OpenCode around us that names its session, or None.
+
+    The agent is empty where that OpenCode names none.
+    """
+    try:
+        ancestors = psutil.Process().parents()
+    except psutil.Error:
+        return None
+    for process in ancestors:
+        try:
+            named = named_by(process.cmdline())
+        except psutil.Error:
+            continue
+        if named is not None:
+            return named
+    return None
+
+
+def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
+    """The room and agent that an OpenCode's command line names; None without a session.
+
+    The words after the program's name are read as yargs reads them; npm's `opencode` is a script,
+    so the name may be the second word. A fork of the session is another conversation.
+    """
+    at = next((n for n, word in enumerate(command_line[:2]) if _base_name(word) == _NAME), None)
+    if at is None:
+        return None
+    words = list(command_line[at + 1 :])
+    if "--" in words:
+        del words[words.index("--") :]
+    session = _value(words, "--session", "-s")
+    if not session.startswith(_SESSION_PREFIX) or "--fork" in words:
+        return None
+    return f"oc-{session}".encode("utf-8", "surrogateescape"), _value(words, "--agent").encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _value(words: "Sequence[str]", *names: str) -> str:
+    for word, following in zip(words, [*words[1:], ""]):
+        name, has_value, value = word.partition("=")
+        if name in names:
+            return value if has_value else "" if following.startswith("-") else following
+    return ""
+
+
+def _base_name(word: str) -> str:
+    return word.rpartition("/")[2].removesuffix(".js")
