@@ -36,8 +36,9 @@ def conversation() -> tuple[bytes, bytes] | None:
 def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
     """The room and agent that an OpenCode's command line names; None without a session.
 
-    The words after the program's name are read as yargs reads them; npm's `opencode` is a script,
-    so the name may be the second word. A fork of the session is another conversation.
+    The words after the program's name are read as yargs reads them. It is `opencode.exe` where npm
+    brought it, and the second word where a script runs it. A fork of the session is another
+    conversation.
     """
     at = next((n for n, word in enumerate(command_line[:2]) if _base_name(word) == _NAME), None)
     if at is None:
@@ -54,7 +55,7 @@ def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
 
 
 def _value(words: "Sequence[str]", *names: str) -> str:
-    for word, following in zip(words, [*words[1:], ""]):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name, has_value, value = word.partition("=")
         if name in names:
             return value if has_value else "" if following.startswith("-") else following
@@ -62,4 +63,4 @@ def _value(words: "Sequence[str]", *names: str) -> str:
 
 
 def _base_name(word: str) -> str:
-    return word.rpartition("/")[2].removesuffix(".js")
+    return word.rpartition("/")[2].removesuffix(".exe")

@@ -4,7 +4,7 @@ import pytest
 
 from shim import ancestry
 
-NPM = "/usr/lib/node_modules/opencode-ai/bin/opencode"
+NPM = "/usr/lib/node_modules/opencode-ai/bin/opencode.exe"
 
 
 @pytest.mark.parametrize(
@@ -15,8 +15,9 @@ NPM = "/usr/lib/node_modules/opencode-ai/bin/opencode"
         (["/opt/opencode", "--session=ses_1", "--agent=plan"], (b"oc-ses_1", b"plan")),
         (["opencode", "-s=ses_1", "--agent", "plan"], (b"oc-ses_1", b"plan")),
         (["opencode", "run", "--agent", "plan", "-s", "ses_1"], (b"oc-ses_1", b"plan")),
-        # npm's script
-        (["node", NPM, "run", "-s", "ses_1"], (b"oc-ses_1", b"")),
+        # npm's own, and a script of that name
+        ([NPM, "run", "-s", "ses_1"], (b"oc-ses_1", b"")),
+        (["node", "/usr/bin/opencode", "run", "-s", "ses_1"], (b"oc-ses_1", b"")),
         # an empty agent is none
         (["opencode", "-s", "ses_1", "--agent", ""], (b"oc-ses_1", b"")),
         (["opencode", "-s", "ses_1", "--agent"], (b"oc-ses_1", b"")),

@@ -1,0 +1,92 @@
+// claude-shim plugin: made by `claude-shim opencode install`, removed by `... uninstall`.
+//
+// It tells a claude that OpenCode starts who is calling: NSED_ROOM_ID is `oc-` and the id of the
+// root session, NSED_AGENT_NAME is the agent. What OpenCode itself was started with wins.
+
+import { AsyncLocalStorage } from "node:async_hooks"
+
+const ROOM = "NSED_ROOM_ID"
+const AGENT = "NSED_AGENT_NAME"
+const DISABLE = "NSED_SHIM_DISABLE"
+
+// One for the whole process: this file may be loaded from several places, and it runs once for
+// each directory that OpenCode serves.
+const shared = (globalThis[Symbol.for("claude-shim")] ??= watch(process.env))
+
+export const ClaudeShim = async ({ client }) => {
+  const roots = new Map()
+
+  // A subagent's session has its caller's as its parent.
+  const rootOf = async (sessionID) => {
+    if (!roots.has(sessionID)) {
+      const { data } = await client.session.get({ path: { id: sessionID } })
+      roots.set(sessionID, data.parentID ? await rootOf(data.parentID) : sessionID)
+    }
+    return roots.get(sessionID)
+  }
+
+  const roomOf = async (sessionID) => `oc-${await rootOf(sessionID)}`
+
+  const agentOf = async (sessionID) => {
+    const call = shared.calls.getStore()
+    if (call?.sessionID === sessionID) return call.agent
+    // A command that the user typed (`!claude ...`): no model call, but a message of its own.
+    const path = { id: sessionID }
+    const { data } = await client.session.messages({ path, query: { limit: 1 } })
+    return data[0].info.agent
+  }
+
+  // A hook that fails would fail the user's prompt. Where a name is missing, claude runs as
+  // without this plugin.
+  const harmless = (hook) => async (input, output) => {
+    try {
+      await hook(input, output)
+    } catch (problem) {
+      const body = { service: "claude-shim", level: "warn", message: String(problem) }
+      Promise.resolve(client.app.log({ body })).catch(() => {})
+    }
+  }
+
+  return {
+    // What a provider does for this model call, and the tools that the model then uses, run in
+    // the asynchronous context that is entered here, whatever else OpenCode does meanwhile.
+    "chat.params": harmless(async ({ sessionID, agent, message }) => {
+      const call = { sessionID, agent, room: "" }
+      shared.calls.enterWith(call) // before the first await: after it, the context is our own
+      // OpenCode's title, summary and compaction agents answer messages to other agents.
+      call.isAuxiliary = agent !== message.agent
+      call.room = await roomOf(sessionID)
+    }),
+
+    "shell.env": harmless(async ({ sessionID }, { env }) => {
+      if (!sessionID) return // a terminal that the user opened
+      const room = shared.given[ROOM] || (await roomOf(sessionID))
+      const agent = shared.given[AGENT] || (await agentOf(sessionID))
+      Object.assign(env, { [ROOM]: room, [AGENT]: agent })
+    }),
+  }
+}
+
+// Lets the environment answer for the model call in whose context it is asked: a claude that a
+// provider spawns gets what holds for its own call, however many are under way.
+function watch(environment) {
+  const calls = new AsyncLocalStorage()
+  const given = {}
+  // Never undefined, which some programs would pass on as a word: empty means unset.
+  const answers = {
+    [ROOM]: (call) => given[ROOM] || call?.room || "",
+    [AGENT]: (call) => given[AGENT] || (call?.room ? call.agent : ""),
+    [DISABLE]: (call) => (call?.isAuxiliary ? "1" : given[DISABLE]),
+  }
+  for (const [name, answer] of Object.entries(answers)) {
+    given[name] = environment[name] ?? ""
+    const get = () => answer(calls.getStore())
+    const set = (value) => (given[name] = value)
+    try {
+      Object.defineProperty(environment, name, { get, set, enumerable: true, configurable: true })
+    } catch {
+      // Node, unlike Bun, refuses: commands of the shell tool still get their names.
+    }
+  }
+  return { calls, given }
+}

@@ -1,0 +1,195 @@
+"""The plugin alone, in the JavaScript engine that is in OpenCode, with a client of the test's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import shim
+from tests.support import opencode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[..., Any]
+
+PLUGIN = Path(shim.__file__).parent / "opencode" / "claude-shim.js"
+PARENTS = {"grandchild": "child", "child": "root", "root": None}
+
+# Has `hooks`, `shellEnv` and `inCall` for a test's own lines, which end with a `return`.
+HARNESS = """
+import { spawnSync } from "node:child_process"
+import { ClaudeShim } from %(plugin)s
+const parents = %(parents)s
+let asked = 0
+const client = {
+  session: {
+    get: async ({ path: { id } }) => {
+      asked += 1
+      return { data: id in parents ? { id, parentID: parents[id] } : undefined }
+    },
+    messages: async () => ({ data: [{ info: { role: "assistant", agent: "typed" } }] }),
+  },
+  app: { log: () => Promise.reject("nobody listens") },
+}
+const hooks = await ClaudeShim({ client })
+const shellEnv = async (sessionID) => {
+  const output = { env: {} }
+  await hooks["shell.env"]({ sessionID, cwd: "/", callID: "call" }, output)
+  return output.env
+}
+const inCall = async (sessionID, agent, work, answering = agent) => {
+  await hooks["chat.params"]({ sessionID, agent, message: { agent: answering } }, {})
+  return await work()
+}
+const names = () => {
+  const command = 'echo "$NSED_ROOM_ID/$NSED_AGENT_NAME/$NSED_SHIM_DISABLE"'
+  const done = spawnSync("/bin/sh", ["-c", command], { env: { ...process.env } })
+  return String(done.stdout).trim()
+}
+// Not at the top level, where a hook never runs: Bun 1.3.14 crashes at an await there that has an
+// asynchronous context.
+setTimeout(async () => console.log(JSON.stringify(await (async () => { %(lines)s })())))
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run lines of JavaScript beside the plugin; what they return."""
+
+    def run(
+        lines: str,
+        program: str | Path | None = None,
+        **given: str,
+    ) -> Any:
+        plugin = shutil.copy(PLUGIN, tmp_path / "plugin.mjs")
+        script = tmp_path / "script.mjs"
+        facts = {"plugin": json.dumps(str(plugin)), "parents": json.dumps(PARENTS)}
+        script.write_text(HARNESS % {**facts, "lines": lines})
+        done = subprocess.run(
+            [program or opencode.binary(), script],
+            env={"BUN_BE_BUN": "1", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **given},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return json.loads(done.stdout)
+
+    return run
+
+
+# Commands of the shell tool
+
+
+def test_a_session_is_followed_to_its_root_and_looked_up_once(run: Run) -> None:
+    lines = """
+        const first = await inCall("grandchild", "alice", () => shellEnv("grandchild"))
+        const second = await inCall("grandchild", "bob", () => shellEnv("grandchild"))
+        return [first, second, asked]
+    """
+    assert run(lines) == [
+        {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "alice"},
+        {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "bob"},
+        len(PARENTS),
+    ]
+
+
+def test_a_command_that_the_user_types_has_the_agent_of_its_message(run: Run) -> None:
+    assert run('return await shellEnv("root")') == {
+        "NSED_ROOM_ID": "oc-root",
+        "NSED_AGENT_NAME": "typed",
+    }
+
+
+def test_a_terminal_without_a_session_gets_no_names(run: Run) -> None:
+    assert run("return await shellEnv(undefined)") == {}
+
+
+def test_each_variable_that_opencode_was_started_with_wins_by_itself(run: Run) -> None:
+    lines = 'return await inCall("root", "build", () => shellEnv("root"))'
+    build = {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "build"}
+    for name in build:
+        assert run(lines, **{name: "mine"}) == {**build, name: "mine"}
+        assert run(lines, **{name: ""}) == build
+
+
+def test_without_an_environment_that_can_be_watched_commands_have_their_names(run: Run) -> None:
+    lines = 'return await inCall("child", "build", () => shellEnv("child"))'
+    node = shutil.which("node")
+    assert run(lines, program=node) == {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "build"}
+
+
+# A claude that a provider spawns
+
+
+def test_of_calls_at_once_each_spawns_with_its_own_names(run: Run) -> None:
+    lines = """
+        let go
+        const gate = new Promise((open) => (go = open))
+        const later = async () => (await gate, names())
+        const all = [inCall("root", "build", later), inCall("child", "alice", later)]
+        await new Promise((soon) => setImmediate(soon))
+        go()
+        return await Promise.all(all)
+    """
+    assert run(lines) == ["oc-root/build/", "oc-root/alice/"]
+
+
+@pytest.mark.parametrize("given", [{}, {"NSED_ROOM_ID": "mine", "NSED_AGENT_NAME": "me"}])
+@pytest.mark.parametrize("auxiliary", ["title", "summary", "compaction"])
+def test_what_an_auxiliary_agent_spawns_is_left_alone(
+    run: Run, auxiliary: str, given: dict[str, str]
+) -> None:
+    lines = f'return await inCall("root", "{auxiliary}", names, "build")'
+    assert run(lines, **given).endswith("/1")
+
+
+def test_before_any_call_the_environment_is_what_opencode_was_started_with(run: Run) -> None:
+    assert run("return names()") == "//"
+    assert run("return names()", NSED_ROOM_ID="mine", NSED_SHIM_DISABLE="0") == "mine//0"
+
+
+def test_a_variable_set_while_opencode_runs_wins_too(run: Run) -> None:
+    lines = """
+        process.env.NSED_ROOM_ID = "set"
+        return await inCall("root", "build", names)
+    """
+    assert run(lines) == "set/build/"
+
+
+def test_a_second_copy_of_the_plugin_takes_no_call_for_what_opencode_was_started_with(
+    run: Run,
+) -> None:
+    lines = """
+        return await inCall("root", "build", async () => {
+          const copy = await import("./plugin.mjs?another")
+          await (await copy.ClaudeShim({ client }))["chat.params"](
+            { sessionID: "child", agent: "alice", message: { agent: "alice" } }, {})
+          return names()
+        })
+    """
+    assert run(lines) == "oc-root/alice/"
+
+
+# When something fails
+
+
+def test_a_session_that_cannot_be_looked_up_fails_no_hook_and_gives_no_names(run: Run) -> None:
+    lines = """
+        return await inCall("nobody's", "build", async () => [await shellEnv("nobody's"), names()])
+    """
+    assert run(lines) == [{}, "//"]
+
+
+def test_a_message_without_an_agent_fails_no_hook_and_gives_no_names(run: Run) -> None:
+    lines = """
+        await hooks["chat.params"]({ sessionID: "root", agent: "build" }, {})
+        return names()
+    """
+    assert run(lines) == "//"
