@@ -11,6 +11,7 @@ from shim.report import explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from shim.identity import SessionKey
@@ -45,21 +46,17 @@ def settle(lease: "Lease", key: "SessionKey", goes_on: bool) -> str:
     return _without(policy, key, holder.pid if holder else 0)
 
 
-def settle_stranger(pid: int, key: "SessionKey") -> str:
-    """What to do about a claude that has the conversation, but was not started through the shim."""
+def settle_stranger(pid: int, key: "SessionKey", outlasts: "Callable[[int, float], bool]") -> str:
+    """What to do about a claude that has the conversation, but was not started through the shim.
+
+    `outlasts` waits for a process, for at most so many seconds, and says whether it has not ended.
+    """
     if _is_around_us(pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return ASIDE
     policy = _policy() or "fork"
-    if policy == "wait":
-        try:
-            psutil.Process(pid).wait(_timeout())
-        except psutil.TimeoutExpired:
-            pass
-        except psutil.NoSuchProcess:
-            return OURS
-        else:
-            return OURS
+    if policy == "wait" and not outlasts(pid, _timeout()):
+        return OURS
     return _without(policy, key, pid)
 
 

@@ -271,13 +271,26 @@ def of(claude: str, store: str) -> Surface:
     behind a link, is another, and is learned anew.
     """
     try:
-        status = posix.stat(claude)
+        path = _path(claude, store)
     except OSError:
         return BUILT_IN
-    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    name = "-".join(map(str, identity))
-    learned = _read(f"{store}/surfaces/{name}") or _learn(claude, store, name)
+    learned = _read(path) or _learn(claude, store, path)
     return Surface(learned) if learned else BUILT_IN
+
+
+def known(claude: str, store: str) -> Surface | None:
+    """The surface of a claude, if it was learned before."""
+    try:
+        learned = _read(_path(claude, store))
+    except OSError:
+        return None
+    return Surface(learned) if learned else None
+
+
+def _path(claude: str, store: str) -> str:
+    status = posix.stat(claude)
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return f"{store}/surfaces/{'-'.join(map(str, identity))}"
 
 
 def _read(path: str) -> str | None:
@@ -291,9 +304,9 @@ def _read(path: str) -> str | None:
         posix.close(file)
 
 
-def _learn(claude: str, store: str, name: str) -> str | None:
+def _learn(claude: str, store: str, path: str) -> str | None:
     try:
-        failed = posix.stat(f"{store}/surfaces/{name}.failed").st_mtime
+        failed = posix.stat(path + ".failed").st_mtime
     except OSError:
         failed = 0.0
     if time.time() - failed < _TRY_AGAIN_AFTER:
@@ -301,7 +314,7 @@ def _learn(claude: str, store: str, name: str) -> str | None:
     try:
         from shim import learning
 
-        return learning.learn(claude, store, name)
+        return learning.learn(claude, store, path.rpartition("/")[2])
     except Exception as problem:
         explain(f"the options of {claude} cannot be learned ({problem}): the built-in table serves")
         return None

@@ -2,24 +2,23 @@
 
 import posix
 
-from shim import identity, plan, registry, transcripts
+from shim import cli_surface, identity, keep, plan, registry, transcripts
 from shim.lease import ASIDE, FORK, OURS, Lease
 from shim.report import explain, warn
 from shim.store import Store, StoreError, directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shim.cli_surface import Surface
     from shim.identity import SessionKey
     from shim.invocation import Invocation
+    from shim.transcripts import Transcript
 
 
-def command_line(
-    key: "SessionKey", asked: "Invocation", store: Store | None, plugin: str
-) -> list[str] | None:
+def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
     """The arguments to run claude with, or None where it is left alone after all.
 
-    The lease is taken and the conversation recorded. `plugin` is the directory of the plugin for
-    a claude that can move to another conversation. Raises OSError where a transcript cannot be
+    The lease is taken and the conversation recorded. Raises OSError where a transcript cannot be
     read or moved aside.
     """
     chosen = asked.value("--session-id")
@@ -28,31 +27,40 @@ def command_line(
         explain("--session-id names no conversation: claude is left alone")
         return None
     # Before the lease, because a new conversation has to wait for nobody.
-    if chosen and transcripts.find(chosen) == (None, []):
+    if chosen and transcripts.find(chosen) == (None, []) and not acts.is_kept(chosen):
         explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
         return None
-    lease = _lease(store, key)
-    turn = _turn(lease, key, asked.goes_on)
-    store, stored = _stored(store, key)
+    turn = acts.turn(key, asked.goes_on)
+    stored = acts.stored(key)
     session_id = chosen or stored or identity.derive(key)
     if turn == OURS:
-        turn = _turn_beside_strangers(session_id, key)
+        turn = acts.turn_beside_strangers(session_id, key)
     transcript, in_the_way = transcripts.find(session_id)
-    if turn != OURS and lease is not None:
-        lease.close()
+    if turn != OURS:
+        acts.give_up()
     if turn == ASIDE:
         return None
-    explain(f"conversation {session_id}: {transcript.path if transcript else 'no transcript'}")
     if turn == OURS:
         for path in in_the_way:
-            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
-        if session_id != stored:
-            _record(store, key, session_id)
+            acts.set_aside(path)
+    transcript = acts.keep(session_id, transcript)
+    explain(_account(session_id, chosen, stored, transcript))
+    if turn == OURS and session_id != stored:
+        acts.record(key, session_id)
+    acts.housekeep()
     fork = identity.new_session_id() if turn == FORK else None
     can_move = asked.goes_on or fork is not None
-    hooks = plugin if can_move and _takes_plugins(asked, plugin) else None
+    hooks = acts.plugin if can_move and _takes_plugins(asked, acts.plugin) else None
     flags = plan.flags(session_id, transcript, fork, hooks)
     return asked.with_flags(flags)
+
+
+def _account(
+    session_id: str, chosen: str | None, stored: str | None, transcript: "Transcript | None"
+) -> str:
+    origin = "asked for" if chosen else "stored" if stored else "derived"
+    where = transcript.path if transcript else "no transcript"
+    return f"conversation {session_id} ({origin}): {where}"
 
 
 def _takes_plugins(asked: "Invocation", plugin: str) -> bool:
@@ -60,77 +68,135 @@ def _takes_plugins(asked: "Invocation", plugin: str) -> bool:
     return has_option and posix.access(plugin, posix.R_OK)
 
 
-def open_store() -> Store | None:
-    """The store, or None, with a warning, where there can be none.
+class Acts:
+    """What a call does to the world before it becomes claude: its lease, its store.
 
-    Without it the derived session id still finds the conversation, unless it has moved on.
+    Each act that fails is a warning. `plugin` is the directory of the plugin for a claude that can
+    move to another conversation. `claude-shim explain` has acts of its own, which change nothing.
     """
-    try:
+
+    __slots__ = ("lease", "plugin", "store")
+
+    def __init__(self, plugin: str) -> None:
+        self.plugin = plugin
+        self.lease: Lease | None = None
+        self.store: Store | None = None
+        try:
+            self.store = self.open_store()
+        except StoreError as problem:
+            # The derived session id still finds the conversation, unless it has moved on.
+            warn(f"{problem}; this conversation is not recorded")
+
+    def open_store(self) -> Store:
+        """The store. Raises StoreError where there can be none."""
         return Store(directory())
-    except StoreError as problem:
-        warn(f"{problem}; this conversation is not recorded")
-        return None
 
+    def surface(self, claude: str) -> "Surface":
+        """What options and subcommands a claude has."""
+        return cli_surface.of(claude, self.store.directory) if self.store else cli_surface.BUILT_IN
 
-def _lease(store: Store | None, key: "SessionKey") -> Lease | None:
-    """The key's lease, not taken yet, or None where there can be none."""
-    if store is None:
-        return None
-    try:
-        return Lease(store.directory, key)
-    except FileNotFoundError:
-        from shim.adding import make_directory  # the first call of all
-    except OSError as problem:
-        explain(f"there are no leases in {store.directory}: {problem.strerror}")
-        return None
-    try:
-        make_directory(store.directory)
-        return Lease(store.directory, key)
-    except (StoreError, OSError):
-        return None  # recording will say what is wrong with the directory
+    def open_lease(self, where: str, key: "SessionKey") -> Lease | None:
+        """The key's lease, not taken yet, or None where there can be none. Raises OSError."""
+        try:
+            return Lease(where, key)
+        except FileNotFoundError:
+            from shim.adding import make_directory  # the first call of all
+        try:
+            make_directory(where)
+        except StoreError:
+            return None  # recording will say what is wrong with the directory
+        keep.note_housekeeping(where)  # there is nothing to do yet
+        return Lease(where, key)
 
+    def turn(self, key: "SessionKey", goes_on: bool) -> str:
+        """Whether the conversation is ours, with its lease, is to be forked, or we step aside."""
+        if self.store is None:
+            return OURS
+        try:
+            self.lease = self.open_lease(self.store.directory, key)
+        except OSError as problem:
+            explain(f"there are no leases in {self.store.directory}: {problem.strerror}")
+        try:
+            if self.lease is None or self.lease.take(goes_on):
+                return OURS
+            from shim import busy
 
-def _turn(lease: Lease | None, key: "SessionKey", goes_on: bool) -> str:
-    """Whether the conversation is ours, is to be forked, or we step aside."""
-    try:
-        if lease is None or lease.take(goes_on):
+            return busy.settle(self.lease, key, goes_on)
+        except OSError as problem:
+            warn(
+                f"no lease can be taken here ({problem.strerror}): turns sent at once may get lost"
+            )
+            return OURS
+
+    def turn_beside_strangers(self, session_id: str, key: "SessionKey") -> str:
+        """The same beside a claude that is live on the conversation without having the lease."""
+        pid = registry.live_on(session_id)
+        if pid is None:
             return OURS
         from shim import busy
 
-        return busy.settle(lease, key, goes_on)
-    except OSError as problem:
-        warn(f"no lease can be taken here ({problem.strerror}): turns sent at once may get lost")
-        return OURS
+        return busy.settle_stranger(pid, key, self.outlasts)
 
+    def outlasts(self, pid: int, timeout: float) -> bool:
+        """Wait for a process to end, for at most `timeout` seconds; whether it has not."""
+        import psutil
 
-def _turn_beside_strangers(session_id: str, key: "SessionKey") -> str:
-    """The same beside a claude that is live on the conversation without having the lease."""
-    pid = registry.live_on(session_id)
-    if pid is None:
-        return OURS
-    from shim import busy
+        try:
+            psutil.Process(pid).wait(timeout)
+        except psutil.TimeoutExpired:
+            return True
+        except psutil.NoSuchProcess:
+            pass
+        return False
 
-    return busy.settle_stranger(pid, key)
+    def give_up(self) -> None:
+        """Give the lease back, or the wish to have it."""
+        if self.lease is not None:
+            self.lease.close()
 
+    def stored(self, key: "SessionKey") -> str | None:
+        """The session id that the store has for the key, if it can be used."""
+        try:
+            stored = self.recall(key)
+        except StoreError as problem:
+            warn(f"{problem}; this conversation is not recorded")
+            self.store = None
+            return None
+        if stored is None or identity.is_session_id(stored):
+            return stored
+        warn(f"the stored id {stored!r} of {key} is no UUID; using {identity.derive(key)}")
+        return None
 
-def _stored(store: Store | None, key: "SessionKey") -> tuple[Store | None, str | None]:
-    """The store as far as it can be used, and the session id it has for the key."""
-    if store is None:
-        return None, None
-    try:
-        stored = store.recall(key.room, key.agent)
-    except StoreError as problem:
-        warn(f"{problem}; this conversation is not recorded")
-        return None, None
-    if stored is None or identity.is_session_id(stored):
-        return store, stored
-    warn(f"the stored id {stored!r} of {key} is no UUID; using {identity.derive(key)}")
-    return store, None
+    def recall(self, key: "SessionKey") -> str | None:
+        """The session id that the store has for the key, used now. Raises StoreError."""
+        return self.store.recall(key.room, key.agent) if self.store else None
 
+    def set_aside(self, path: str) -> None:
+        """Move away a transcript that claude can neither resume nor replace. Raises OSError."""
+        warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
 
-def _record(store: Store | None, key: "SessionKey", session_id: str) -> None:
-    try:
-        if store is not None:
-            store.record(key.room, key.agent, session_id)
-    except StoreError as problem:
-        warn(f"{problem}; this conversation is not recorded")
+    def is_kept(self, session_id: str) -> bool:
+        """Whether the conversation has a kept file."""
+        return self.store is not None and keep.is_kept(self.store.directory, session_id)
+
+    def keep(self, session_id: str, transcript: "Transcript | None") -> "Transcript | None":
+        """Keep the transcript, or put back one that claude's clean-up took; what is there then."""
+        if self.store is None:
+            return transcript
+        where = self.store.directory
+        if transcript is not None and keep.hold(where, session_id, transcript):
+            return transcript
+        return transcripts.find(session_id)[0] if keep.put_back(where, session_id) else None
+
+    def housekeep(self) -> None:
+        """Start the daily housekeeping, if it is time."""
+        if self.store is not None:
+            keep.housekeep(self.store.directory)
+
+    def record(self, key: "SessionKey", session_id: str) -> None:
+        """Map the key to a conversation."""
+        try:
+            if self.store is not None:
+                self.store.record(key.room, key.agent, session_id)
+        except StoreError as problem:
+            warn(f"{problem}; this conversation is not recorded")

@@ -3,11 +3,18 @@
 import json
 import os
 
+from shim import document
 from shim.safe_write import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
     from typing import Any, Final
+
+    from shim.document import Document
+
+    Head = tuple[str, str, dict[str, Any]]
+    """A room, an agent, and the entry that they had in the store."""
 
 FILE_NAME: "Final" = "history.jsonl"
 _KEPT_FOR_A_KEY = 20
@@ -18,32 +25,78 @@ def remember(directory: str, room: str, agent: str, entry: "dict[str, Any]") -> 
 
     Called with the store's lock held. Raises OSError.
     """
+    remember_all(directory, [(room, agent, entry)])
+
+
+def remember_all(directory: str, heads: "Iterable[Head]") -> None:
+    """The same for many at once."""
+    path = f"{directory}/{FILE_NAME}"
+    added = [{"room": room, "agent": agent, **entry} for room, agent, entry in heads]
+    own: dict[tuple[str, str], list[dict[str, Any]]] = {_key(line): [] for line in added}
+    lines = [*_lines(path), *added]
+    for line in lines:
+        if _key(line) in own:
+            own[_key(line)].append(line)
+    surplus = {id(line) for each in own.values() for line in _sorted(each)[:-_KEPT_FOR_A_KEY]}
+    if surplus:
+        replace(path, _text(line for line in lines if id(line) not in surplus))
+    elif added:
+        _append(path, _text(added))
+
+
+def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
+    """The entries that a room and agent had before, the oldest first. Raises OSError."""
+    return _sorted(
+        line for line in _lines(f"{directory}/{FILE_NAME}") if _key(line) == (room, agent)
+    )
+
+
+def everything(directory: str) -> "list[Head]":
+    """Every entry, the oldest of all first. Raises OSError."""
+    lines = _sorted(_lines(f"{directory}/{FILE_NAME}"))
+    return [(line.pop("room"), line.pop("agent"), line) for line in lines]
+
+
+def forget(directory: str, mappings: "Document", there: "Container[str]") -> None:
+    """Drop the entries of rooms and agents without a mapping whose conversations are not there.
+
+    Called with the store's lock held. Raises OSError.
+    """
     path = f"{directory}/{FILE_NAME}"
     lines = _lines(path)
-    lines.append({"room": room, "agent": agent, **entry})
-    own = [line for line in lines if _is_of(line, room, agent)]
-    for line in own[:-_KEPT_FOR_A_KEY]:
-        lines.remove(line)
-    if len(own) > _KEPT_FOR_A_KEY:
-        replace(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
-        return
+    left = [
+        line
+        for line in lines
+        if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
+    ]
+    if len(left) < len(lines):
+        replace(path, _text(left))
+
+
+def _sorted(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
+    # They stand in the order of their use, but for those that were imported.
+    return sorted(lines, key=lambda line: document.nanoseconds(line.get("last_used")) or 0)
+
+
+def _key(line: "dict[str, Any]") -> tuple[str, str]:
+    return line["room"], line["agent"]
+
+
+def _text(lines: "Iterable[dict[str, Any]]") -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def _append(path: str, text: bytes) -> None:
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         size = os.fstat(file).st_size
         # A line that a killed process left unfinished is closed, and passed over by who reads.
         torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
-        os.write(file, (b"\n" if torn else b"") + json.dumps(lines[-1]).encode() + b"\n")
+        rest = memoryview((b"\n" if torn else b"") + text)
+        while rest:
+            rest = rest[os.write(file, rest) :]
     finally:
         os.close(file)
-
-
-def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
-    """The entries that a room and agent had before, the oldest first. Raises OSError."""
-    return [line for line in _lines(f"{directory}/{FILE_NAME}") if _is_of(line, room, agent)]
-
-
-def _is_of(line: "dict[str, Any]", room: str, agent: str) -> bool:
-    return line.get("room") == room and line.get("agent") == agent
 
 
 def _lines(path: str) -> "list[dict[str, Any]]":
@@ -58,6 +111,8 @@ def _lines(path: str) -> "list[dict[str, Any]]":
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(name), str) for name in ("room", "agent", "uuid")
+        ):
             lines.append(entry)
     return lines

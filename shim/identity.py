@@ -30,6 +30,12 @@ class SessionKey:
         return f"room {self.room!r}, agent {self.agent!r}"
 
 
+def stored_key(room: str, agent: str) -> SessionKey:
+    """The session key of a room and agent as the store has them."""
+    # JSON can hold half a character; the store's other side reads and writes it as `?`.
+    return SessionKey(room.encode("utf-8", "replace"), agent.encode("utf-8", "replace"))
+
+
 def around(environ: "Mapping[bytes, bytes]") -> "tuple[bytes, bytes] | None":
     """The room and agent that an OpenCode around the call names, where no variable names any.
 

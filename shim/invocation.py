@@ -58,15 +58,14 @@ class Invocation:
     def with_flags(self, flags: list[str]) -> list[str]:
         """The caller's arguments behind flags of ours, which take the place of `--session-id`.
 
-        In its place, because a variadic option before it would swallow what follows it.
+        In its place, and of two in both, because a variadic option before it would otherwise
+        swallow what follows it.
         """
         args = list(self.args)
-        ours = flags
         for found, _, start, stop in reversed(self.options):
             if found == "--session-id":
-                args[start:stop] = ours
-                ours = []
-        return ours + args
+                args[start:stop] = flags
+        return args if self.has("--session-id") else flags + args
 
     @property
     def goes_on(self) -> bool:

@@ -17,7 +17,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Final
 
     from shim.identity import SessionKey
@@ -60,8 +60,7 @@ class Lease:
     __slots__ = ("_file", "_start")
 
     def __init__(self, directory: str, key: "SessionKey") -> None:
-        name = f"{key.room}\0{key.agent}".encode()
-        self._start = int.from_bytes(name, "big") % _STRETCHES * _STRETCH
+        self._start = start_of(key.room, key.agent)
         self._file = _open_high(f"{directory}/{FILE_NAME}")
 
     def take(self, goes_on: bool) -> bool:
@@ -72,6 +71,10 @@ class Lease:
         """Who has the lease, if anyone but this process."""
         found = self._ask(0, _LINE)
         return Holder(found[2], goes_on=found[1] > 1) if found else None
+
+    def is_free(self) -> bool:
+        """Whether nobody has the lease, this process aside, and nobody waits for it."""
+        return self.holder() is None and self._first_in_line(_STRETCH) is None
 
     def wait(self, goes_on: bool, is_worth_it: "Callable[[Holder | None, float], bool]") -> bool:
         """Wait in line for the lease; return whether it is ours.
@@ -126,6 +129,55 @@ class Lease:
         answer = fcntl.fcntl(self._file, fcntl.F_GETLK, _pack(self._start + at, length))
         kind, start, length, pid = _unpack(answer)
         return None if kind == fcntl.F_UNLCK else (start - self._start, length, pid)
+
+
+def start_of(room: str, agent: str) -> int:
+    """Where the stretch of a room and agent starts in the file."""
+    # The store can hold half a character, which JSON can write and no environment.
+    name = f"{room}\0{agent}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(name, "big") % _STRETCHES * _STRETCH
+
+
+def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
+    """Every stretch that others have locks on, by its start: the holder, and who waits, in line.
+
+    Costs two questions to the kernel for each lock, and nothing for stretches without one. Must
+    not be called by who has a lease of this directory: closing the file gives it back. Raises
+    OSError, where the filesystem has no locks for instance.
+    """
+    found: dict[int, tuple[Holder | None, list[int]]] = {}
+    try:
+        file = posix.open(f"{directory}/{FILE_NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return found
+    try:
+        locks = sorted(_locks(file))
+    finally:
+        posix.close(file)
+    for at, length, pid in locks:
+        start, place = at // _STRETCH * _STRETCH, at % _STRETCH
+        holder, line = found.get(start, (None, []))
+        if place < _LINE:
+            holder = Holder(pid, goes_on=length > 1)
+        else:
+            line = [*line, pid]
+        found[start] = holder, line
+    return found
+
+
+def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
+    """Where each lock of others starts, how long it is, and whose it is, in no order."""
+    unknown = [(0, _STRETCHES * _STRETCH)]
+    while unknown:
+        start, stop = unknown.pop()
+        kind, at, length, pid = _unpack(
+            fcntl.fcntl(file, fcntl.F_GETLK, _pack(start, stop - start))
+        )
+        if kind == fcntl.F_UNLCK:
+            continue
+        yield at, length, pid
+        end = at + length if length else stop
+        unknown += [part for part in ((start, at), (end, stop)) if part[0] < part[1]]
 
 
 def _open_high(path: str) -> int:

@@ -25,6 +25,7 @@ MODULES: "Final" = (
     "shim.follow",
     "shim.identity",
     "shim.invocation",
+    "shim.keep",
     "shim.lease",
     "shim.plan",
     "shim.registry",

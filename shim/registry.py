@@ -41,6 +41,21 @@ def conversation_of(pid: int) -> str | None:
     return str(entry["sessionId"]) if "sessionId" in entry and _is_live(entry) else None
 
 
+def conversations() -> dict[int, str]:
+    """The session id that each live claude is on, by its pid."""
+    directory = config_directory() + "/sessions"
+    try:
+        names = posix.listdir(directory)
+    except OSError:
+        return {}
+    entries = [_entry(_content(f"{directory}/{name}")) for name in names if name.endswith(".json")]
+    return {
+        int(entry["pid"]): str(entry["sessionId"])
+        for entry in entries
+        if "sessionId" in entry and _is_live(entry)
+    }
+
+
 def _content(path: str) -> bytes:
     try:
         file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)

@@ -4,6 +4,14 @@ import sys
 
 from shim import environment
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Whom everything is told instead of stderr, and whether it is a warning: `claude-shim explain`
+# listens in.
+listener: "Callable[[str, bool], None] | None" = None
+
 
 def warn(message: str) -> None:
     """Write one line to stderr, if there is a stderr, and never fail.
@@ -11,12 +19,14 @@ def warn(message: str) -> None:
     Callers search claude's own errors for `Session ID`, `already in use`, `not found`, `invalid`
     and `No conversation`; no message of ours uses these.
     """
-    _write(message)
+    _write(message) if listener is None else listener(message, True)
 
 
 def explain(message: str) -> None:
     """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
-    if environment.is_on("NSED_SHIM_DEBUG"):
+    if listener is not None:
+        listener(message, False)
+    elif environment.is_on("NSED_SHIM_DEBUG"):
         _write("debug: " + message)
 
 

@@ -9,9 +9,13 @@ from shim.report import explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from shim.document import Document
+    from shim.history import Head
+
+    Change = Callable[[Document], Iterable[Head]]
 
 
 def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bool) -> str | None:
@@ -73,25 +77,17 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
     return mended
 
 
-def drop_stale(path: str, file: int, cutoff: int) -> int:
-    """Drop the mappings last used before a time in nanoseconds; return how many there were."""
-    kept, dropped = without_stale(load(path, file), cutoff)
-    if dropped:
-        safe_write.commit(path, file, document.dump(kept))
-    return dropped
+def change(path: str, file: int, action: "Change") -> None:
+    """Change the mappings as the action does, and note in the history the heads it returns.
 
+    The history is written first: what it does not have could not be had back.
+    """
+    from shim import history
 
-def without_stale(mappings: "Document", cutoff: int) -> "tuple[Document, int]":
-    """The mappings used since a time in nanoseconds, and how many others there are."""
-    kept: Document = {}
-    dropped = 0
-    for room, entries in mappings.items():
-        for agent, entry in entries.items():
-            if (document.nanoseconds(entry["last_used"]) or 0) >= cutoff:
-                kept.setdefault(room, {})[agent] = entry
-            else:
-                dropped += 1
-    return kept, dropped
+    mappings = load(path, file)
+    history.remember_all(path.rpartition("/")[0], action(mappings))
+    kept = {room: entries for room, entries in mappings.items() if entries}
+    safe_write.commit(path, file, document.dump(kept))
 
 
 def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -> None:

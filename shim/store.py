@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn, TypeVar
 
     from shim.document import Document
+    from shim.rewriting import Change
 
     T = TypeVar("T")
 
@@ -114,17 +115,22 @@ class Store:
         except document.Damaged:
             return self.locked(lambda file: rewriting.load(self.path, file)) or {}
 
+    def change(self, action: "Change") -> None:
+        """Let the action change the parsed mappings; the heads it returns go to the history."""
+        from shim import adding, rewriting
+
+        adding.make_directory(self.directory)
+        self.locked(lambda file: rewriting.change(self.path, file, action), create=True)
+
     def cleanup_stale(self, max_age: float) -> int:
         """Drop the mappings unused for more than `max_age` seconds, and rooms left empty.
 
-        Returns how many mappings were dropped. Nobody waits for a search that drops nothing.
+        Returns how many mappings were dropped.
         """
-        from shim import rewriting
+        from shim import dropping
 
         cutoff = time.time_ns() - int(max_age * 1_000_000_000)
-        if not rewriting.without_stale(self.mappings(), cutoff)[1]:
-            return 0
-        return self.locked(lambda file: rewriting.drop_stale(self.path, file, cutoff)) or 0
+        return dropping.drop(self, dropping.unused_since(self.mappings(), cutoff))
 
     def locked(self, action: "Callable[[int], T]", create: bool = False) -> "T | None":
         """What the action returns, given the open file and its lock; None where there is no file.
@@ -211,7 +217,9 @@ class _Replaced(Exception):
 def _wait_for_lock(file: int, path: str, patience: float) -> None:
     deadline = time.monotonic() + patience
     if not _asks_for_lock(file, deadline) and not _stands_in_line(file, deadline):
-        raise Busy(f"{path} stays locked by another process")
+        from shim import locking
+
+        raise Busy(f"{path} stays locked by another process{locking.named_holders(path)}")
     held, there = posix.fstat(file), posix.stat(path)
     if (held.st_ino, held.st_dev) != (there.st_ino, there.st_dev):
         raise _Replaced

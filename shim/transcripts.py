@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
-_LONGEST_PROJECT_NAME = 200
+LONGEST_PROJECT_NAME = 200
 
 
 class Transcript:
-    """The transcript of a conversation that can be resumed."""
+    """The transcript of a conversation that can be resumed; `written` in seconds of the epoch."""
 
-    __slots__ = ("is_here", "path")
+    __slots__ = ("is_here", "path", "written")
 
-    def __init__(self, path: str, is_here: bool) -> None:
+    def __init__(self, path: str, is_here: bool, written: float) -> None:
         self.path = path
         self.is_here = is_here
+        self.written = written
 
 
 def config_directory() -> str:
@@ -60,20 +61,27 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     name = session_id + ".jsonl"
     if here is not None:
         path = f"{here}/{name}"
-        if _is_resumable(path):
-            return Transcript(path, is_here=True), []
+        written = resumable(path)
+        if written is not None:
+            return Transcript(path, is_here=True, written=written), []
     unusable = []
-    for path in sorted(_copies(projects, name), key=_written, reverse=True):
-        if _is_resumable(path):
-            return Transcript(path, is_here=path == f"{here}/{name}"), []
+    for path in sorted(copies(projects, name), key=_written, reverse=True):
+        written = resumable(path)
+        if written is not None:
+            return Transcript(path, path == f"{here}/{name}", written), []
         unusable.append(path)
     return None, unusable
+
+
+def is_here(path: str) -> bool:
+    """Whether a transcript's path is in this directory's project."""
+    return path.rpartition("/")[0] == _this_project(projects_directory())
 
 
 def set_aside(path: str) -> str:
     """Rename a transcript that holds no message, and return its new path. Raises OSError."""
     aside = f"{path}.unusable-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    while _exists(aside):
+    while exists(aside):
         aside += "-"
     posix.rename(path, aside)
     return aside
@@ -84,21 +92,23 @@ def _this_project(projects: str) -> str | None:
         name = project_name(posix.getcwd())
     except OSError:
         return None  # the working directory is gone
-    return f"{projects}/{name}" if len(name) <= _LONGEST_PROJECT_NAME else None
+    return f"{projects}/{name}" if len(name) <= LONGEST_PROJECT_NAME else None
 
 
-def _copies(projects: str, name: str) -> "Iterator[str]":
+def copies(projects: str, name: str) -> "Iterator[str]":
+    """The paths of a file of that name in whichever projects. Raises OSError."""
     try:
         names = posix.listdir(projects)
     except (FileNotFoundError, NotADirectoryError):
         return
     for project in names:
         path = f"{projects}/{project}/{name}"
-        if _exists(path):
+        if exists(path):
             yield path
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Whether there is a file of any kind, or a link to nowhere."""
     try:
         posix.lstat(path)
     except OSError:
@@ -113,22 +123,26 @@ def _written(path: str) -> float:
         return 0.0
 
 
-def _is_resumable(path: str) -> bool:
-    """Whether the file is there and holds a message that claude can read."""
+def resumable(path: str) -> float | None:
+    """When the file was written, if it is there and holds a message that claude can read.
+
+    Raises OSError where it cannot be read.
+    """
     try:
         # Not to wait for a writer, should it be a FIFO.
         file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    if not _stat.S_ISREG(posix.fstat(file).st_mode):
+        return None
+    status = posix.fstat(file)
+    if not _stat.S_ISREG(status.st_mode):
         posix.close(file)
-        return False
+        return None
     with open(file, "rb") as lines:
         if any(map(_looks_like_message, lines)):
-            return True
+            return status.st_mtime
         # Before claude's own file is moved aside, read it as claude does.
         lines.seek(0)
-        return any(map(_is_message, lines))
+        return status.st_mtime if any(map(_is_message, lines)) else None
 
 
 def _looks_like_message(line: bytes) -> bool:

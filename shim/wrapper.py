@@ -4,12 +4,15 @@ import _signal
 import posix
 import sys
 
-from shim import binary, cli_surface, environment, identity, invocation
+from shim import binary, environment, identity, invocation
 from shim.report import explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
+
+    from shim.continuing import Acts
 
 
 def main(plugin: str) -> "NoReturn":
@@ -35,8 +38,13 @@ def main(plugin: str) -> "NoReturn":
         sys.exit(binary.EXIT_CANNOT_RUN)
 
 
-def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[str, bytes]]:
-    """What to run claude with: its arguments, and what to set in its environment."""
+def prepare(
+    args: list[str], claude: str, plugin: str, make_acts: "Callable[[str], Acts] | None" = None
+) -> tuple[list[str], dict[str, bytes]]:
+    """What to run claude with: its arguments, and what to set in its environment.
+
+    `make_acts` makes other acts of the plugin's directory than the usual ones.
+    """
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     if environment.is_on("NSED_SHIM_DISABLE"):
         explain("NSED_SHIM_DISABLE is set: claude is left alone")
@@ -47,9 +55,8 @@ def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[
         return untouched
     from shim import continuing  # an untouched call, on the way above, has no need of it
 
-    store = continuing.open_store()
-    surface = cli_surface.of(claude, store.directory) if store else cli_surface.BUILT_IN
-    asked = invocation.read(args, surface)
+    acts = (make_acts or continuing.Acts)(plugin)
+    asked = invocation.read(args, acts.surface(claude))
     if asked.left_alone:
         explain(f"claude is left alone: {asked.left_alone}")
         return untouched
@@ -59,7 +66,7 @@ def prepare(args: list[str], claude: str, plugin: str) -> tuple[list[str], dict[
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     explain(str(key))
-    continued = continuing.command_line(key, asked, store, plugin)
+    continued = continuing.command_line(key, asked, acts)
     if continued is None:
         return untouched
     return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}

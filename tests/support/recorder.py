@@ -196,10 +196,11 @@ class World:
         }
 
     def map(self, room: str, agent: str, session_id: str) -> None:
-        """Put one mapping into a new store."""
-        self.store.parent.mkdir(mode=0o700)
+        """Put one mapping into a new store, in which housekeeping has been done."""
+        self.store.parent.mkdir(mode=0o700, exist_ok=True)
         entry = {"uuid": session_id, "last_used": "2026-01-02T03:04:05.123456789Z"}
         self.store.write_text(json.dumps({room: {agent: entry}}, indent=2))
+        self.store.with_name("housekeeping").touch()
 
 
 def derived(room: str, agent: str = "claude") -> str:

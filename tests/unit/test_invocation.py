@@ -200,11 +200,12 @@ def test_any_command_line_that_commander_accepts_is_read_as_commander_does(args:
 @settings(max_examples=1000)
 @given(command_lines)
 @example(["--tools", "a", "--session-id", U, "hi"])
+@example(["--tools", "-", f"--session-id={U}", "-", f"--session-id={U}"])
 def test_the_callers_arguments_stay_unchanged_and_in_order_behind_our_flags(
     args: list[str],
 ) -> None:
     asked = invocation.read(args, SMALL)
-    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", is_here=True), None, None)
+    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, 0.0), None, None)
     args_of_claude = asked.with_flags(ours)
     if not asked.has("--session-id"):
         assert args_of_claude == ["--resume", U, *args]
@@ -241,7 +242,7 @@ def test_each_option_says_where_it_stands(args: list[str]) -> None:
         (["-p", "hi", "--session-id", U], ["-p", "hi", "--ours"]),
         (["-p", f"--session-id={U}", "hi"], ["-p", "--ours", "hi"]),
         (["--session-id=", "-p", "hi"], ["--ours", "-p", "hi"]),
-        (["--session-id", U, "hi", f"--session-id={U}"], ["hi", "--ours"]),
+        (["--session-id", U, "hi", f"--session-id={U}"], ["--ours", "hi", "--ours"]),
         (["--model", "--session-id", "hi"], ["--ours", "--model", "--session-id", "hi"]),
         (["--", "--session-id", U], ["--ours", "--", "--session-id", U]),
         (["--tools", "a", "--session-id", U, "hi"], ["--tools", "a", "--ours", "hi"]),

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,47 +14,10 @@ import pytest
 from shim import busy, continuing, lease
 from shim.identity import SessionKey
 from shim.lease import OURS, Holder, Lease
+from tests.support.children import Child, Fork
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
-
-
-class Child:
-    """A process that does some work with the lease, says what it got, and lives until killed."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self._reading, writing = os.pipe()
-        self.pid = os.fork()
-        if not self.pid:
-            os.write(writing, str(work()).encode())
-            signal.pause()
-        os.close(writing)
-
-    def said(self) -> str:
-        return os.read(self._reading, 100).decode()
-
-    def kill(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            os.close(self._reading)
-            self.pid = 0
-
-
-Fork = Callable[[Callable[[], object]], Child]
-
-
-@pytest.fixture
-def fork() -> Iterator[Fork]:
-    children = []
-
-    def start(work: Callable[[], object]) -> Child:
-        children.append(Child(work))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.kill()
 
 
 @pytest.fixture
@@ -216,7 +179,8 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "lockf", fail)
-    assert continuing._turn(Lease(directory, KEY), KEY, goes_on=False) == OURS
+    monkeypatch.setenv("NSED_SESSION_DIR", directory)
+    assert continuing.Acts("no plugin").turn(KEY, goes_on=False) == OURS
     assert capsys.readouterr().err.count("\n") == 1
 
 

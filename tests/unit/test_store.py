@@ -7,6 +7,7 @@ import json
 import os
 import posix
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from shim import safe_write, store
+from shim import history, locking, safe_write, store
 from shim.store import Store, StoreError
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
@@ -544,3 +545,117 @@ def after_calls(count: int, real: Fault, number: int) -> Fault:
         return next(calls, failing(number))(*args, **kwargs)
 
     return call
+
+
+def history_of(sessions: Store) -> list[dict[str, str]]:
+    lines = Path(sessions.directory, "history.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+class TestChanging:
+    """Many mappings changed at once, and what they were before noted in the history."""
+
+    def test_what_the_action_does_is_stored_and_what_it_returns_is_noted(
+        self, sessions: Store
+    ) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        sessions.record("s", "b", UUIDS[1])
+        old = read(sessions)["r"]["a"]
+
+        def forget(mappings: Any) -> Any:
+            return [("r", "a", mappings["r"].pop("a"))]
+
+        sessions.change(forget)
+        assert list(read(sessions)) == ["s"]
+        assert sessions.get("s", "b") == UUIDS[1]
+        assert history_of(sessions) == [{"room": "r", "agent": "a", **old}]
+        assert mode(f"{sessions.directory}/history.jsonl") == 0o600
+
+    def test_a_store_that_is_not_there_is_made(self, sessions: Store) -> None:
+        def add(mappings: Any) -> Any:
+            mappings["r"] = {"a": entry(UUIDS[0])}
+            return []
+
+        sessions.change(add)
+        assert sessions.get("r", "a") == UUIDS[0]
+        assert mode(sessions.directory) == 0o700
+
+    def test_without_the_history_nothing_is_changed(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        Path(sessions.directory, "history.jsonl").mkdir()
+
+        def forget(mappings: Any) -> Any:
+            return [("r", "a", mappings["r"].pop("a"))]
+
+        with pytest.raises(StoreError, match=os.strerror(errno.EISDIR)):
+            sessions.change(forget)
+        assert sessions.get("r", "a") == UUIDS[0]
+
+    def test_a_damaged_store_is_mended_first(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        sessions.record("r", "b", UUIDS[1])
+        write(sessions, Path(sessions.path).read_bytes()[:60])
+
+        def forget(mappings: Any) -> Any:
+            return [("r", "a", mappings["r"].pop("a"))]
+
+        sessions.change(forget)
+        assert list(read(sessions)["r"]) == ["b"]
+        assert len(aside(sessions)) == 1
+
+    def test_of_many_heads_the_last_used_twenty_of_each_key_are_kept(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        heads = [("r", "a", entry(UUIDS[n], days_ago=n)) for n in range(30)]
+        sessions.change(lambda _: [*heads[:10], ("s", "a", entry(UUIDS[50])), *heads[10:]])
+        noted = history.earlier(sessions.directory, "r", "a")
+        assert [line["uuid"] for line in noted] == UUIDS[19::-1]
+        assert len(history.earlier(sessions.directory, "s", "a")) == 1
+        assert len(history.everything(sessions.directory)) == 21
+
+    def test_lines_of_the_history_that_are_no_heads_are_passed_over(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        lines = '5\n{"room": ["r"], "agent": "a"}\n{"room": "r", "agent": "a", "uuid": 5}\n'
+        Path(sessions.directory, "history.jsonl").write_text(lines)
+        sessions.record("r", "a", UUIDS[1])
+        assert [line["uuid"] for line in history.earlier(sessions.directory, "r", "a")] == UUIDS[:1]
+
+
+class TestWhoHasTheLock:
+    def test_a_lock_that_stays_taken_names_its_holder(self, sessions: Store) -> None:
+        sessions.record("r", "a", "id")
+        sessions.patience = 0.05
+        hold = "import fcntl, sys; fcntl.flock(sys.stdin, fcntl.LOCK_EX); print(flush=True)"
+        wait = "; sys.stdout.close(); import signal; signal.pause()"
+        with (
+            open(sessions.path) as file,
+            subprocess.Popen(
+                [sys.executable, "-c", hold + wait], stdin=file, stdout=subprocess.PIPE
+            ) as holder,
+        ):
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            with pytest.raises(StoreError, match=rf"another process: .+ \(pid {holder.pid}\)$"):
+                sessions.record("r", "b", "id")
+            holder.kill()
+
+    def test_without_a_table_of_locks_those_that_have_the_file_open_are_named(
+        self, sessions: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sessions.record("r", "a", "id")
+        monkeypatch.setattr(locking, "_holding", lambda _: [])
+        program = "import sys; print(flush=True); sys.stdin.read(0); import signal; signal.pause()"
+        with (
+            open(sessions.path) as file,
+            subprocess.Popen(
+                [sys.executable, "-c", program], stdin=file, stdout=subprocess.PIPE
+            ) as other,
+        ):
+            assert other.stdout is not None
+            other.stdout.readline()
+            named = locking.named_holders(sessions.path)
+            other.kill()
+        assert re.fullmatch(rf": \S+ \(pid {other.pid}\)", named)
+
+    def test_where_nobody_is_found_nobody_is_named(self, sessions: Store) -> None:
+        sessions.record("r", "a", "id")
+        assert locking.named_holders(sessions.path) == ""

@@ -1,0 +1,102 @@
+"""Dropping mappings from a store of any size without keeping those waiting who use it meanwhile."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from shim import document, rewriting, safe_write
+from shim.adding import content
+
+if TYPE_CHECKING:
+    from shim.document import Document
+    from shim.store import Store
+
+# What changes in place while the mappings stay the same. In a name, the quotes are escaped.
+_STAMP = re.compile(rb'("last_used": "[^"]*")')
+
+
+def drop(store: Store, doomed: Document) -> int:
+    """Drop mappings, each unless it was used or changed since; return how many there were.
+
+    The document without them is made before the lock is taken, and takes over the times of use
+    noted meanwhile. Raises StoreError.
+    """
+    if not doomed:
+        return 0
+    change = _Change(store.locked(content) or b"", doomed)
+    return store.locked(lambda file: change.make(store.path, file)) or 0
+
+
+def unused_since(mappings: Document, cutoff: int) -> Document:
+    """The mappings last used before a time in nanoseconds of the epoch."""
+    unused: Document = {}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if (document.nanoseconds(entry["last_used"]) or 0) < cutoff:
+                unused.setdefault(room, {})[agent] = entry
+    return unused
+
+
+class _Change:
+    """The document without the doomed mappings, for when its text is still the same."""
+
+    def __init__(self, before: bytes, doomed: Document) -> None:
+        self._doomed = doomed
+        self._before = _STAMP.split(before)
+        self._after: list[bytes] = []
+        self._kept: list[int] = []
+        self._dropped: list[int] = []
+        try:
+            mappings = document.parse(before)
+        except document.Damaged:
+            return
+        if document.dump(mappings) == before:
+            self._prepare(mappings)
+
+    def make(self, path: str, file: int) -> int:
+        """Change the open, locked file; return how many mappings were dropped. Raises OSError."""
+        now = _STAMP.split(content(file))
+        if not self._after or now[::2] != self._before[::2] or self._were_used(now):
+            return self._make_by_parsing(path, file)
+        stamps = now[1::2]
+        self._after[1::2] = [stamps[at] for at in self._kept]
+        safe_write.commit(path, file, b"".join(self._after))
+        return len(self._dropped)
+
+    def _prepare(self, mappings: Document) -> None:
+        at = 0
+        for room, entries in mappings.items():
+            for agent, entry in entries.items():
+                is_doomed = _is_doomed(self._doomed, room, agent, entry)
+                (self._dropped if is_doomed else self._kept).append(at)
+                at += 1
+        self._after = _STAMP.split(document.dump(_without(mappings, self._doomed)))
+
+    def _were_used(self, now: list[bytes]) -> bool:
+        return any(now[2 * at + 1] != self._before[2 * at + 1] for at in self._dropped)
+
+    def _make_by_parsing(self, path: str, file: int) -> int:
+        mappings = rewriting.load(path, file)
+        left = _without(mappings, self._doomed)
+        dropped = _count(mappings) - _count(left)
+        if dropped:
+            safe_write.commit(path, file, document.dump(left))
+        return dropped
+
+
+def _without(mappings: Document, doomed: Document) -> Document:
+    left: Document = {}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if not _is_doomed(doomed, room, agent, entry):
+                left.setdefault(room, {})[agent] = entry
+    return left
+
+
+def _is_doomed(doomed: Document, room: str, agent: str, entry: dict[str, object]) -> bool:
+    return doomed.get(room, {}).get(agent) == entry
+
+
+def _count(mappings: Document) -> int:
+    return sum(map(len, mappings.values()))
