@@ -1,11 +1,16 @@
 """The launcher: the program named `claude` that `claude-shim install` writes."""
 
+import ast
+import contextlib
 import marshal
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +28,9 @@ NAME = "claude"
 _PRELOAD = ".claude-shim-modules"
 _PLUGIN = ".claude-shim-plugin"
 _HOOK = "follow"
+_PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
 _LIBRARIES = (psutil, filelock)
+_OURS = "claude-shim: "
 
 # What follows the shebang, in the launcher and in the hook. It is compiled at each call, all but
 # the string: it is kept short.
@@ -73,12 +80,37 @@ warn("there is no claude on PATH to run")
 sys.exit(127)
 """
 
+# Seconds that claude may take to say its version.
+_PATIENCE = 5
+
 # Linux cuts a first line at 127 bytes (255 since 5.1), and a space in it ends the path.
 _LONGEST_SHEBANG = 127
 
 
 class LauncherError(Exception):
     """A launcher cannot be written or removed; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What a launcher says of who made it: a Python, and where that finds the package."""
+
+    python: str
+    package: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of running a program as claude, once."""
+
+    version: str
+    """What it printed."""
+    complaint: str
+    """Why it is no good, or empty."""
+    warnings: list[str]
+    """What the wrapper warned of."""
+    came_through: bool
+    """Whether the wrapper ran."""
 
 
 def install(directory: Path) -> Path:
@@ -89,12 +121,11 @@ def install(directory: Path) -> Path:
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(str(path)):
         raise LauncherError(f"{path} is not ours: move it away, or choose another --bin-dir")
-    plugin = directory / _PLUGIN
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _replace(directory / _PRELOAD, _preload(), 0o644)
-        shutil.copytree(Path(__file__).parent / "claude_plugin", plugin, dirs_exist_ok=True)
-        _replace(plugin / _HOOK, hook_text(directory).encode(), 0o755)
+        shutil.copytree(_PLUGIN_SOURCE, plugin(directory), dirs_exist_ok=True)
+        _replace(hook(directory), hook_text(directory).encode(), 0o755)
         _replace(path, launcher_text(directory).encode(), 0o755)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be written: {problem.strerror}") from problem
@@ -112,10 +143,90 @@ def uninstall(directory: Path) -> Path | None:
     try:
         path.unlink()
         (directory / _PRELOAD).unlink(missing_ok=True)
-        shutil.rmtree(directory / _PLUGIN, ignore_errors=True)
+        shutil.rmtree(plugin(directory), ignore_errors=True)
     except OSError as problem:
         raise LauncherError(f"{path} cannot be removed: {problem.strerror}") from problem
     return path
+
+
+def stale(directory: Path) -> list[Path]:
+    """What `install`, run by this Python, would change or add in a directory.
+
+    Raises OSError where something there cannot be read.
+    """
+    wanted = {
+        directory / NAME: launcher_text(directory).encode(),
+        hook(directory): hook_text(directory).encode(),
+    }
+    for source in _PLUGIN_SOURCE.rglob("*.json"):
+        wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
+    outdated = [path for path, content in wanted.items() if _content(path) != content]
+    if not _is_current(_content(directory / _PRELOAD)):
+        outdated.append(directory / _PRELOAD)
+    return outdated
+
+
+def plugin(directory: Path) -> Path:
+    """Where the plugin for claude of a directory's launcher is."""
+    return directory / _PLUGIN
+
+
+def hook(directory: Path) -> Path:
+    """Where the hook of that plugin is."""
+    return directory / _PLUGIN / _HOOK
+
+
+def first_on_path() -> str | None:
+    """The program that a shell runs as `claude`."""
+    for directory in os.get_exec_path():
+        path = os.path.join(directory, NAME)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def maker(path: Path) -> Maker | None:
+    """Who made a launcher, or None where it does not say. Raises OSError."""
+    start = path.read_text("utf-8", "surrogateescape")[:4096]
+    paths = re.search(r"^sys\.path \+= (\[.*\])$", start, re.MULTILINE)
+    exec_line = re.search(r"^'{3}exec' (.*) -IS \"\$0\"", start, re.MULTILINE)
+    if paths is None or not start.startswith("#!"):
+        return None
+    python = shlex.split(exec_line[1])[0] if exec_line else start[2:].split(" ", 1)[0]
+    return Maker(python, ast.literal_eval(paths[1])[0])
+
+
+def try_out(program: Path) -> Trial:
+    """Run a launcher, or what may lead to one, for claude's version, as a shell would run it.
+
+    Nothing is opened, learned or recorded on the way.
+    """
+    try:
+        process = subprocess.Popen(
+            [program, "--version"],
+            env=os.environ | {"NSED_SHIM_DISABLE": "1", "NSED_SHIM_DEBUG": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as problem:
+        return Trial("", f"it cannot be run: {problem.strerror}", [], False)
+    try:
+        output, errors = process.communicate(timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return Trial("", f"it says no version within {_PATIENCE} s", [], False)
+    lines = errors.decode("utf-8", "replace").splitlines()
+    ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]
+    warnings = [line for line in ours if not line.startswith("debug: ")]
+    said = output.decode("utf-8", "replace").strip().partition("\n")[0]
+    complaint = f"it exits with {process.returncode}" if process.returncode else ""
+    if complaint and lines:
+        complaint += f": {lines[-1].removeprefix(_OURS)}"
+    return Trial(said, complaint, warnings, came_through=len(warnings) < len(ours))
 
 
 def launcher_text(directory: Path) -> str:
@@ -124,7 +235,7 @@ def launcher_text(directory: Path) -> str:
     without = _WITHOUT_THE_PACKAGE.format(mark=LAUNCHER_MARK, import_path=_import_paths()[0])
     return _preparation(
         directory, f"{mark}: made by `claude-shim install`, removed by `uninstall`."
-    ) + _LAUNCHER.format(without_the_package=without, plugin=str(directory / _PLUGIN))
+    ) + _LAUNCHER.format(without_the_package=without, plugin=str(plugin(directory)))
 
 
 def hook_text(directory: Path) -> str:
@@ -175,10 +286,35 @@ def _source(package: Path, module: str) -> Path:
 
 
 def _compiled(source: Path) -> "tuple[str, int, int, CodeType]":
-    status = source.stat()
+    stamp = _stamp(source)
     # Without docstrings: there is nobody to read them, and they are a third of the file.
     code = compile(source.read_bytes(), str(source), "exec", dont_inherit=True, optimize=2)
-    return str(source), status.st_mtime_ns, status.st_size, code
+    return str(source), *stamp, code
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_current(content: bytes | None) -> bool:
+    """Whether a file of modules is for this Python and for the modules as they are."""
+    if content is None or content[:4] != sys.hexversion.to_bytes(4, "big"):
+        return False
+    try:
+        _, modules = marshal.loads(content[4:])
+        there = {name: tuple(module[:3]) for name, module in modules.items()}
+    except (ValueError, EOFError, TypeError, AttributeError):
+        return False
+    sources = {name: _source(Path(__file__).parent, name) for name in preload.MODULES}
+    return there == {name: (str(path), *_stamp(path)) for name, path in sources.items()}
+
+
+def _stamp(source: Path) -> tuple[int, int]:
+    status = source.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _replace(path: Path, content: bytes, mode: int) -> None:

@@ -14,6 +14,7 @@ def main() -> "NoReturn":
     """
     if sys.platform == "win32":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
+    import io
     import signal
 
     import click
@@ -22,6 +23,9 @@ def main() -> "NoReturn":
     from shim.commands.group import group
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
     try:
         sys.exit(group(standalone_mode=False))
     except click.Abort:

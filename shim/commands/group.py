@@ -9,7 +9,23 @@ import click
 
 # In the order in which a person comes to need them. Each is the module of its name in this
 # package, and `command` in it; only what is asked for is imported.
-SUBCOMMANDS = ("install", "uninstall")
+SUBCOMMANDS = (
+    "install",
+    "uninstall",
+    "init",
+    "opencode",
+    "doctor",
+    "explain",
+    "list",
+    "show",
+    "ps",
+    "link",
+    "forget",
+    "prune",
+    "import",
+    "export",
+    "which",
+)
 
 
 class _Subcommands(click.Group):

@@ -1,49 +1,63 @@
 """`claude-shim install`: put the launcher where a shell finds it."""
 
-import os
-import shlex
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
-from shim import binary, launcher
+from shim import adding, binary, launcher, shells
+from shim.commands import opencode
 from shim.commands.options import bin_directory, default_bin_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("install")
 @bin_directory
-def command(directory: Path | None) -> None:
-    """Write the launcher named `claude`, and say how to put it first on PATH.
+@click.option("--opencode", "with_opencode", is_flag=True, help="Write OpenCode's plugin, too.")
+@click.pass_context
+def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
+    """Write the launcher named `claude`, try it, and say how to put it first on PATH.
 
-    Safe to run again: after an update it renews the launcher.
+    Safe to run again: after an update it renews the launcher. It changes no start-up file, and
+    replaces no claude that is not its own.
+
+    \b
+      claude-shim install               for shells
+      claude-shim install --opencode    for OpenCode, too: see claude-shim opencode --help
     """
     where = (directory or default_bin_directory()).absolute()
+    if directory is None:
+        adding.make_directory(str(where.parent))  # the store's: it is to be private
     try:
         path = launcher.install(where)
     except launcher.LauncherError as problem:
         raise click.ClickException(str(problem)) from problem
     click.echo(f"The launcher is {path}")
+    _say_what_it_runs(path)
+    if with_opencode:
+        context.invoke(opencode.install, project=False)
+    if launcher.first_on_path() == str(path):
+        click.echo("It is first on PATH: nothing more to do. `claude-shim doctor` checks it all.")
+        return
+    shell = shells.own()
+    for name in [shell] if shell else shells.NAMES:
+        click.echo(f"Put it first on PATH with this line, last in {shells.start_up_file(name)}:")
+        click.echo(f"  {shells.init_line(name, where if directory else None)}")
+    click.echo("Then, in a new shell, `claude-shim doctor` checks it all. For this shell alone:")
+    click.echo(f"  {shells.path_line(shell, where)}")
+
+
+def _say_what_it_runs(path: Path) -> None:
+    """Run the launcher once. Raises ClickException where it does not get to a claude that works."""
     real = next(binary.candidates(), None)
     if real is None:
         click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
-    else:
-        click.echo(f"It runs {real}")
-    if _first_on_path() == str(path):
-        click.echo("It is first on PATH: nothing more to do.")
-    else:
-        click.echo("Put it first on PATH with this line, and in your shell's start-up file:")
-        click.echo(f"  {_path_line(where)}")
-
-
-def _first_on_path() -> str | None:
-    for directory in os.get_exec_path():
-        path = os.path.join(directory, launcher.NAME)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
-
-
-def _path_line(directory: Path) -> str:
-    if os.path.basename(os.environ.get("SHELL", "")) == "fish":
-        return f"fish_add_path --move --path {shlex.quote(str(directory))}"
-    return f"export PATH={shlex.quote(str(directory))}:$PATH"
+        return
+    trial = launcher.try_out(path)
+    if trial.complaint or not trial.came_through:
+        reason = trial.complaint or "; ".join(trial.warnings)
+        raise click.ClickException(f"{path} is written, but `{path} --version` fails: {reason}")
+    click.echo(f"It runs {real}, which says: {trial.version or 'nothing'}")

@@ -1,16 +1,24 @@
 """`claude-shim uninstall`: take the launcher away."""
 
-from pathlib import Path
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
-from shim import launcher
+from shim import launcher, opencode_plugin
+from shim.commands import opencode
 from shim.commands.options import bin_directory, default_bin_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("uninstall")
 @bin_directory
-def command(directory: Path | None) -> None:
+@click.option("--opencode", "with_opencode", is_flag=True, help="Remove OpenCode's plugin, too.")
+@click.pass_context
+def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
     """Remove the launcher, and nothing that is not ours. Conversations stay as they are."""
     where = (directory or default_bin_directory()).absolute()
     try:
@@ -19,6 +27,19 @@ def command(directory: Path | None) -> None:
         raise click.ClickException(str(problem)) from problem
     if path is None:
         click.echo(f"There is no launcher of ours in {where}")
-        return
-    click.echo(f"Removed {path}")
-    click.echo("A shell that has run it may remember it: `hash -r`, or start a new one.")
+    else:
+        click.echo(f"Removed {path}")
+        click.echo("If your shell's start-up file runs `claude-shim init`, take that line out.")
+        click.echo("A shell that has run it may remember it: `hash -r`, or start a new one.")
+    if with_opencode:
+        context.invoke(opencode.uninstall, project=False)
+    elif _has_plugin():
+        click.echo("OpenCode still has its plugin: claude-shim uninstall --opencode")
+
+
+def _has_plugin() -> bool:
+    try:
+        state = opencode_plugin.state(opencode_plugin.path(project=False))
+    except opencode_plugin.PluginError as problem:
+        raise click.ClickException(str(problem)) from problem
+    return state in (opencode_plugin.CURRENT, opencode_plugin.OUTDATED)

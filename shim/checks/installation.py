@@ -1,0 +1,238 @@
+"""Checks of what is installed: the launcher, the claude behind it, the plugin and its hook."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import uuid
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim import binary, cli_surface
+from shim import launcher as launchers
+from shim.checks.finding import Finding, ok, problem, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.checks.setup import Setup
+
+_GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
+# Seconds that the hook may take, as claude gives it.
+_HOOK_PATIENCE = 10
+
+_START_UP_FILES = (
+    *(".bashrc", ".bash_aliases", ".bash_profile", ".bash_login", ".profile"),
+    *(".zshenv", ".zprofile", ".zshrc"),
+    *(".config/fish/config.fish", ".config/fish/functions/claude.fish"),
+)
+_ALIAS = re.compile(r"\s*alias\s+(?:-\S+\s+)*claude(?:=|\s+)(.*)")
+_FUNCTION = re.compile(r"\s*(?:function\s+claude\b|claude\s*\(\))")
+
+
+def version(_: Setup) -> Iterator[Finding]:
+    """Which claude-shim this is."""
+    number = metadata.version("claude-session-shim")
+    yield ok(f"{number}, with Python {sys.version.split()[0]} in {sys.prefix}")
+
+
+def launcher(setup: Setup) -> Iterator[Finding]:
+    """The launcher is there, with its Python and its package, and is what this version writes."""
+    path, install = setup.launcher, setup.install
+    if path is None:
+        where = setup.bin_directory
+        if where and os.path.lexists(where / launchers.NAME):
+            yield problem(f"{where / launchers.NAME} is not ours", f"move it away, and {install}")
+        else:
+            beyond = f", nor in {where}" if where else ""
+            yield problem(f"there is none on PATH{beyond}", install)
+        return
+    if not os.access(path, os.X_OK):
+        yield problem(f"{path} is no executable file", install)
+        return
+    if setup.maker is None:
+        yield problem(f"{path} is of another version, or damaged", install)
+    elif not os.access(setup.maker.python, os.X_OK):
+        yield problem(f"its Python is gone: {setup.maker.python}", install)
+    elif not Path(setup.maker.package, "shim", "wrapper.py").is_file():
+        yield problem(f"its package is gone from {setup.maker.package}", install)
+    elif not setup.is_of_this_package:
+        yield warning(
+            f"{path} belongs to another claude-shim, in {setup.maker.package}",
+            f"{install}, to have it belong to this one",
+        )
+    elif path in setup.stale:
+        yield problem(f"{path} is not what this version writes", install)
+    elif any(stale.parent == path.parent for stale in setup.stale):
+        yield warning(f"the modules beside {path} are out of date: calls are slower", install)
+    else:
+        yield ok(str(path))
+
+
+def path(setup: Setup) -> Iterator[Finding]:
+    """The launcher is what runs as `claude`."""
+    if setup.launcher is None:
+        return
+    first = launchers.first_on_path()
+    if first is not None and os.path.samefile(first, setup.launcher):
+        yield ok("the launcher is the first claude on PATH")
+    elif not _is_on_path(setup.launcher.parent):
+        what_runs = f"claude is {first}" if first else "there is no claude"
+        yield problem(f"{setup.launcher.parent} is not on PATH: {what_runs}", setup.first_on_path)
+    elif first is None:
+        return  # the launcher is no executable file
+    elif launchers.try_out(Path(first)).came_through:
+        yield ok(f"{first} is first on PATH, and calls the launcher")
+    else:
+        yield problem(
+            f"{first} is in front of the launcher: rooms are not continued", setup.first_on_path
+        )
+
+
+def _is_on_path(directory: Path) -> bool:
+    return any(Path(where).is_dir() and directory.samefile(where) for where in os.get_exec_path())
+
+
+def shell(_: Setup) -> Iterator[Finding]:
+    """No alias and no function stands in front of PATH, as far as start-up files show."""
+    home = Path.home()
+    lines = [
+        (f"~/{name}:{number}", line)
+        for name in _START_UP_FILES
+        for number, line in enumerate(_text(home / name).splitlines(), 1)
+    ]
+    overrides = [(where, line) for where, line in lines if _goes_past_path(line)]
+    for where, line in overrides:
+        yield problem(f"{where} has it pass PATH by: {line.strip()}", "take that line out")
+    for where, line in lines:
+        if _FUNCTION.match(line):
+            yield warning(
+                f"{where} makes claude a function of the shell",
+                "have it run `command claude`, or take it out",
+            )
+            return
+    if not overrides:
+        yield ok("no start-up file has an alias in front of the launcher")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _goes_past_path(line: str) -> bool:
+    """Whether the line is an alias of claude to a program that is no launcher."""
+    alias = _ALIAS.match(line)
+    if alias is None:
+        return False
+    try:
+        words = [word for part in shlex.split(alias[1], comments=True) for word in part.split()]
+    except ValueError:
+        return False
+    program = next((word for word in words if "=" not in word), launchers.NAME)
+    path = os.path.expandvars(os.path.expanduser(program))
+    return "/" in path and not binary.is_launcher(path)
+
+
+def claude(setup: Setup) -> Iterator[Finding]:
+    """There is a real claude, the launcher gets to it, and it says its version."""
+    if setup.real is None:
+        yield problem("there is none, neither on PATH nor in the usual places", _GET_CLAUDE)
+        return
+    direct = launchers.try_out(setup.real)
+    if direct.complaint and not direct.came_through:
+        yield problem(f"{setup.real} does not work: {direct.complaint}", _GET_CLAUDE)
+        return
+    through = launchers.try_out(setup.launcher) if setup.launcher else direct
+    if through.complaint:
+        yield problem(
+            f"the launcher does not get to it: {through.complaint}",
+            "name the real claude in NSED_CLAUDE_BIN",
+        )
+    elif setup.launcher and not through.came_through:
+        yield problem(f"the launcher fails: {'; '.join(through.warnings)}", setup.install)
+    elif not re.search(r"\d+\.\d+", through.version):
+        yield warning(
+            f"{setup.real} does not say a version: {through.version!r}",
+            "name the real claude in NSED_CLAUDE_BIN",
+        )
+    else:
+        yield ok(f"{through.version}, {setup.real}")
+
+
+def options(setup: Setup) -> Iterator[Finding]:
+    """What was learned of claude's command line."""
+    if setup.real is None or setup.store is None:
+        return
+    if cli_surface.known(str(setup.real), str(setup.store)) is not None:
+        yield ok("learned from the help of this claude")
+    elif _learning_failed(setup.real, setup.store):
+        yield warning(
+            f"the help of {setup.real} says nothing we understand: a built-in table serves",
+            f"look at what `{setup.real} --help` says; update claude, or claude-shim",
+        )
+    else:
+        yield ok("not learned of this claude yet: the next call with a room does it")
+
+
+def _learning_failed(claude: Path, store: Path) -> bool:
+    status = claude.stat()
+    name = f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}.failed"
+    return (store / "surfaces" / name).exists()
+
+
+def plugin(setup: Setup) -> Iterator[Finding]:
+    """The plugin for claude is beside the launcher, as this version has it."""
+    if setup.launcher is None:
+        return
+    where = launchers.plugin(setup.launcher.parent)
+    if setup.is_of_this_package:
+        wrong = [path for path in setup.stale if path.is_relative_to(where)]
+    else:
+        needed = (where / "hooks" / "hooks.json", launchers.hook(setup.launcher.parent))
+        wrong = [path for path in needed if not path.exists()]
+    if wrong:
+        names = ", ".join(sorted(str(path.relative_to(where)) for path in wrong))
+        yield problem(f"not as this version has it in {where}: {names}", setup.install)
+    else:
+        yield ok(str(where))
+
+
+def hook(setup: Setup) -> Iterator[Finding]:
+    """The hook records where a conversation goes, tried on a store of its own, and is silent."""
+    if setup.launcher is None:
+        return
+    path = launchers.hook(setup.launcher.parent)
+    session_id = str(uuid.uuid4())
+    event = {"hook_event_name": "UserPromptSubmit", "session_id": session_id}
+    with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
+        environ = {"NSED_ROOM_ID": "r", "NSED_AGENT_NAME": "a", "NSED_SESSION_DIR": trial}
+        try:
+            run = subprocess.run(
+                [path],
+                env=os.environ | environ,
+                input=json.dumps(event).encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_HOOK_PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as failure:
+            yield problem(f"{path} cannot be run: {failure}", setup.install)
+            return
+        recorded = session_id in _text(Path(trial, "sessions.json"))
+    if run.returncode or run.stdout:
+        said = run.stdout.decode("utf-8", "replace").strip()
+        yield problem(f"{path} exits with {run.returncode} and says {said!r}", setup.install)
+    elif not recorded:
+        yield problem(f"{path} records nothing: /clear is not followed", setup.install)
+    else:
+        yield ok("it follows a conversation that moves on")

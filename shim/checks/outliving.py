@@ -1,0 +1,98 @@
+"""Checks of what claude's own clean-up means for the conversations that are mapped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim import cleanup, keep, transcripts
+from shim.checks.finding import Finding, counted, ok, problem, warning
+from shim.checks.setup import quietly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.checks.setup import Setup
+
+_DAY = 86400
+# Days before claude may delete a conversation.
+_SOON = 7
+
+
+def clean_up(setup: Setup) -> Iterator[Finding]:
+    """What claude's own clean-up means for the conversations that are mapped."""
+    config = Path(transcripts.config_directory())
+    for path in (config / "settings.json", Path(".claude", "settings.json")):
+        if not _is_json(path):
+            yield problem(f"{path} is no JSON: claude has no settings from it", "correct it")
+    days = cleanup.period(str(config / "projects" / "any" / "any.jsonl"))
+    rule = f"claude deletes what is idle for {counted(days, 'day')}"
+    idle = _idle_days(setup)
+    kept_days = quietly(keep.days)
+    unkept = {path: age for path, age in idle.items() if not kept_days or not _is_kept(setup, path)}
+    over = sum(age >= days for age in unkept.values())
+    soon = sum(days - _SOON <= age < days for age in unkept.values())
+    if over or soon:
+        yield warning(
+            f"{rule}: of {counted(len(idle), 'conversation')}, {over} can go any time, and {soon}"
+            f" within {_SOON} days",
+            "make a call with a room: it starts the housekeeping that keeps them"
+            if kept_days
+            else 'set "cleanupPeriodDays": 365 in ~/.claude/settings.json, or unset NSED_KEEP_DAYS',
+        )
+    elif not idle:
+        yield ok(f"{rule}; there is no conversation yet")
+    elif not kept_days:
+        yield ok(f"{rule}: none of {counted(len(idle), 'conversation')} is near it")
+    else:
+        how = "" if _can_link(setup, config) else ", as copies because it is another filesystem"
+        kept = len(idle) - len(unkept)
+        yield ok(f"{rule}: {kept} of {counted(len(idle), 'conversation')} kept beyond that{how}")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_kept(setup: Setup, transcript: Path) -> bool:
+    return setup.store is not None and keep.is_kept(str(setup.store), transcript.stem)
+
+
+def _can_link(setup: Setup, config: Path) -> bool:
+    """Whether transcripts and the store are on one filesystem, as far as both are there."""
+    places = (setup.store, config / "projects")
+    return len({place.stat().st_dev for place in places if place and place.is_dir()}) < 2
+
+
+def _idle_days(setup: Setup) -> dict[Path, float]:
+    """For each transcript of a mapped conversation, the days since it was written."""
+    if setup.store is None:
+        return {}
+    mapped = {f"{entry[2]}.jsonl" for entry in setup.contents.entries()}
+    return {
+        Path(entry.path): (time.time() - entry.stat().st_mtime) / _DAY
+        for project in _directories(transcripts.projects_directory())
+        for entry in _listed(project)
+        if entry.name in mapped
+    }
+
+
+def _directories(path: str) -> list[str]:
+    return [entry.path for entry in _listed(path) if entry.is_dir()]
+
+
+def _listed(path: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError:
+        return []

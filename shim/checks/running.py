@@ -1,0 +1,149 @@
+"""Checks of what keeps live claudes apart: locks, and the leases they have."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from shim import lease, live, locking, registry
+from shim.checks.finding import Finding, counted, ok, problem, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shim.checks.setup import Setup
+    from shim.live import Holders
+
+# Beyond all stretches that the leases of rooms and agents can have.
+_UNUSED_BYTE = 1 << 62
+# Seconds to wait for a lock, and between two tries.
+_PATIENCE = 1.0
+_NAP = 0.01
+
+
+def locks(setup: Setup) -> Iterator[Finding]:
+    """Locks keep other processes out here, tried with a second process."""
+    if setup.store is None:
+        return
+    trials: list[tuple[str, Path, Callable[[int], None]]] = [
+        ("flock", setup.store / "sessions.json", _flock),
+        ("fcntl", setup.store / lease.FILE_NAME, _lockf),
+    ]
+    tried = []
+    for name, path, lock in trials:
+        if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
+            continue
+        try:
+            keeps_out = _keeps_out(path, lock)
+        except BlockingIOError:
+            who = locking.named_holders(str(path))
+            yield warning(f"{path} is locked by another process{who}", "look at what it does")
+            continue
+        except OSError as refusal:
+            reason = refusal.strerror
+        else:
+            reason = "it keeps nobody out"
+            if keeps_out:
+                tried.append(name)
+                continue
+        yield problem(
+            f"there is no {name} on {path}: {reason}",
+            "move the store to a filesystem with locks: set NSED_SESSION_DIR",
+        )
+    if tried:
+        yield ok(f"other processes are kept out: {' and '.join(tried)}")
+
+
+def _flock(file: int) -> None:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _lockf(file: int) -> None:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _UNUSED_BYTE)
+
+
+def _keeps_out(path: Path, lock: Callable[[int], None]) -> bool:
+    """Whether a lock that this process has is refused to another. Raises OSError."""
+    file = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        _lock_in_time(file, lock)
+        child = os.fork()
+        if not child:
+            os._exit(_is_refused(path, lock))
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    finally:
+        os.close(file)
+
+
+def _lock_in_time(file: int, lock: Callable[[int], None]) -> None:
+    """Take a lock that others have for moments. Raises BlockingIOError where one has it longer."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return lock(file)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_NAP)
+
+
+def _is_refused(path: Path, lock: Callable[[int], None]) -> bool:
+    try:
+        lock(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def leases(setup: Setup) -> Iterator[Finding]:
+    """Who has a lease is a claude, and who is a claude on a mapped conversation has its lease."""
+    if setup.store is None or not (setup.store / lease.FILE_NAME).is_file():
+        return
+    held = live.holders(str(setup.store))
+    pids = [holder.pid for _, holder in held.beside(()) if holder.pid > 0]
+    odd = {pid: name for pid in pids if (name := _foreign_name(pid))}
+    for pid, name in odd.items():
+        yield problem(f"{name} (pid {pid}) has a lease, and is no claude", f"kill {pid}")
+    strangers = list(_strangers(setup, held))
+    for room, agent, pid in strangers:
+        yield warning(
+            f"claude {pid} is on the conversation of room {room!r}, agent {agent!r} without its"
+            " lease: calls fork",
+            f"end it, and start it with the room: NSED_ROOM_ID={room!r} claude",
+        )
+    if not odd and not strangers:
+        yield ok(f"{counted(len(pids), 'claude')} with a lease, and nobody in the way")
+
+
+def _foreign_name(pid: int) -> str:
+    """The name of a process that is no claude; empty for one that is, or that is gone."""
+    try:
+        process = psutil.Process(pid)
+        # The launcher, which a claude is at first, and a claude that is a script.
+        words = [process.name(), *process.cmdline()[:3]]
+        is_claude = any(os.path.basename(word) == "claude" for word in words)
+        return "" if is_claude or registry.conversation_of(pid) else process.name()
+    except psutil.Error:
+        return ""
+
+
+def _strangers(setup: Setup, held: Holders) -> Iterator[tuple[str, str, int]]:
+    running = registry.conversations()
+    if not running:
+        return
+    conversations = set(running.values())
+    for room, agent, session_id, _ in setup.contents.entries():
+        if session_id not in conversations:
+            continue
+        for pid in live.strangers(held.of(room, agent), session_id, running):
+            key = live.key_of(pid)
+            # A fork of ours is no stranger.
+            if key is None or (key.room, key.agent) != (room, agent):
+                yield room, agent, pid

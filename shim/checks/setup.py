@@ -1,0 +1,200 @@
+"""What is looked into: where things are, and what was read of them, once."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+import shlex
+import stat
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import shim
+from shim import adding, binary, document, environment, launcher, locking, shells, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from shim.document import Document
+    from shim.launcher import Maker
+
+    T = TypeVar("T")
+
+# Seconds to wait for a writer of sessions.json to get done, and between two looks.
+_PATIENCE = 5.0
+_NAP = 0.01
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What sessions.json holds, or why that cannot be said."""
+
+    is_there: bool
+    mappings: Document = field(default_factory=dict)
+    damage: str = ""
+    """What is wrong with the document; `mappings` has nothing then."""
+    obstacle: str = ""
+    """Why it cannot be read at all."""
+    is_locked: bool = False
+    """Whether the obstacle is another process's lock."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it could be read; nothing there is sound too."""
+        return not (self.damage or self.obstacle)
+
+    def entries(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield each room, agent, session id and time of last use, in nanoseconds."""
+        for room, agents in self.mappings.items():
+            for agent, entry in agents.items():
+                used = document.nanoseconds(entry["last_used"]) or 0
+                yield room, agent, str(entry["uuid"]), used
+
+
+class Setup:
+    """How the shim is set up here, for this user and this environment."""
+
+    def __init__(self, bin_directory: Path | None = None) -> None:
+        self._named = bin_directory
+
+    @cached_property
+    def store(self) -> Path | None:
+        """The store's directory; None where only a temporary one would be left."""
+        is_known = ("NSED_SESSION_DIR", "HOME", "USERPROFILE")
+        return Path(store.directory()) if any(map(environment.get, is_known)) else None
+
+    @cached_property
+    def sessions(self) -> Path:
+        """The path of sessions.json. Raises StoreError where there is no directory for it."""
+        if self.store is None:
+            raise store.StoreError("there is no directory for the store")
+        return self.store / store.FILE_NAME
+
+    @cached_property
+    def bin_directory(self) -> Path | None:
+        """Where the launcher is, or would be."""
+        if self._named is not None:
+            return self._named.absolute()
+        on_path = [where for where in os.get_exec_path() if _is_launcher_in(where)]
+        usual = self.store and (self.store / "bin").absolute()
+        return Path(on_path[0]).absolute() if on_path else usual
+
+    @cached_property
+    def launcher(self) -> Path | None:
+        """The launcher, where there is one."""
+        where = self.bin_directory
+        return where / launcher.NAME if where and _is_launcher_in(str(where)) else None
+
+    @cached_property
+    def maker(self) -> Maker | None:
+        """Who made the launcher, where it says."""
+        return launcher.maker(self.launcher) if self.launcher else None
+
+    @property
+    def is_of_this_package(self) -> bool:
+        """Whether the launcher belongs to the package that looks at it."""
+        own = Path(shim.__file__).resolve().parent.parent
+        return self.maker is not None and Path(self.maker.package) == own
+
+    @cached_property
+    def real(self) -> Path | None:
+        """The real claude."""
+        return quietly(lambda: next(map(Path, binary.candidates()), None))
+
+    @cached_property
+    def stale(self) -> list[Path]:
+        """What an install would change beside the launcher."""
+        return launcher.stale(self.launcher.parent) if self.launcher else []
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What sessions.json holds now."""
+        return read(self.sessions)
+
+    @property
+    def install(self) -> str:
+        """What to type to install the launcher, again or for the first time."""
+        usual = self.store and (self.store / "bin").absolute()
+        where = self.bin_directory
+        return "claude-shim install" + (
+            f" --bin-dir {shlex.quote(str(where))}" if where != usual else ""
+        )
+
+    @property
+    def first_on_path(self) -> str:
+        """What to do to have the launcher first on PATH."""
+        own = shells.own()
+        usual = self.store and (self.store / "bin").absolute()
+        where = self.bin_directory if self.bin_directory != usual else None
+        if own is None:
+            return f"put {self.bin_directory} first on PATH; `claude-shim init --help` says how"
+        line = shells.init_line(own, where)
+        return f"put `{line}` last into {shells.start_up_file(own)}, and open a new shell"
+
+
+def quietly(function: Callable[[], T]) -> T:
+    """What a function returns, without its warnings: the environment has a check of its own."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return function()
+
+
+def read(path: Path) -> Contents:
+    """What a document of mappings holds; nothing is changed, and nobody waits for it."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return Contents(is_there=os.path.lexists(path), obstacle=_dangling(path))
+    except OSError as refusal:
+        return Contents(is_there=True, obstacle=f"it cannot be read: {refusal.strerror}")
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            return Contents(is_there=True, obstacle="it is no regular file")
+        return _parsed(file, path)
+    finally:
+        os.close(file)
+
+
+def _parsed(file: int, path: Path) -> Contents:
+    contents = _parsed_as_is(file)
+    # What looks damaged may be half written.
+    if contents.damage and not _waits_for_writers(file):
+        who = locking.named_holders(str(path))
+        obstacle = f"it stays locked by another process{who}"
+        return Contents(is_there=True, obstacle=obstacle, is_locked=True)
+    return _parsed_as_is(file) if contents.damage else contents
+
+
+def _parsed_as_is(file: int) -> Contents:
+    data = adding.content(file)
+    try:
+        return Contents(is_there=True, mappings=document.parse(data) if data.strip() else {})
+    except document.Damaged as damage:
+        return Contents(is_there=True, damage=str(damage))
+
+
+def _waits_for_writers(file: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_NAP)
+        else:
+            return True
+    return False
+
+
+def _dangling(path: Path) -> str:
+    return "it is a link to nothing" if path.is_symlink() else ""
+
+
+def _is_launcher_in(directory: str) -> bool:
+    path = os.path.join(directory, launcher.NAME)
+    return os.path.isfile(path) and binary.is_launcher(path)

@@ -1,0 +1,190 @@
+"""Checks of what is stored: sessions.json, its backup, and what they need."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim import identity
+from shim.checks.finding import Finding, counted, ok, problem, warning
+from shim.checks.setup import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.checks.setup import Contents, Setup
+
+_OTHERS = 0o077
+# Files named in a finding before the rest is counted.
+_NAMED = 3
+# Seconds by which clocks that are in step may differ.
+_CLOCK_TOLERANCE = 300
+_NOT_BEFORE = 1704067200  # 2024
+_LEAST_SPACE = 1 << 24
+
+
+def store(setup: Setup) -> Iterator[Finding]:
+    """sessions.json can be read and written, and is valid."""
+    if setup.store is None:
+        yield problem(
+            "neither HOME nor USERPROFILE is set: conversations are remembered in a temporary"
+            " directory",
+            "set HOME, or NSED_SESSION_DIR",
+        )
+        return
+    contents, path = setup.contents, setup.sessions
+    if contents.obstacle:
+        yield problem(
+            f"{path}: {contents.obstacle}",
+            "end the process that has the lock"
+            if contents.is_locked
+            else "move it away, give yourself permission to read it, or set NSED_SESSION_DIR",
+        )
+    elif contents.damage:
+        yield problem(
+            f"{path} is damaged: {contents.damage}",
+            "make a call with a room: it keeps aside what the file holds, and mends it from the"
+            " backup",
+        )
+    elif not contents.is_there and os.path.lexists(f"{path}.bak"):
+        yield warning(f"{path} is gone, but its backup is there", "the next call fills it again")
+    elif not contents.is_there:
+        yield from _place_for_a_store(setup.store)
+    else:
+        yield from _entries(contents, path)
+
+
+def _place_for_a_store(directory: Path) -> Iterator[Finding]:
+    there = directory
+    while not there.exists():
+        there = there.parent
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        yield ok(f"no conversation yet: the first call with a room makes {directory}/sessions.json")
+    else:
+        yield problem(
+            f"{directory} cannot be made: {there} is no directory that you may write to",
+            "set NSED_SESSION_DIR to a directory of your own",
+        )
+
+
+def _entries(contents: Contents, path: Path) -> Iterator[Finding]:
+    entries = list(contents.entries())
+    odd = [entry for entry in entries if not identity.is_session_id(entry[2])]
+    for room, agent, session_id, _ in odd[:_NAMED]:
+        yield problem(
+            f"room {room!r}, agent {agent!r} has an id that is no UUID: {session_id!r}",
+            "claude-shim forget ROOM AGENT, for these; and find out who wrote it",
+        )
+    if len(odd) > _NAMED:
+        yield problem(f"{len(odd) - _NAMED} more have ids that are no UUIDs", "the same")
+    if not os.access(path, os.W_OK):
+        yield problem(
+            f"{path} cannot be written: known conversations go on, new ones are not recorded",
+            "give yourself permission, or set NSED_SESSION_DIR to a directory of your own",
+        )
+    if not odd:
+        yield ok(f"{counted(len(entries), 'mapping')} in {path}")
+
+
+def privacy(setup: Setup) -> Iterator[Finding]:
+    """The store is this user's, and nobody else's business."""
+    if setup.store is None or not setup.store.is_dir():
+        return
+    paths = [path for path in setup.store.iterdir() if path.name != "bin"]
+    statuses = {path: path.lstat() for path in [setup.store, *sorted(paths)]}
+    foreign = [path for path, status in statuses.items() if status.st_uid != os.geteuid()]
+    is_open = [
+        path
+        for path, status in statuses.items()
+        if status.st_mode & _OTHERS
+        and not status.st_mode & stat.S_ISVTX
+        and path not in foreign
+        and not stat.S_ISLNK(status.st_mode)
+    ]
+    if foreign:
+        yield problem(
+            f"{_named(foreign)} of another user: not used",
+            shlex.join(["sudo", "chown", "-R", str(os.geteuid()), str(setup.store)])
+            + ", or set NSED_SESSION_DIR",
+        )
+    if is_open:
+        mend = shlex.join(["chmod", "-R", "go=", str(setup.store)])
+        yield problem(f"{_named(is_open)} open to others", mend)
+    if not foreign and not is_open:
+        yield ok(f"{setup.store} is yours alone")
+
+
+def backup(setup: Setup) -> Iterator[Finding]:
+    """The backup can be read, and has what sessions.json has."""
+    if setup.store is None or not setup.contents.is_there:
+        return
+    path = Path(f"{setup.sessions}.bak")
+    saved = read(path)
+    if not saved.is_sound:
+        reason = saved.damage or saved.obstacle
+        yield problem(
+            f"{path}: {reason}", f"rm {shlex.quote(str(path))}: the next change writes it anew"
+        )
+    elif not saved.is_there:
+        yield ok("there is none yet: the first change through the shim writes it")
+    elif setup.contents.is_sound:
+        ours, theirs = ({entry[:3] for entry in it.entries()} for it in (setup.contents, saved))
+        if ours != theirs:
+            yield warning(
+                f"{counted(len(ours ^ theirs), 'mapping')} in sessions.json or in the backup alone:"
+                " another program changed it",
+                "nothing; the next new room or agent brings them in step",
+            )
+        else:
+            yield ok("it has the same mappings")
+
+
+def clock(setup: Setup) -> Iterator[Finding]:
+    """The clock is not behind what was written before."""
+    now = time.time()
+    set_it = "set the clock, and have the network keep it right"
+    if now < _NOT_BEFORE:
+        yield problem(f"it says {time.strftime('%Y-%m-%d', time.gmtime(now))}", set_it)
+        return
+    ahead = []
+    if setup.store is not None:
+        used = [entry[3] / 1e9 for entry in setup.contents.entries()]
+        ahead = [at for at in used if at > now + _CLOCK_TOLERANCE]
+    if ahead:
+        newest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(ahead)))
+        yield problem(
+            f"{counted(len(ahead), 'mapping')} used in the future, up to {newest}",
+            f"{set_it}; if it is right, use these rooms once: that corrects their times",
+        )
+    else:
+        yield ok("it is not behind anything that was written")
+
+
+def disk(setup: Setup) -> Iterator[Finding]:
+    """There is space for the store and its backup."""
+    place = setup.store
+    while place is not None and not place.is_dir():
+        place = place.parent
+    if place is None:
+        return
+    size = setup.sessions.stat().st_size if setup.contents.is_there else 0
+    free = shutil.disk_usage(place).free
+    if free < max(_LEAST_SPACE, 4 * size):
+        yield problem(
+            f"{free / 1e6:.1f} MB are free on the filesystem of {place}: new conversations may not"
+            " be recorded",
+            "make room",
+        )
+    else:
+        yield ok(f"{free / 1e9:.1f} GB are free")
+
+
+def _named(paths: list[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:_NAMED])
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return f"{names}{more} {'is' if len(paths) == 1 else 'are'}"

@@ -1,0 +1,87 @@
+"""`claude-shim doctor`: check everything, and say how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from shim import checks
+from shim.checks.finding import OK, PROBLEM, WARNING, Finding
+from shim.checks.setup import Setup
+from shim.commands import output
+from shim.commands.options import bin_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MARKS = {OK: "✓", WARNING: "!", PROBLEM: "✗"}
+_ASCII_MARKS = {OK: "+", WARNING: "!", PROBLEM: "x"}
+_COLOURS = {OK: output.good, WARNING: output.doubtful, PROBLEM: output.bad}
+_WIDTH = max(map(len, checks.CHECKS))
+
+
+@click.command("doctor")
+@bin_directory
+@output.as_json
+def command(directory: Path | None, as_json: bool) -> None:
+    """Check the whole set-up, and say how to mend what is wrong.
+
+    Nothing is changed, and nothing leaves the machine. Run it in the shell, and in the directory,
+    where something goes wrong: PATH and the environment are checked too.
+
+    \b
+      tick   all is well
+      !      worth knowing; conversations go on all the same
+      cross  needs mending: the exit code is then 1
+
+    With --json, a list of objects with the fields check, status (ok, warning or problem), found,
+    and mend, which is null where all is well.
+    """
+    found: list[tuple[str, Finding]] = []
+    shown = Report()
+    for check, finding in checks.examine(Setup(directory)):
+        found.append((check, finding))
+        if not as_json:
+            shown.add(check, finding)
+    statuses = [finding.status for _, finding in found]
+    if as_json:
+        output.show_json([{"check": check, **vars(finding)} for check, finding in found])
+    else:
+        shown.end(statuses.count(PROBLEM), statuses.count(WARNING))
+    if PROBLEM in statuses:
+        sys.exit(1)
+
+
+class Report:
+    """What a person reads: a line for each finding, as it comes."""
+
+    def __init__(self) -> None:
+        # A path can hold what stdout cannot.
+        encoding = sys.stdout.encoding or "ascii"
+        try:
+            "".join(_MARKS.values()).encode(encoding)
+        except UnicodeEncodeError:
+            self._marks, self._encoding = _ASCII_MARKS, encoding
+        else:
+            self._marks, self._encoding = _MARKS, encoding
+
+    def add(self, check: str, finding: Finding) -> None:
+        """Show one finding."""
+        mark = _COLOURS[finding.status](self._marks[finding.status])
+        self._show(f"{mark} {check:<{_WIDTH}}  {output.printable(finding.found)}")
+        if finding.mend:
+            self._show(
+                f"{'':<{_WIDTH + 2}}  {output.bold('mend:')} {output.printable(finding.mend)}"
+            )
+
+    def end(self, problems: int, warnings: int) -> None:
+        """Show what it comes to."""
+        counts = [(problems, "problem"), (warnings, "warning")]
+        parts = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count]
+        self._show("")
+        self._show(" and ".join(parts) + "." if parts else "Nothing needs mending.")
+
+    def _show(self, line: str) -> None:
+        click.echo(line.encode(self._encoding, "backslashreplace").decode(self._encoding))

@@ -1,0 +1,65 @@
+"""`claude-shim explain`: what a call of claude would do here and now."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from shim import binary, launcher
+from shim.commands.options import default_bin_directory
+from shim.commands.output import as_json, printable, show_json
+from shim.launcher import first_on_path
+from shim.rehearsal import Rehearsal
+
+
+@click.command(
+    "explain",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@as_json
+@click.argument("args", metavar="[--] ARGS...", nargs=-1, type=click.UNPROCESSED)
+def command(as_json: bool, args: tuple[str, ...]) -> None:
+    """Say what `claude ARGS...` would do here and now, step by step. Changes nothing.
+
+    Room and agent come from this shell's environment, as they would for claude. A terminal on
+    stdout makes a run interactive, as it does for claude, unless ARGS say otherwise.
+
+    \b
+      NSED_ROOM_ID=refactor claude-shim explain -- -p "Which word was it?"
+    """
+    first = first_on_path()
+    ours = Path(first) if first and binary.is_launcher(first) else None
+    directory = ours.parent if ours else default_bin_directory()
+    rehearsal = Rehearsal(args, str(launcher.plugin(directory)))
+    if as_json:
+        show_json(_account(ours, rehearsal))
+        return
+    if ours is None:
+        click.echo(f"! the launcher is not first on PATH, {first or 'no claude'} is: see `install`")
+    else:
+        click.echo(f"  the launcher is {ours}")
+    for message, is_warning in rehearsal.steps:
+        click.echo(f"{'!' if is_warning else ' '} {printable(message)}")
+    if rehearsal.command is None:
+        click.echo(f"claude would not run: exit code {rehearsal.exit_code}")
+    else:
+        click.echo("claude would become:")
+        click.echo(f"  {printable(shlex.join(rehearsal.command))}")
+
+
+def _account(ours: Path | None, rehearsal: Rehearsal) -> dict[str, object]:
+    command = rehearsal.command
+    return {
+        "launcher": str(ours) if ours else None,
+        "steps": [
+            {"message": message, "is_warning": is_warning}
+            for message, is_warning in rehearsal.steps
+        ],
+        "claude": command[0] if command else None,
+        "args": command[1:] if command else None,
+        "environment": {name: os.fsdecode(value) for name, value in rehearsal.exports.items()},
+        "exit_code": rehearsal.exit_code,
+    }

@@ -1,0 +1,129 @@
+"""`claude-shim forget`: have a room and agent start a new conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shim import document, identity, keep, live, registry, store
+from shim.commands import asking, conversations, mapped
+from shim.commands.names import AGENT, ROOM
+from shim.identity import stored_key
+from shim.report import warn
+from shim.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shim.document import Document
+    from shim.history import Head
+
+_DEFAULT_AGENT = "claude"
+
+
+@click.command("forget")
+@click.argument("room", type=ROOM)
+@click.argument("agent", type=AGENT, required=False)
+@asking.yes
+def command(room: str, agent: str | None, yes: bool) -> None:
+    """Have the next call of ROOM and AGENT start a new conversation.
+
+    Without AGENT: of all agents of the room. The old conversations stay with claude, and you are
+    told how to go back to them. If a claude is live on one, you are asked first, because its next
+    turn would bring it back; without a terminal that is exit code 75.
+
+    \b
+    Examples:
+      claude-shim forget refactor claude
+      claude-shim forget oc-ses_dfc1f5de2ffe6xXUPOtEumJiyo
+    """
+    sessions = Store(store.directory())
+    mappings = sessions.mappings()
+    agents = [agent] if agent is not None else [*mappings.get(room, {}), _DEFAULT_AGENT]
+    heads = _heads(mappings, room, agents, _there(sessions))
+    if not heads:
+        raise click.ClickException(_nothing_of(mappings, room, agent))
+    keys = [(room, agent) for _, agent, _ in heads]
+    claudes = asking.who_is_live(sessions.directory, keys)
+    asking.confirm_beside(claudes, "Forget it all the same?", yes)
+    there = _there(sessions)
+    if claudes:  # one that has just started is yet to write what its name derives
+        there |= {identity.derive(stored_key(*names)) for names in keys}
+    forgotten = _forget(sessions, room, [agent for _, agent in keys], there)
+    for _, name, entry in forgotten:
+        click.echo(f"Forgot {stored_key(room, name)}: its next call starts a new conversation.")
+        if conversations.can_be_had_back(entry["uuid"], sessions.directory):
+            way_back = conversations.command_line("link", room, name, entry["uuid"])
+            click.echo(f"  to go back: {way_back}")
+    _keep_no_longer(sessions, forgotten)
+    for claude in claudes:
+        if claude.kind != live.ONE_SHOT:
+            warn(f"{claude}: its next turn brings its conversation back")
+
+
+def _there(sessions: Store) -> set[str]:
+    """The conversations that a call could resume, now or once a live claude has written."""
+    live_ones = registry.conversations().values()
+    return conversations.session_ids(sessions.directory).union(live_ones)
+
+
+def _nothing_of(mappings: Document, room: str, agent: str | None) -> str:
+    whose = f"room {room!r}" if agent is None else str(stored_key(room, agent))
+    known = mappings.get(room, {})
+    if known and agent in (None, *known):
+        return f"{whose} is forgotten already: the next call starts a new conversation"
+    close = mapped.close_to(agent, known) if known and agent else mapped.close_to(room, mappings)
+    return f"{whose} has no conversation to forget{close}"
+
+
+def _heads(
+    mappings: Document, room: str, agents: Collection[str], there: Collection[str]
+) -> list[Head]:
+    """What each agent's next call would go on with, where there is anything of it."""
+    heads = []
+    for agent in dict.fromkeys(agents):
+        entry = mappings.get(room, {}).get(agent)
+        derived = identity.derive(stored_key(room, agent))
+        if entry is None and derived in there:
+            entry = {"uuid": derived, "last_used": document.now()}
+        # Forgotten before, and without a call since.
+        is_fresh = entry is not None and entry["uuid"] not in there and derived in there
+        if entry is not None and not is_fresh:
+            heads.append((room, agent, entry))
+    return heads
+
+
+def _forget(
+    sessions: Store, room: str, agents: Collection[str], there: Collection[str]
+) -> list[Head]:
+    """Take away what the agents of a room have; return it.
+
+    One without a mapping goes on with the conversation that its name derives. Where that one is
+    there, it takes a mapping to a new session id to start afresh.
+    """
+    forgotten: list[Head] = []
+
+    def change(mappings: Document) -> list[Head]:
+        forgotten[:] = _heads(mappings, room, agents, there)
+        entries = mappings.setdefault(room, {})
+        for _, agent, _ in forgotten:
+            entries.pop(agent, None)
+            if identity.derive(stored_key(room, agent)) in there:
+                entries[agent] = {"uuid": identity.new_session_id(), "last_used": document.now()}
+        return forgotten
+
+    sessions.change(change)
+    return forgotten
+
+
+def _keep_no_longer(sessions: Store, forgotten: list[Head]) -> None:
+    """Leave the transcripts to claude's own clean-up, unless others go on with them.
+
+    One that claude has cleaned up already stays kept: there is no other copy.
+    """
+    mappings = sessions.mappings()
+    in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
+    for _, _, entry in forgotten:
+        if entry["uuid"] not in in_use and conversations.is_resumable(entry["uuid"]):
+            keep.forget(sessions.directory, entry["uuid"])

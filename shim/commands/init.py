@@ -1,0 +1,46 @@
+"""`claude-shim init`: what a shell's start-up file needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from shim import shells
+from shim.commands.options import bin_directory, default_bin_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("init")
+@click.argument("shell", required=False, type=click.Choice(shells.NAMES))
+@bin_directory
+def command(shell: str | None, directory: Path | None) -> None:
+    """Print what puts the launcher first on PATH and completes claude-shim, for a shell to run.
+
+    Put this last into the shell's start-up file:
+
+    \b
+      eval "$(claude-shim init bash)"      ~/.bashrc (macOS: ~/.bash_profile)
+      eval "$(claude-shim init zsh)"       ~/.zshrc
+      claude-shim init fish | source       ~/.config/fish/config.fish
+
+    It does no harm twice. Without SHELL it prints that line for your shell. Each shell that starts
+    runs claude-shim, for a tenth of a second; to spare it, write the code into a file once, and
+    have the start-up file source that:
+
+    \b
+      claude-shim init bash > ~/.nsed/init.bash
+    """
+    where = (directory or default_bin_directory()).absolute()
+    if ":" in str(where):
+        raise click.ClickException(f"{where} cannot be on PATH: it has a colon in its name")
+    if shell is not None:
+        click.echo(shells.code(shell, where), nl=False)
+        return
+    own = shells.own()
+    named = where if directory else None
+    for name in [own] if own else shells.NAMES:
+        click.echo(f"# Put this last into {shells.start_up_file(name)}:")
+        click.echo(shells.init_line(name, named))

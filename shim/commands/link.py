@@ -1,0 +1,88 @@
+"""`claude-shim link`: map a room and agent to a conversation that is there already."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from shim import glimpse, identity, live, store
+from shim.commands import asking, conversations, output
+from shim.commands.names import AGENT, ROOM
+from shim.identity import stored_key
+from shim.report import warn
+from shim.store import Store
+
+if TYPE_CHECKING:
+    from shim.document import Document
+
+_LONGEST_PROMPT = 60
+
+
+@click.command("link")
+@click.argument("room", type=ROOM)
+@click.argument("agent", type=AGENT)
+@click.argument("conversation", metavar="ID")
+@asking.yes
+def command(room: str, agent: str, conversation: str, yes: bool) -> None:
+    """Have ROOM and AGENT go on with another conversation.
+
+    ID is its session id, the beginning of one, or the path of its transcript. It must be one that
+    claude can resume. What the room and agent had before is kept, and you are told how to go back
+    to it. If a claude is live on either, you are asked first; without a terminal that is exit
+    code 75.
+
+    \b
+    Examples:
+      claude-shim link refactor claude 6f2a0d3e
+      claude-shim link refactor claude ~/.claude/projects/-home-ada-app/6f2a0d3e-….jsonl
+    """
+    sessions = Store(store.directory())
+    session_id, path = conversations.named(conversation, sessions.directory)
+    mappings = sessions.mappings()
+    this = stored_key(room, agent)
+    entry = mappings.get(room, {}).get(agent)
+    if entry is not None and entry["uuid"] == session_id:
+        click.echo(f"{_subject(this)} goes on with {session_id} already.")
+        return
+    claudes = asking.who_is_live(sessions.directory, [(room, agent)], session_id)
+    asking.confirm_beside(claudes, "Link it all the same?", yes)
+    sessions.record(room, agent, session_id)
+    click.echo(f"{_subject(this)} goes on with {session_id}")
+    _show(path)
+    before = entry["uuid"] if entry is not None else identity.derive(this)
+    if conversations.can_be_had_back(before, sessions.directory):
+        click.echo(f"Before, it was {before}. To go back:")
+        click.echo("  " + conversations.command_line("link", room, agent, before))
+    else:
+        click.echo("Before, it had no conversation to resume. To go back:")
+        click.echo("  " + conversations.command_line("forget", room, agent))
+    _warn(mappings, this, session_id, claudes)
+
+
+def _warn(
+    mappings: Document, this: identity.SessionKey, session_id: str, claudes: list[asking.Live]
+) -> None:
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if entry["uuid"] == session_id:
+                warn(f"{stored_key(room, agent)} goes on with this conversation, too")
+    for claude in claudes:
+        if claude.of == str(this) and claude.kind != live.ONE_SHOT:
+            warn(f"{claude}: its next turn brings its conversation back")
+
+
+def _subject(this: identity.SessionKey) -> str:
+    text = str(this)
+    return text[:1].upper() + text[1:]
+
+
+def _show(path: str) -> None:
+    seen = glimpse.of(path)
+    age = output.age(time.time() - seen.written)
+    where = output.printable(seen.directory or path)
+    click.echo(f"  {where}, last written {age}")
+    if seen.first_prompt:
+        prompt = output.shortened(output.printable(seen.first_prompt), _LONGEST_PROMPT)
+        click.echo(f"  it began with: {prompt}")

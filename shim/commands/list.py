@@ -1,0 +1,210 @@
+"""`claude-shim list`: every room and agent, and their conversation."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim import store
+from shim.commands import mapped
+from shim.commands.names import AGE, AGENT, ROOM
+from shim.commands.output import (
+    age,
+    as_json,
+    columns,
+    fit,
+    name,
+    printable,
+    shortened,
+    shortened_path,
+    show_json,
+    size,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from shim.commands.mapped import Mapping, Survey
+    from shim.commands.output import Cut
+    from shim.glimpse import Glimpse
+    from shim.live import Claude
+
+    Row = tuple[Mapping, list[Claude], tuple[str, Glimpse] | None]
+
+_PAGE = 50
+_HEADER = ("ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT")
+_ROOM, _AGENT, _ID, _TURNS, _SIZE, _PROJECT = 0, 1, 2, 5, 6, 7
+# Where the terminal is too narrow, in this order. A short id is one that `link` takes, too.
+_CUTS: dict[int, Cut] = {
+    _ID: (8, lambda session_id, _: session_id[:8]),
+    _PROJECT: (20, shortened_path),
+    _ROOM: (16, shortened),
+    _AGENT: (12, shortened),
+}
+# So many transcripts are read before it takes long enough to show progress.
+_MANY = 500
+
+
+@click.command("list")
+@click.option("--room", type=ROOM, help="Only this room.")
+@click.option("--agent", type=AGENT, help="Only this agent.")
+@click.option("--live", "only_live", is_flag=True, help="Only those that a claude is live for.")
+@click.option("--stale", type=AGE, help="Only those unused for so long, such as 30d or 12h.")
+@click.option(
+    "--sort",
+    type=click.Choice(["used", "room", "agent", "size"]),
+    default="used",
+    help="The last used or the largest first, or by name.  [default: used]",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help=f"How many a page has.  [default: {_PAGE}]"
+)
+@click.option(
+    "--page", type=click.IntRange(1), metavar="N", help="Which page to show.  [default: 1]"
+)
+@click.option("--all", "show_all", is_flag=True, help="Show all that match on one page.")
+@as_json
+def command(
+    room: str | None,
+    agent: str | None,
+    only_live: bool,
+    stale: float | None,
+    sort: str,
+    reverse: bool,
+    limit: int | None,
+    page: int | None,
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Every room and agent with their conversation, the last used first.
+
+    \b
+    USED     when a call last continued it
+    LIVE     how the claude runs that has it now; a `stranger` was started
+             without the shim, or is a fork of its conversation
+    TURNS    the prompts in it; ~ where that is an estimate, as only the
+             beginning and the end of a large transcript are read
+    PROJECT  the directory it belongs to; `no transcript` where claude has
+             none, so that the next call starts afresh
+
+    \b
+      claude-shim list --room refactor
+      claude-shim list --stale 30d --sort size
+      claude-shim list --json | jq -r '.[] | select(.live) | .room'
+
+    JSON has all that match, unless --limit or --page is given.
+    """
+    opened = store.Store(store.directory())
+    mappings = mapped.every(opened.mappings())
+    survey = mapped.Survey(opened.directory, (mapping.session_id for mapping in mappings))
+    found = [
+        mapping
+        for mapping in mappings
+        if room in (None, mapping.room)
+        and agent in (None, mapping.agent)
+        and (stale is None or time.time() - mapping.used > stale)
+        and (not only_live or survey.is_live(mapping))
+    ]
+    found.sort(key=_order(sort, survey), reverse=reverse)
+    is_paged = not show_all and (not as_json or limit is not None or page is not None)
+    length = (limit or _PAGE) if is_paged else max(len(found), 1)
+    start = ((page or 1) - 1) * length
+    rows = list(_described(found[start : start + length], survey))
+    if as_json:
+        show_json([mapped.as_json(*row) for row in rows])
+        return
+    for line in _lines(rows):
+        click.echo(line)
+    for line in _hints(mappings, found, start, len(rows), room, agent):
+        click.echo(line, err=True)
+
+
+def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
+    def bytes_of(mapping: Mapping) -> int:
+        paths = survey.places.get(mapping.session_id)
+        try:
+            return os.stat(paths[0]).st_size if paths else -1
+        except OSError:
+            return -1
+
+    return {
+        "used": lambda mapping: -mapping.used,
+        "room": lambda mapping: (mapping.room, mapping.agent),
+        "agent": lambda mapping: (mapping.agent, mapping.room),
+        "size": lambda mapping: -bytes_of(mapping),
+    }[sort]
+
+
+def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
+    """The mappings with what can be told of them; that of many shows progress on a terminal."""
+    label = "Reading transcripts"
+    is_shown = len(mappings) > _MANY and sys.stderr.isatty()
+    bar = click.progressbar(mappings, label=label, file=sys.stderr) if is_shown else None
+    with bar or nullcontext(mappings) as steps:
+        for mapping in steps:
+            yield mapping, survey.claudes(mapping), survey.transcript(mapping.session_id)
+
+
+def _lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The table, fitted to the terminal; of nothing, nothing."""
+    if not rows:
+        return iter(())
+    now = time.time()
+    lines = [list(_HEADER), *(_cells(*row, now) for row in rows)]
+    if cells := columns():
+        fit(lines, cells, _CUTS)
+    return table(lines[0], lines[1:], right={_TURNS, _SIZE})
+
+
+def _cells(
+    mapping: Mapping, claudes: Sequence[Claude], transcript: tuple[str, Glimpse] | None, now: float
+) -> list[str]:
+    seen = transcript and transcript[1]
+    return [
+        name(mapping.room),
+        name(mapping.agent),
+        printable(mapping.session_id),
+        age(now - mapping.used),
+        ", ".join(map(mapped.kind, claudes)) or "-",
+        mapped.turns(seen) if seen else "-",
+        size(seen.size) if seen else "-",
+        mapped.project(transcript, is_live=bool(claudes)),
+    ]
+
+
+def _hints(
+    mappings: Sequence[Mapping],
+    found: Sequence[Mapping],
+    start: int,
+    shown: int,
+    room: str | None,
+    agent: str | None,
+) -> Iterator[str]:
+    """What to do next, where the table does not say it all."""
+    if not mappings:
+        yield "No room has a conversation yet. After `claude-shim install`, this starts one:"
+        yield "  NSED_ROOM_ID=refactor claude"
+    elif not found:
+        yield f"There is no conversation like that{_meant(mappings, room, agent)}"
+    elif not shown:
+        yield f"There are no more than {len(found)}: --page 1 shows the first."
+    elif start + shown < len(found):
+        following = start // shown + 2
+        yield f"{start + 1} to {start + shown} of {len(found)}. More: --page {following}, or --all."
+
+
+def _meant(mappings: Sequence[Mapping], room: str | None, agent: str | None) -> str:
+    rooms = {mapping.room for mapping in mappings}
+    agents = {mapping.agent for mapping in mappings}
+    if room is not None and room not in rooms:
+        return f": there is no room {room!r}{mapped.close_to(room, rooms)}"
+    if agent is not None and agent not in agents:
+        return f": there is no agent {agent!r}{mapped.close_to(agent, agents)}"
+    return "."

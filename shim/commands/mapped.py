@@ -1,0 +1,160 @@
+"""What can be told of a mapping: its transcript, and the claudes that are live on it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shim import document, glimpse, identity, keep, kept, live, registry
+from shim.commands.output import at_home, doubtful, good, iso
+from shim.report import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.document import Document
+    from shim.glimpse import Glimpse
+
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A room and agent, and the session id that they have."""
+
+    room: str
+    agent: str
+    session_id: str
+    used: float
+    """When it was last used, in seconds of the system's clock."""
+
+
+def every(mappings: Document) -> list[Mapping]:
+    """The mappings of a document, in its order."""
+    return [
+        Mapping(room, agent, entry["uuid"], seconds(entry["last_used"]))
+        for room, entries in mappings.items()
+        for agent, entry in entries.items()
+    ]
+
+
+def seconds(stamp: object) -> float:
+    """A timestamp of the store's in seconds of the system's clock."""
+    return (document.nanoseconds(stamp) or 0) / _NANOSECONDS
+
+
+class Survey:
+    """Who is live for the mappings of a store, and where the transcripts of some of them are."""
+
+    def __init__(self, directory: str, session_ids: Iterable[str] = ()) -> None:
+        self.directory = directory
+        self.holders = _holders(directory)
+        self.conversations = registry.conversations()
+        self._session_ids = session_ids
+
+    @cached_property
+    def places(self) -> dict[str, list[str]]:
+        """The paths of transcripts by session id."""
+        return glimpse.places(set(self._session_ids))
+
+    @cached_property
+    def _on(self) -> set[str]:
+        return set(self.conversations.values())
+
+    def is_live(self, mapping: Mapping) -> bool:
+        """Whether a claude is live for a mapping, with the lease or without."""
+        has_holder = self.holders.of(mapping.room, mapping.agent) is not None
+        return has_holder or mapping.session_id in self._on
+
+    def claudes(self, mapping: Mapping) -> list[live.Claude]:
+        """The claudes that are live for a mapping, the one with the lease first."""
+        holder = self.holders.of(mapping.room, mapping.agent)
+        strange: list[int] = []
+        if mapping.session_id in self._on:
+            strange = live.strangers(holder, mapping.session_id, self.conversations)
+        return live.claudes(holder, strange)
+
+    def transcript(self, session_id: str) -> tuple[str, Glimpse] | None:
+        """The path of a conversation's transcript, and a glimpse of it, or None.
+
+        Where claude has deleted it, it is the kept one that the next call puts back.
+        """
+        paths = self.places.get(session_id, [])
+        # What the store has for an id can be any text.
+        may_be_kept = not paths and identity.is_session_id(session_id)
+        if may_be_kept and kept.to_put_back(self.directory, session_id):
+            paths = [keep.path(self.directory, session_id)]
+        return glimpse.best(paths)
+
+    def is_kept(self, path: str) -> bool:
+        """Whether a transcript is one that the next call puts back."""
+        return path.startswith(f"{self.directory}/{keep.FOLDER}/")
+
+
+def _holders(directory: str) -> live.Holders:
+    try:
+        return live.holders(directory)
+    except OSError as problem:
+        warn(f"who is live cannot be told from the leases in {directory}: {problem.strerror}")
+        return live.Holders({})
+
+
+def as_json(
+    mapping: Mapping, claudes: list[live.Claude], transcript: tuple[str, Glimpse] | None
+) -> dict[str, Any]:
+    """A mapping and what can be told of it, for programs."""
+    path, seen = transcript or (None, None)
+    return {
+        "room": mapping.room,
+        "agent": mapping.agent,
+        "session_id": mapping.session_id,
+        "last_used": iso(mapping.used),
+        "live": bool(claudes),
+        "claudes": [claude_as_json(claude) for claude in claudes],
+        "transcript": path,
+        "turns": seen and seen.turns,
+        "turns_are_exact": seen and seen.is_exact,
+        "size": seen and seen.size,
+        "project": seen and seen.directory,
+    }
+
+
+def claude_as_json(claude: live.Claude) -> dict[str, Any]:
+    """A claude that runs, for programs."""
+    process = claude.process
+    return {
+        "pid": claude.pid,
+        "kind": claude.kind,
+        "stranger": claude.is_stranger,
+        "since": process and iso(process.since),
+        "memory": process and process.memory,
+        "directory": process and process.directory,
+        "waiting": list(claude.waiting),
+    }
+
+
+def kind(claude: live.Claude) -> str:
+    """How a claude runs, for people."""
+    shown = claude.kind or "?"
+    return doubtful(f"{shown}, stranger") if claude.is_stranger else good(shown)
+
+
+def turns(seen: Glimpse) -> str:
+    """How many turns a conversation has; `~` before an estimate."""
+    return f"{seen.turns}" if seen.is_exact else f"~{seen.turns}"
+
+
+def project(transcript: tuple[str, Glimpse] | None, is_live: bool) -> str:
+    """The directory a conversation belongs to, or why there is none to tell."""
+    if transcript is None:
+        return "no transcript yet" if is_live else "no transcript"
+    path, seen = transcript
+    return at_home(seen.directory) if seen.directory else path.split("/")[-2]
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """A question that names what was perhaps meant, to put behind a message; or nothing."""
+    close = difflib.get_close_matches(name, list(names), n=3)
+    return f": did you mean {' or '.join(repr(other) for other in close)}?" if close else ""

@@ -1,0 +1,99 @@
+"""What subcommands are given: rooms and agents, which a shell completes, and lengths of time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from shim import document, store
+from shim.identity import SessionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.document import Document
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGE = re.compile(
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:(s)(?:ec(?:ond)?s?)?|(m)(?:in(?:ute)?s?)?|(h)(?:ours?)?"
+    r"|(d)(?:ays?)?|(w)(?:eeks?)?)",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+class _Name(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 or so only
+    """A room or agent, as the store has it whatever the locale."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return SessionKey(os.fsencode(value), b"").room
+
+
+class _Room(_Name):
+    name = "room"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return _completions(_mappings(), incomplete)
+
+
+class _Agent(_Name):
+    name = "agent"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        mappings = _mappings()
+        room = ctx.params.get("room")
+        if room is not None:
+            return _completions(mappings.get(room, {}), incomplete)
+        agents = dict.fromkeys(agent for entries in mappings.values() for agent in entries)
+        return _completions(agents, incomplete)
+
+
+class _Age(click.ParamType):  # type: ignore[type-arg]
+    """A length of time in seconds, given as `30d`, `12h` or `90 days`."""
+
+    name = "age"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if not isinstance(value, str):
+            return value
+        match = _AGE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is no length of time, such as 30d, 12h or '2 weeks'.", param, ctx)
+        unit = next(filter(None, match.groups()[1:]))
+        return float(match[1]) * _SECONDS[unit.lower()]
+
+
+ROOM = _Room()
+AGENT = _Agent()
+AGE = _Age()
+
+
+def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    # A name with a line end would be several to the shell.
+    return [
+        CompletionItem(name)
+        for name in names
+        if name.startswith(incomplete) and name.isprintable() and name
+    ]
+
+
+def _mappings() -> Document:
+    """What the store's file says: nobody's lock is waited for, nothing mended and nothing said."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            path = Path(store.directory(), store.FILE_NAME)
+        return document.parse(path.read_bytes())
+    except (store.StoreError, document.Damaged, OSError):
+        return {}

@@ -1,0 +1,145 @@
+"""`claude-shim ps`: the claudes that run now, and whose conversation each has."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim import live, store
+from shim.commands import mapped
+from shim.commands.mapped import Survey
+from shim.commands.output import (
+    age,
+    as_json,
+    at_home,
+    columns,
+    dim,
+    fit,
+    name,
+    shortened,
+    shortened_path,
+    show_json,
+    size,
+    table,
+)
+from shim.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.commands.output import Cut
+    from shim.live import Claude
+
+_HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "PROJECT")
+_ROOM, _AGENT, _PID, _MEMORY, _PROJECT = 0, 1, 2, 5, 7
+_CUTS: dict[int, Cut] = {
+    _PROJECT: (20, shortened_path),
+    _ROOM: (16, shortened),
+    _AGENT: (12, shortened),
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A claude that runs, and what for; the names are None where nobody can tell them."""
+
+    room: str | None
+    agent: str | None
+    session_id: str | None
+    claude: Claude
+
+
+@click.command("ps")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=2.0,
+    metavar="[SECONDS]",
+    help="Show it again every so many seconds, 2 unless given, until Ctrl-C.",
+)
+@as_json
+def command(watch: float | None, as_json: bool) -> None:
+    """The claudes that run now for a room and agent, and the calls that wait for them.
+
+    \b
+    KIND     one-shot (`claude -p`), streaming (kept running by a program) or
+             interactive (on a terminal); a `stranger` is live on the
+             conversation of a room without having its lease: it was started
+             without the shim, or is a fork that has become the room's
+    WAITING  the process ids of calls in line for this one to end
+    PROJECT  where it works
+
+    \b
+      claude-shim ps --watch
+      claude-shim ps --watch 10 --json >> claudes.json
+    """
+    sessions = Store(store.directory())
+    try:
+        while True:
+            running = list(_running(sessions))
+            if watch is not None:
+                click.clear()  # on a terminal; elsewhere one follows the other
+            _show(running, as_json)
+            if watch is None:
+                return
+            time.sleep(watch)
+    except KeyboardInterrupt:
+        return
+
+
+def _running(sessions: Store) -> Iterator[Running]:
+    survey = Survey(sessions.directory)
+    if not survey.holders and not survey.conversations:
+        return  # the store need not be read
+    mappings = mapped.every(sessions.mappings())
+    alive = [mapping for mapping in mappings if survey.is_live(mapping)]
+    for mapping in sorted(alive, key=lambda mapping: (mapping.room, mapping.agent)):
+        for claude in survey.claudes(mapping):
+            yield Running(mapping.room, mapping.agent, mapping.session_id, claude)
+    # Forgotten while it runs, or not recorded yet, or not to be recorded.
+    for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
+        room, agent = (key.room, key.agent) if key else (None, None)
+        (claude,) = live.claudes(holder, ())
+        yield Running(room, agent, survey.conversations.get(holder.pid), claude)
+
+
+def _show(running: list[Running], as_json: bool) -> None:
+    if as_json:
+        show_json([_as_json(each) for each in running])
+        return
+    if not running:
+        click.echo("No claude runs for a room or agent.", err=True)
+        return
+    now = time.time()
+    lines = [list(_HEADER), *(_cells(each, now) for each in running)]
+    if cells := columns():
+        fit(lines, cells, _CUTS)
+    for line in table(lines[0], lines[1:], {_PID, _MEMORY}):
+        click.echo(line)
+
+
+def _as_json(running: Running) -> dict[str, Any]:
+    return {
+        "room": running.room,
+        "agent": running.agent,
+        "session_id": running.session_id,
+        **mapped.claude_as_json(running.claude),
+    }
+
+
+def _cells(running: Running, now: float) -> list[str]:
+    claude, process = running.claude, running.claude.process
+    return [
+        dim("?") if running.room is None else name(running.room),
+        dim("?") if running.agent is None else name(running.agent),
+        str(claude.pid or "?"),
+        mapped.kind(claude),
+        age(now - process.since) if process else "-",
+        size(process.memory) if process else "-",
+        " ".join(map(str, claude.waiting)) or "-",
+        at_home(process.directory) if process and process.directory else "-",
+    ]

@@ -1,0 +1,214 @@
+"""`claude-shim show`: one room and agent, and their conversation, in full."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim import history, store
+from shim.commands import mapped
+from shim.commands.names import AGENT, ROOM
+from shim.commands.output import (
+    age,
+    as_json,
+    at_home,
+    bold,
+    columns,
+    dim,
+    doubtful,
+    iso,
+    local,
+    name,
+    printable,
+    shell_word,
+    shortened,
+    show_json,
+    size,
+    span,
+    width,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shim.commands.mapped import Mapping, Survey
+    from shim.glimpse import Glimpse
+    from shim.live import Claude
+
+    Transcript = tuple[str, Glimpse]
+    Earlier = list[tuple[dict[str, Any], Transcript | None]]
+
+_DEFAULT_AGENT = "claude"
+# Cells: of the labels, and of a prompt that is shown elsewhere than on a terminal.
+_LABEL = 12
+_PROMPT = 200
+
+
+@click.command("show")
+@click.argument("room", type=ROOM)
+@click.argument("agent", type=AGENT, required=False)
+@as_json
+def command(room: str, agent: str | None, as_json: bool) -> None:
+    """One room and agent: their conversation, what was said in it, and who has it.
+
+    Without AGENT it is the room's only one, else `claude`, else all of them. An agent without a
+    room has the room "".
+
+    The last line resumes the conversation by hand, without the shim. Do that only while no claude
+    is live for it: two at once lose turns.
+
+    \b
+      claude-shim show refactor
+      claude-shim show "" reviewer
+      claude-shim show refactor claude --json | jq -r .transcript
+
+    JSON is an object with AGENT, and a list of objects without.
+    """
+    opened = store.Store(store.directory())
+    mappings = mapped.every(opened.mappings())
+    wanted = _find(mappings, room, agent)
+    heads = [history.earlier(opened.directory, m.room, m.agent)[::-1] for m in wanted]
+    session_ids = [head["uuid"] for earlier in heads for head in earlier]
+    survey = mapped.Survey(opened.directory, [*session_ids, *(m.session_id for m in wanted)])
+    described = [
+        (mapping, [(head, survey.transcript(head["uuid"])) for head in earlier])
+        for mapping, earlier in zip(wanted, heads, strict=True)
+    ]
+    if as_json:
+        objects = [_as_json(mapping, survey, earlier) for mapping, earlier in described]
+        show_json(objects if agent is None else objects[0])
+        return
+    for number, (mapping, earlier) in enumerate(described):
+        if number:
+            click.echo()
+        for line in _lines(mapping, survey, earlier):
+            click.echo(line)
+    others = [m.agent for m in mappings if m.room == room and m not in wanted]
+    if others and agent is None:
+        click.echo(f"Other agents of this room: {', '.join(map(name, others))}", err=True)
+
+
+def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Mapping]:
+    """The mappings that are meant. Raises ClickException where there is none."""
+    if not mappings:
+        raise click.ClickException(
+            "no room has a conversation yet: NSED_ROOM_ID=refactor claude starts one"
+        )
+    in_room = [mapping for mapping in mappings if mapping.room == room]
+    if not in_room:
+        close = mapped.close_to(room, {mapping.room for mapping in mappings})
+        raise click.ClickException(
+            f"there is no room {room!r}{close or ': see `claude-shim list`'}"
+        )
+    agents = [mapping.agent for mapping in in_room]
+    if agent is None and _DEFAULT_AGENT in agents:
+        agent = _DEFAULT_AGENT
+    found = [mapping for mapping in in_room if agent in (None, mapping.agent)]
+    if not found:
+        there = ", ".join(map(repr, agents))
+        raise click.ClickException(f"room {room!r} has no agent {agent!r}, only {there}")
+    return found
+
+
+def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
+    now = time.time()
+    claudes = survey.claudes(mapping)
+    transcript = survey.transcript(mapping.session_id)
+    yield _line("Room", bold(name(mapping.room)))
+    yield _line("Agent", bold(name(mapping.agent)))
+    yield _line("Id", printable(mapping.session_id))
+    yield _line("Last used", f"{age(now - mapping.used)} ({local(mapping.used)})")
+    for claude in claudes:
+        yield _line("Live", _who(claude, now))
+        if claude.waiting:
+            yield _line("Waiting", ", ".join(map(str, claude.waiting)))
+    if not claudes:
+        yield _line("Live", "no")
+    yield from _conversation(transcript, bool(claudes), now)
+    if transcript is not None and survey.is_kept(transcript[0]):
+        yield _line("Kept", "claude's clean-up took it; the next call puts it back")
+    for number, (head, past) in enumerate(earlier):
+        yield _line("Earlier" if not number else "", _past(head, past, now))
+    if transcript is not None:
+        yield _line("Resume", _resume(mapping, survey, *transcript))
+
+
+def _conversation(transcript: Transcript | None, is_live: bool, now: float) -> Iterator[str]:
+    if transcript is None:
+        is_to_come = "claude has not written it yet" if is_live else "the next call starts afresh"
+        yield _line("Transcript", doubtful(f"none: {is_to_come}"))
+        return
+    path, seen = transcript
+    yield _line("Transcript", printable(path))
+    yield _line("Project", mapped.project(transcript, is_live))
+    if seen.started is not None:
+        yield _line("Started", f"{age(now - seen.started)} ({local(seen.started)})")
+    yield _line("Written", f"{age(now - seen.written)} ({local(seen.written)})")
+    yield _line("Turns", mapped.turns(seen))
+    yield _line("Size", size(seen.size))
+    yield _line("First", _prompt(seen.first_prompt, seen))
+    yield _line("Last", _prompt(seen.last_prompt, seen))
+
+
+def _line(label: str, text: str) -> str:
+    return dim(label) + " " * (_LABEL - width(label)) + text
+
+
+def _who(claude: Claude, now: float) -> str:
+    parts = [f"{mapped.kind(claude)}, claude {claude.pid or 'in another container'}"]
+    if claude.process is not None:
+        process = claude.process
+        parts.append(f"for {span(now - process.since)}, {size(process.memory)}")
+        if process.directory is not None:
+            parts.append(f"in {at_home(process.directory)}")
+    return ", ".join(parts)
+
+
+def _prompt(text: str | None, seen: Glimpse) -> str:
+    if text is None:
+        return dim("none" if seen.is_exact else "not in what was read of it")
+    cells = columns()
+    return shortened(printable(text), max(cells - _LABEL, _LABEL) if cells else _PROMPT)
+
+
+def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> str:
+    used = mapped.seconds(head.get("last_used"))
+    count = mapped.turns(transcript[1]) if transcript else ""
+    what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
+    return f"{printable(head['uuid'])}, {age(now - used)} ({local(used)}), {what}"
+
+
+def _resume(mapping: Mapping, survey: Survey, path: str, seen: Glimpse) -> str:
+    """The command that resumes a conversation by hand, from its project where that is there."""
+    claude = "NSED_SHIM_DISABLE=1 claude --resume"
+    if seen.directory is None or not os.path.isdir(seen.directory):
+        return f"{claude} {shell_word(path)}"
+    named = path if survey.is_kept(path) else mapping.session_id
+    return f"cd {shell_word(seen.directory)} && {claude} {shell_word(named)}"
+
+
+def _as_json(mapping: Mapping, survey: Survey, earlier: Earlier) -> dict[str, Any]:
+    transcript = survey.transcript(mapping.session_id)
+    _, seen = transcript or (None, None)
+    return {
+        **mapped.as_json(mapping, survey.claudes(mapping), transcript),
+        "started": seen and iso(seen.started),
+        "written": seen and iso(seen.written),
+        "first_prompt": seen and seen.first_prompt,
+        "last_prompt": seen and seen.last_prompt,
+        "earlier": [_past_as_json(head, past) for head, past in earlier],
+        "resume": transcript and _resume(mapping, survey, *transcript),
+    }
+
+
+def _past_as_json(head: dict[str, Any], transcript: Transcript | None) -> dict[str, Any]:
+    path, seen = transcript or (None, None)
+    return {
+        "session_id": head["uuid"],
+        "last_used": iso(mapped.seconds(head.get("last_used"))),
+        "transcript": path,
+        "turns": seen and seen.turns,
+    }

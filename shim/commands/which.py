@@ -1,0 +1,31 @@
+"""`claude-shim which`: the real claude."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from shim import binary
+
+
+class _NoClaude(click.ClickException):
+    exit_code = binary.EXIT_NO_CLAUDE
+
+
+@click.command("which")
+@click.option("-a", "--all", "every", is_flag=True, help="All that there are, the first one first.")
+def command(every: bool) -> None:
+    """Print the path of the claude that the launcher becomes.
+
+    It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
+    ours, else one from the usual places. Without any, the exit code is 127.
+    """
+    found = list(dict.fromkeys(map(os.path.abspath, binary.candidates())))
+    if not found:
+        raise _NoClaude(
+            "there is no claude to run, neither on PATH nor in the usual places: install it with"
+            " `npm install -g @anthropic-ai/claude-code`, or name it in NSED_CLAUDE_BIN"
+        )
+    for path in found if every else found[:1]:
+        click.echo(os.fsencode(path))
