@@ -177,7 +177,9 @@ def locks() -> list[tuple[int, int]]:
 def test_a_background_command_of_the_bash_tool_does_not_keep_the_lease(
     world: World, api: MessagesApi, tmp_path: Path
 ) -> None:
-    command = f"(echo $BASHPID >{tmp_path}/pid; exec sleep 60) >/dev/null 2>&1 & disown; true"
+    # In any shell: claude takes zsh for it where there is one.
+    linger = f"echo $$ >{tmp_path}/pid; exec sleep 60"
+    command = f"sh -c '{linger}' >/dev/null 2>&1 & until [ -s {tmp_path}/pid ]; do :; done"
     api.on("leave it", Reply(tool=("Bash", {"command": command, "description": "linger"})))
     world.ask("leave it", "--dangerously-skip-permissions", room="r")
     lingering = int((tmp_path / "pid").read_text())
