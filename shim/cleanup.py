@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import stat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT = 30
 """Days, where no settings say otherwise."""
 
+_SHORTEST = 1
 _MANAGED = (
     "/etc/claude-code/managed-settings.json",
     "/Library/Application Support/ClaudeCode/managed-settings.json",
@@ -27,29 +33,64 @@ def period(transcript: str) -> int:
     `transcript` is its path in claude's configuration directory. Settings given to a single claude
     on its command line are not known.
     """
-    return _period(Path(transcript).parents[2])
+    config = Path(transcript).parents[2]
+    return min([_general(config), *_of_projects(config)])
+
+
+def took(idle: float, transcript: str, kept: str) -> bool:
+    """Whether claude's clean-up may have deleted a transcript that had been idle for so many days.
+
+    `kept` is the kept file, in which its project is named. Settings are read only where they
+    decide.
+    """
+    config = Path(transcript).parents[2]
+    if idle < _SHORTEST:
+        return False
+    if idle >= _general(config):
+        return True
+    own = _in_directory(_working_directory(Path(kept)))
+    return any(idle >= days for days in (*own, *_of_projects(config)))
 
 
 @functools.cache
-def _period(config: Path) -> int:
-    general = [_days(path) for path in (*_MANAGED, config / "settings.json")]
-    of_projects = [
-        _days(directory / ".claude" / name)
-        for directory in _project_directories(config)
-        for name in ("settings.json", "settings.local.json")
-    ]
-    # Where no general settings say otherwise, most claudes have the default.
-    everywhere = [*filter(None, general)] or [DEFAULT]
-    return min([*everywhere, *filter(None, of_projects)])
+def _general(config: Path) -> int:
+    """What most claudes go by."""
+    everywhere = [_days(path) for path in (*_MANAGED, config / "settings.json")]
+    return min(filter(None, everywhere), default=DEFAULT)
 
 
-def _project_directories(config: Path) -> list[Path]:
-    """The working directories that claude has been used in, and this one."""
-    directories = [Path()]
+@functools.cache
+def _of_projects(config: Path) -> tuple[int, ...]:
+    """What the claudes of single projects go by."""
+    directories = {Path(), *_working_directories(config)}
+    return tuple(days for directory in directories for days in _in_directory(directory))
+
+
+def _working_directories(config: Path) -> Iterator[Path]:
+    """Where claude has been used: its notes have interactive runs, its transcripts the others."""
     for path in (config / ".claude.json", config.parent / ".claude.json"):
         projects = _json(path).get("projects")
-        directories += map(Path, projects if isinstance(projects, dict) else ())
-    return directories
+        yield from map(Path, projects if isinstance(projects, dict) else ())
+    for project in config.glob("projects/*"):
+        transcript = next(project.glob("*.jsonl"), None)
+        if transcript is not None:
+            yield _working_directory(transcript)
+
+
+def _working_directory(transcript: Path) -> Path:
+    """The working directory that a transcript names first, or this one."""
+    for line in _content(transcript).splitlines():
+        if b'"cwd":' in line:
+            try:
+                return Path(json.loads(line)["cwd"])
+            except (ValueError, KeyError, TypeError):
+                continue
+    return Path()
+
+
+def _in_directory(directory: Path) -> list[int]:
+    names = ("settings.json", "settings.local.json")
+    return [days for name in names if (days := _days(directory / ".claude" / name))]
 
 
 def _days(settings: str | Path) -> int | None:
@@ -59,7 +100,21 @@ def _days(settings: str | Path) -> int | None:
 
 def _json(path: str | Path) -> dict[str, Any]:
     try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(_content(path))
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _content(path: str | Path) -> bytes:
+    """The first megabyte of a regular file; empty where there is none to read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return b""
+    try:
+        return os.read(file, 1 << 20) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(file)

@@ -27,7 +27,7 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         explain("--session-id names no conversation: claude is left alone")
         return None
     # Before the lease, because a new conversation has to wait for nobody.
-    if chosen and transcripts.find(chosen) == (None, []) and not acts.is_kept(chosen):
+    if chosen and transcripts.find(chosen) == (None, []) and not acts.can_be_put_back(chosen):
         explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
         return None
     turn = acts.turn(key, asked.goes_on)
@@ -40,10 +40,9 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         acts.give_up()
     if turn == ASIDE:
         return None
-    if turn == OURS:
-        for path in in_the_way:
-            acts.set_aside(path)
-    transcript = acts.keep(session_id, transcript)
+    if turn == OURS and in_the_way:
+        acts.make_way(session_id, in_the_way)
+    transcript = acts.keep(session_id, transcript, turn == OURS)
     explain(_account(session_id, chosen, stored, transcript))
     if turn == OURS and session_id != stored:
         acts.record(key, session_id)
@@ -105,7 +104,10 @@ class Acts:
             make_directory(where)
         except StoreError:
             return None  # recording will say what is wrong with the directory
-        keep.note_housekeeping(where)  # there is nothing to do yet
+        try:
+            keep.note_housekeeping(where)  # there is nothing to do yet
+        except OSError:
+            pass  # then it finds that out
         return Lease(where, key)
 
     def turn(self, key: "SessionKey", goes_on: bool) -> str:
@@ -171,22 +173,32 @@ class Acts:
         """The session id that the store has for the key, used now. Raises StoreError."""
         return self.store.recall(key.room, key.agent) if self.store else None
 
-    def set_aside(self, path: str) -> None:
-        """Move away a transcript that claude can neither resume nor replace. Raises OSError."""
-        warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
+    def make_way(self, session_id: str, paths: list[str]) -> None:
+        """Move away transcripts that claude can neither resume nor replace. Raises OSError."""
+        if self.store is not None:
+            # Before, so that a kill in between leaves a call that puts it back.
+            keep.begin_to_put_back(self.store.directory, session_id)
+        for path in paths:
+            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
 
-    def is_kept(self, session_id: str) -> bool:
-        """Whether the conversation has a kept file."""
-        return self.store is not None and keep.is_kept(self.store.directory, session_id)
+    def can_be_put_back(self, session_id: str) -> bool:
+        """Whether the conversation is kept, and is to be put back. Raises OSError."""
+        return self.store is not None and keep.can_be_put_back(self.store.directory, session_id)
 
-    def keep(self, session_id: str, transcript: "Transcript | None") -> "Transcript | None":
-        """Keep the transcript, or put back one that claude's clean-up took; what is there then."""
+    def keep(
+        self, session_id: str, transcript: "Transcript | None", is_ours: bool
+    ) -> "Transcript | None":
+        """Keep the transcript, or put back one that claude's clean-up took; what is there then.
+
+        Raises OSError where it cannot be put back. To start afresh would be to lose it.
+        """
         if self.store is None:
             return transcript
         where = self.store.directory
-        if transcript is not None and keep.hold(where, session_id, transcript):
+        if transcript is not None and keep.hold(where, session_id, transcript, is_ours):
             return transcript
-        return transcripts.find(session_id)[0] if keep.put_back(where, session_id) else None
+        keep.put_back(where, session_id)
+        return transcripts.find(session_id)[0]
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is time."""

@@ -71,7 +71,10 @@ class _Change:
                 is_doomed = _is_doomed(self._doomed, room, agent, entry)
                 (self._dropped if is_doomed else self._kept).append(at)
                 at += 1
-        self._after = _STAMP.split(document.dump(_without(mappings, self._doomed)))
+        after = _STAMP.split(document.dump(_without(mappings, self._doomed)))
+        # Entries may have fields of others, of that name too: then stamps and entries don't match.
+        if len(self._before) == 2 * at + 1 and len(after) == 2 * len(self._kept) + 1:
+            self._after = after
 
     def _were_used(self, now: list[bytes]) -> bool:
         return any(now[2 * at + 1] != self._before[2 * at + 1] for at in self._dropped)

@@ -57,20 +57,34 @@ def everything(directory: str) -> "list[Head]":
     return [(line.pop("room"), line.pop("agent"), line) for line in lines]
 
 
-def forget(directory: str, mappings: "Document", there: "Container[str]") -> None:
-    """Drop the entries of rooms and agents without a mapping whose conversations are not there.
+class Forgetting:
+    """The history without entries of keys that have no mapping, and whose conversations are gone.
 
-    Called with the store's lock held. Raises OSError.
+    It is made before the store's lock is taken: a long history takes a while. Raises OSError.
     """
-    path = f"{directory}/{FILE_NAME}"
-    lines = _lines(path)
-    left = [
-        line
-        for line in lines
-        if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
-    ]
-    if len(left) < len(lines):
-        replace(path, _text(left))
+
+    def __init__(self, directory: str, mappings: "Document", there: "Container[str]") -> None:
+        self._path = f"{directory}/{FILE_NAME}"
+        self._before = self._status()
+        lines = _lines(self._path)
+        left = [
+            line
+            for line in lines
+            if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
+        ]
+        self._after = _text(left) if len(left) < len(lines) else None
+
+    def commit(self) -> None:
+        """Write it, if the history is still the same. Called with the store's lock held."""
+        if self._after is not None and self._status() == self._before:
+            replace(self._path, self._after)
+
+    def _status(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _sorted(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":

@@ -9,12 +9,13 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
 import psutil
 
-from shim import dropping, history, identity, keep, kept, transcripts
+from shim import dropping, history, identity, keep, kept, registry, transcripts
 from shim.store import Store
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _DAY = 86400.0
 # Days for which a mapping whose conversation is gone is remembered after its last use.
 _REMEMBERED = 90
+_MONTH = 30 * _DAY
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     store, projects = sys.argv[1:]
     os.umask(0o077)
     with contextlib.suppress(AttributeError, OSError, psutil.Error):
-        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, 7)
     with (
         contextlib.suppress(filelock.Timeout),
         filelock.FileLock(f"{store}/{keep.STAMP}.lock", timeout=0, mode=0o600),
@@ -43,49 +45,87 @@ def main() -> None:
 def keep_house(store: str, projects: str) -> None:
     """Keep what is not kept yet, honour deletions, and forget what is gone.
 
-    Raises OSError where the projects cannot be read, StoreError where the store cannot.
+    Raises StoreError where the store cannot be read or written.
     """
-    dropping.drop(Store(store), _keep_up(store, projects))
+    done = f"{store}/{keep.STAMP}.done"
+    dropping.drop(Store(store), _keep_up(store, projects, _may_drop_by_age(done)))
     _remove_leftovers(store)
+    Path(done).touch(mode=0o600)
 
 
-def _keep_up(store: str, projects: str) -> Document:
+def _may_drop_by_age(done: str) -> bool:
+    """Whether the clock can be believed: the last housekeeping was within the month, or never."""
+    try:
+        return -_DAY < time.time() - os.stat(done).st_mtime < _MONTH
+    except OSError:
+        return True
+
+
+def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
     """Keep and honour, and return the mappings that are to be forgotten."""
-    found = _transcripts(projects)
+    # Other directories of claude's may share the store.
+    of_kept = {kept.origin(store, session_id).rsplit("/", 2)[0] for session_id in _kept(store)}
+    places = {projects, *of_kept}
+    found, is_all = _transcripts(places)
     mappings = Store(store).mappings()
     days = keep.days()
+    _touch_live(found)
     mapped = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for session_id in mapped & found.keys():
         with contextlib.suppress(OSError):
             _keep_one_up(store, session_id, found[session_id], days)
     for session_id in _kept(store):
         with contextlib.suppress(OSError):
-            _review(store, session_id, session_id in found, projects, days)
+            if _is_too_old(store, session_id, days, may_drop_by_age):
+                with kept.locked(store):
+                    kept.drop(store, session_id)
+            elif session_id not in found:
+                kept.review(store, session_id, places)
+    if not is_all:
+        return {}  # what is not found may be there
     there = found.keys() | set(_kept(store))
-    Store(store).locked(lambda _: history.forget(store, mappings, there))
+    forgetting = history.Forgetting(store, mappings, there)
+    Store(store).locked(lambda _: forgetting.commit())
     return _long_gone(mappings, there)
 
 
-def _transcripts(projects: str) -> dict[str, list[str]]:
-    """The transcripts of each conversation. Raises OSError where there may be others."""
+def _transcripts(places: Iterable[str]) -> tuple[dict[str, list[str]], bool]:
+    """The transcripts of each conversation, and whether all projects could be read."""
     found: dict[str, list[str]] = {}
-    for project in _names(projects):
-        for name in _names(f"{projects}/{project}"):
-            if name.endswith(kept.ENDING):
-                session_id = name.removesuffix(kept.ENDING)
-                found.setdefault(session_id, []).append(f"{projects}/{project}/{name}")
-    return found
+    is_all = True
+    for projects in places:
+        project_names = _names(projects)
+        is_all = is_all and project_names is not None
+        for project in project_names or ():
+            names = _names(f"{projects}/{project}")
+            is_all = is_all and names is not None
+            for name in names or ():
+                if name.endswith(kept.ENDING):
+                    session_id = name.removesuffix(kept.ENDING)
+                    found.setdefault(session_id, []).append(f"{projects}/{project}/{name}")
+    return found, is_all
 
 
-def _names(directory: str) -> list[str]:
+def _touch_live(found: dict[str, list[str]]) -> None:
+    """Let what a claude is live on count as written now: no clean-up takes it from under it."""
+    for session_id in registry.conversations().values():
+        for path in found.get(session_id, ()):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+
+def _names(directory: str) -> list[str] | None:
+    """What is in a directory; None where that cannot be read."""
     try:
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError:
+        return None
 
 
 def _kept(store: str) -> list[str]:
-    names = _names(f"{store}/{keep.FOLDER}")
+    names = _names(f"{store}/{keep.FOLDER}") or []
     return [name.removesuffix(kept.ENDING) for name in names if name.endswith(kept.ENDING)]
 
 
@@ -99,14 +139,9 @@ def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float)
             return
 
 
-def _review(store: str, session_id: str, is_there: bool, projects: str, days: float) -> None:
-    """Drop a kept file that is too old, or whose transcript a person deleted."""
+def _is_too_old(store: str, session_id: str, days: float, may_drop_by_age: bool) -> bool:
     idle = time.time() - os.stat(keep.path(store, session_id)).st_mtime
-    if not days or idle > days * _DAY:
-        with kept.locked(store):
-            kept.drop(store, session_id)
-    elif not is_there:
-        kept.review(store, session_id, projects)
+    return not days or (may_drop_by_age and idle > days * _DAY)
 
 
 def _long_gone(mappings: Document, there: set[str]) -> Document:
@@ -128,7 +163,7 @@ def _long_gone(mappings: Document, there: set[str]) -> Document:
 def _remove_leftovers(store: str) -> None:
     """Remove what killed calls left unfinished in the folder, if it is not of this day."""
     folder = f"{store}/{keep.FOLDER}"
-    names = set(_names(folder))
+    names = set(_names(folder) or ())
     for name in names:
         session_id, _, ending = name.rpartition(".")
         if ending == "jsonl" or (ending == "from" and session_id + kept.ENDING in names):

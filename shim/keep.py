@@ -5,6 +5,7 @@ the conversation, and is still there when claude has deleted the first (FACTS.md
 `kept/<session id>.from` is a symbolic link that says where the first name was.
 """
 
+import _stat
 import posix
 import time
 
@@ -13,13 +14,13 @@ from shim.report import explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from os import stat_result
     from typing import Final
 
     from shim.transcripts import Transcript
 
 FOLDER: "Final" = "kept"
 STAMP: "Final" = "housekeeping"
-"""Its time is when housekeeping was last started."""
 
 _DAY = 86400.0
 _DAYS = 365.0
@@ -59,19 +60,22 @@ def is_kept(store: str, session_id: str) -> bool:
     return True
 
 
-def hold(store: str, session_id: str, transcript: "Transcript") -> bool:
+def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -> bool:
     """Keep the transcript of a conversation that goes on now; return whether it is still there.
 
-    One that has been idle for a day counts as written now: else a claude could take it from under
-    the one that resumes it, before that writes its first turn.
+    One that has been idle for half a day counts as written now: else a claude could clean it up
+    before the one that resumes it writes its first turn. `is_ours` says that nobody writes it.
     """
     kept = path(store, session_id)
     try:
-        posix.lstat(kept)
+        status = posix.lstat(kept)
     except OSError:
         if days():
             _link(kept, transcript.path)
-    if time.time() - transcript.written < _DAY:
+    else:
+        if is_ours and _is_another(status, transcript.status):
+            _join(store, session_id, transcript.path)
+    if time.time() - transcript.status.st_mtime < _DAY / 2:
         return True
     try:
         posix.utime(transcript.path)
@@ -81,6 +85,21 @@ def hold(store: str, session_id: str, transcript: "Transcript") -> bool:
     except OSError as problem:
         explain(f"{transcript.path} keeps its time: {problem.strerror}")
     return True
+
+
+def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:
+    """Whether the kept file is no link to the transcript, and no copy, which may be behind."""
+    is_link = kept.st_mode & _stat.S_IWUSR
+    return kept.st_ino != transcript.st_ino and bool(is_link or kept.st_size > transcript.st_size)
+
+
+def _join(store: str, session_id: str, transcript: str) -> None:
+    from shim import kept
+
+    try:
+        kept.join(store, session_id, transcript)
+    except OSError as problem:
+        explain(f"{transcript} stays without what is kept: {problem.strerror}")
 
 
 def _link(kept: str, transcript: str) -> None:
@@ -109,20 +128,33 @@ def _note_origin(kept: str, transcript: str) -> None:
         posix.symlink(transcript, note)
 
 
-def put_back(store: str, session_id: str) -> bool:
-    """Put back a conversation that claude's clean-up took; return whether it did.
-
-    Of one that a person deleted, the kept file goes too.
-    """
+def can_be_put_back(store: str, session_id: str) -> bool:
+    """Whether the conversation is kept, and is to be put back. Raises OSError."""
     if not is_kept(store, session_id):
         return False
     from shim import kept
 
-    try:
-        return kept.put_back(store, session_id)
-    except OSError as problem:
-        warn(f"the kept conversation {session_id} cannot be put back: {problem.strerror}")
-        return False
+    return kept.to_put_back(store, session_id) is not None
+
+
+def begin_to_put_back(store: str, session_id: str) -> None:
+    """Have a kept conversation put back whose transcript is of no use. Raises OSError."""
+    if is_kept(store, session_id):
+        from shim import kept
+
+        kept.begin_to_put_back(store, session_id)
+
+
+def put_back(store: str, session_id: str) -> None:
+    """Put back a conversation that claude's clean-up took.
+
+    Of one that a person deleted, the kept file goes too. Raises OSError where it cannot be put
+    back: it stays kept then.
+    """
+    if is_kept(store, session_id):
+        from shim import kept
+
+        kept.put_back(store, session_id)
 
 
 def forget(store: str, session_id: str) -> None:
@@ -134,7 +166,7 @@ def forget(store: str, session_id: str) -> None:
 
 def note_housekeeping(store: str) -> None:
     """Note that housekeeping is being done now. Raises OSError."""
-    stamp = f"{store}/{STAMP}"
+    stamp = _stamp(store)
     posix.close(posix.open(stamp, posix.O_WRONLY | posix.O_CREAT, 0o600))
     posix.utime(stamp)
 
@@ -142,10 +174,16 @@ def note_housekeeping(store: str) -> None:
 def housekeep(store: str) -> None:
     """Start the daily housekeeping, where it was not started within a day."""
     try:
-        age = time.time() - posix.stat(f"{store}/{STAMP}").st_mtime
+        age = time.time() - posix.stat(_stamp(store)).st_mtime
     except OSError:
         age = _DAY
     if not -_DAY < age < _DAY:
         from shim import detaching
 
         detaching.start_housekeeping(store)
+
+
+def _stamp(store: str) -> str:
+    """The file whose time is when it was last started, for this directory of claude's."""
+    directory = environment.get("CLAUDE_CONFIG_DIR")
+    return f"{store}/{STAMP}{transcripts.project_name(directory)}"

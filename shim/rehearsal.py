@@ -7,13 +7,23 @@ of a new claude are learned, that a busy conversation is waited for.
 from __future__ import annotations
 
 import os
-import time
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, BinaryIO
 
-from shim import binary, cli_surface, continuing, kept, report, rewriting, transcripts, wrapper
+from shim import (
+    binary,
+    cli_surface,
+    continuing,
+    keep,
+    kept,
+    report,
+    rewriting,
+    transcripts,
+    wrapper,
+)
 from shim.lease import FILE_NAME, Holder, Lease, start_of
 from shim.report import explain
-from shim.store import StoreError
+from shim.store import Store, StoreError, directory
 from shim.transcripts import Transcript
 
 if TYPE_CHECKING:
@@ -47,12 +57,19 @@ class Rehearsal:
     def _rehearse(self, args: list[str], plugin: str) -> None:
         claude = binary.find()
         explain(f"the real claude is {claude}")
-        arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+        try:
+            arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+        except Exception as problem:
+            wrapper.warn_that_claude_runs_as_asked(problem)
+            arguments = args
         self.command = [claude, *arguments]
 
 
 class _Acts(continuing.Acts):
     """Acts that say what they would do."""
+
+    def open_store(self) -> Store:
+        return Store(directory(make=False))
 
     def surface(self, claude: str) -> cli_surface.Surface:
         known = self.store and cli_surface.known(claude, self.store.directory)
@@ -81,32 +98,53 @@ class _Acts(continuing.Acts):
             return None
         path = self.store.path
         try:
-            with open(path if os.path.lexists(path) else os.devnull, "rb") as file:
-                # As it would be mended, if it is damaged or gone.
+            # Of a store that is gone, or damaged: what it would be mended to.
+            with _opened(path) as file:
                 mappings = rewriting.load(path, file.fileno(), is_locked=False)
         except OSError as problem:
             raise StoreError(f"{path}: {problem.strerror}") from problem
         entry = mappings.get(key.room, {}).get(key.agent)
         return str(entry["uuid"]) if entry else None
 
-    def keep(self, session_id: str, transcript: Transcript | None) -> Transcript | None:
-        if transcript is not None or self.store is None or not self.is_kept(session_id):
+    def keep(
+        self, session_id: str, transcript: Transcript | None, is_ours: bool
+    ) -> Transcript | None:
+        if transcript is not None or self.store is None:
             return transcript
-        where = kept.to_put_back(self.store.directory, session_id)
+        store = self.store.directory
+        if not keep.is_kept(store, session_id):
+            return None
+        where = kept.to_put_back(store, session_id)
         if where is None:
             explain("its transcript was deleted while it was young: it would be kept no longer")
             return None
-        explain(f"claude's clean-up took {where}; it would be put back")
-        return Transcript(where, is_here=transcripts.is_here(where), written=time.time())
+        explain(f"it is kept, and would be put back as {where}")
+        status = os.stat(keep.path(store, session_id))
+        return Transcript(where, transcripts.is_here(where), status)
 
     def housekeep(self) -> None:
         return
 
-    def set_aside(self, path: str) -> None:
-        explain(f"{path} holds no message; it would be moved aside")
+    def make_way(self, session_id: str, paths: list[str]) -> None:
+        for path in paths:
+            explain(f"{path} holds no message; it would be moved aside")
 
     def record(self, key: SessionKey, session_id: str) -> None:
-        explain(f"{key} would be mapped to {session_id}")
+        if self.store is not None:
+            explain(f"{key} would be mapped to {session_id}")
+
+
+def _opened(path: str) -> BinaryIO:
+    """The store's file, or an empty one. Raises OSError, StoreError where it is no file."""
+    try:
+        # Not to wait for who holds the other end of a FIFO.
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        return open(os.devnull, "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise StoreError(f"{path} is no regular file: move it away")
 
 
 class _Glance(Lease):

@@ -47,12 +47,12 @@ class Busy(StoreError):
     """Another process has kept the lock for too long."""
 
 
-def directory() -> str:
+def directory(make: bool = True) -> str:
     """The store's directory.
 
     `NSED_SESSION_DIR`, else `.nsed` in `$HOME` or `%USERPROFILE%`, else one of this user's own
-    under the system's temporary directory, with a warning. Raises StoreError where that one is
-    not safely this user's.
+    under the system's temporary directory, with a warning: that one is made. Raises StoreError
+    where it is not safely this user's.
     """
     named = environment.get("NSED_SESSION_DIR")
     if named:
@@ -65,7 +65,8 @@ def directory() -> str:
     user = environment.get("USER") or environment.get("USERNAME") or "unknown"
     temporary = environment.get("TMPDIR") or "/tmp"
     path = f"{temporary}/nsed-sessions-{user.replace('/', '_')}"
-    make_own_directory(path)
+    if make:
+        make_own_directory(path)
     warn(f"neither HOME nor USERPROFILE is set: conversations are remembered in {path}")
     return path
 

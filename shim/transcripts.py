@@ -9,6 +9,7 @@ from shim import environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import stat_result
 
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
@@ -18,14 +19,14 @@ LONGEST_PROJECT_NAME = 200
 
 
 class Transcript:
-    """The transcript of a conversation that can be resumed; `written` in seconds of the epoch."""
+    """The transcript of a conversation that can be resumed, and whether it is in this project."""
 
-    __slots__ = ("is_here", "path", "written")
+    __slots__ = ("is_here", "path", "status")
 
-    def __init__(self, path: str, is_here: bool, written: float) -> None:
+    def __init__(self, path: str, is_here: bool, status: "stat_result") -> None:
         self.path = path
         self.is_here = is_here
-        self.written = written
+        self.status = status
 
 
 def config_directory() -> str:
@@ -61,14 +62,14 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     name = session_id + ".jsonl"
     if here is not None:
         path = f"{here}/{name}"
-        written = resumable(path)
-        if written is not None:
-            return Transcript(path, is_here=True, written=written), []
+        status = resumable(path)
+        if status is not None:
+            return Transcript(path, True, status), []
     unusable = []
     for path in sorted(copies(projects, name), key=_written, reverse=True):
-        written = resumable(path)
-        if written is not None:
-            return Transcript(path, path == f"{here}/{name}", written), []
+        status = resumable(path)
+        if status is not None:
+            return Transcript(path, path == f"{here}/{name}", status), []
         unusable.append(path)
     return None, unusable
 
@@ -123,8 +124,8 @@ def _written(path: str) -> float:
         return 0.0
 
 
-def resumable(path: str) -> float | None:
-    """When the file was written, if it is there and holds a message that claude can read.
+def resumable(path: str) -> "stat_result | None":
+    """The file's status, if it is there and holds a message that claude can read.
 
     Raises OSError where it cannot be read.
     """
@@ -139,10 +140,10 @@ def resumable(path: str) -> float | None:
         return None
     with open(file, "rb") as lines:
         if any(map(_looks_like_message, lines)):
-            return status.st_mtime
+            return status
         # Before claude's own file is moved aside, read it as claude does.
         lines.seek(0)
-        return status.st_mtime if any(map(_is_message, lines)) else None
+        return status if any(map(_is_message, lines)) else None
 
 
 def _looks_like_message(line: bytes) -> bool:

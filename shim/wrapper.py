@@ -29,8 +29,7 @@ def main(plugin: str) -> "NoReturn":
         explain(f"running {claude} with {args}")
         binary.become(claude, args, exports)
     except Exception as problem:
-        what = f"{type(problem).__name__}: {problem}"
-        warn(f"claude runs as you asked, and its conversation is not kept ({what})")
+        warn_that_claude_runs_as_asked(problem)
     try:
         binary.become(claude, asked, {})
     except OSError as problem:
@@ -70,6 +69,12 @@ def prepare(
     if continued is None:
         return untouched
     return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}
+
+
+def warn_that_claude_runs_as_asked(problem: Exception) -> None:
+    """Say what went wrong on the way."""
+    what = f"{type(problem).__name__}: {problem}"
+    warn(f"claude runs as you asked, and its conversation is not kept ({what})")
 
 
 def _die_of_an_interrupt_as_claude_would() -> None:

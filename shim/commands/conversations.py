@@ -53,7 +53,8 @@ def named(text: str, store: str) -> tuple[str, str]:
     is_path = "/" in text or text.endswith(_SUFFIX)
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
-    if transcript is None and not unusable and keep.put_back(store, session_id):
+    if transcript is None and not unusable:
+        keep.put_back(store, session_id)
         transcript, unusable = transcripts.find(session_id)
     if transcript is None and unusable:
         raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")

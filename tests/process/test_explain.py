@@ -107,6 +107,31 @@ def not_a_uuid(world: World) -> None:
     world.map(ROOM, "claude", "no uuid")
 
 
+def cleaned_up(world: World) -> None:
+    kept_and_gone(world, idle=400)
+
+
+def deleted(world: World) -> None:
+    kept_and_gone(world, idle=1)
+
+
+def kept_and_gone(world: World, idle: float) -> None:
+    kept = world.store.parent / "kept" / f"{U}.jsonl"
+    kept.parent.mkdir(parents=True)
+    world.transcript(U, age=idle * 86400).rename(kept)
+
+
+def replaced(world: World) -> None:
+    """What is kept is good, and the transcript is not."""
+    deleted(world)
+    unusable(world)
+
+
+def fifo(world: World) -> None:
+    world.store.parent.mkdir(mode=0o700)
+    os.mkfifo(world.store)
+
+
 def variable(name: str, value: str) -> Callable[[World], None]:
     def put(world: World) -> None:
         here(world)
@@ -127,6 +152,12 @@ ROWS = [
     (damaged, ["-p", "hi"]),
     (lost, ["-p", "hi"]),
     (not_a_uuid, ["-p", "hi"]),
+    (cleaned_up, ["-p", "hi"]),
+    (deleted, ["-p", "hi"]),
+    (replaced, ["-p", "hi"]),
+    (fifo, ["-p", "hi"]),
+    (cleaned_up, ["--session-id", U, "-p", "hi"]),
+    (deleted, ["--session-id", U, "-p", "hi"]),
     (here, STREAMING),
     (nothing, STREAMING),
     (nothing, ["--session-id", OTHER]),

@@ -134,3 +134,34 @@ def test_a_claude_killed_while_housekeeping_runs_loses_nothing(
         wait_until(lambda: has_kept_house(world), "the end of housekeeping")
         assert kept(world, "refactor").samefile(transcript)
     assert "one" in world.ask("two", room="refactor")
+
+
+def test_a_live_claude_whose_transcript_was_cleaned_up_loses_no_turn(world: World) -> None:
+    for prompt in ("walnut", "one"):
+        world.ask(prompt, room="refactor")
+    transcript = transcript_of(world, "refactor")
+    stream = world.stream(room="refactor")
+    assert stream.ask("two") == "heard: two | before: walnut ; one"
+    age(transcript, 40)
+    let_claude_clean_up(world, transcript)
+    stream.ask("three")
+    assert stream.close() == 0
+    assert not kept(world, "refactor").samefile(transcript)
+
+    assert world.ask("four", room="refactor") == "heard: four | before: walnut ; one ; two ; three"
+    assert world.ask("five", room="refactor").endswith("walnut ; one ; two ; three ; four")
+
+
+def test_a_shorter_period_of_a_project_where_only_one_shots_ran_is_known(world: World) -> None:
+    project = world.directory(world.work.parent / "project")
+    (project / ".claude").mkdir()
+    (project / ".claude" / "settings.json").write_text('{"cleanupPeriodDays": 5}')
+    for prompt in ("one", "two"):
+        world.ask(prompt, room="refactor", cwd=project)
+    transcript = transcript_of(world, "refactor")
+    age(transcript, 6)
+    stream = world.stream(program=real_claude.binary(), cwd=project)
+    wait_until(lambda: not transcript.exists(), "claude's clean-up")
+    stream.close()
+
+    assert world.ask("three", room="refactor") == "heard: three | before: one ; two"

@@ -60,6 +60,13 @@ def test_another_layout_is_read_too(store: Store) -> None:
     assert read(store) == LEFT
 
 
+def test_fields_of_others_are_not_taken_for_times_of_use(store: Store) -> None:
+    strange = {**entry(3), "note": {"last_used": "x"}}
+    Path(store.path).write_bytes(document.dump({**MAPPINGS, "strange": {"a": strange}}))
+    assert dropping.drop(store, DOOMED) == 2
+    assert read(store) == {**LEFT, "strange": {"a": strange}}
+
+
 def test_a_store_that_is_not_there_has_nothing_to_drop(tmp_path: Path) -> None:
     assert dropping.drop(Store(str(tmp_path)), DOOMED) == 0
     assert not list(tmp_path.iterdir())

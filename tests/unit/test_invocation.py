@@ -1,5 +1,6 @@
 """Claude's command line, read as commander reads it."""
 
+import os
 import posix
 
 import pytest
@@ -205,7 +206,7 @@ def test_the_callers_arguments_stay_unchanged_and_in_order_behind_our_flags(
     args: list[str],
 ) -> None:
     asked = invocation.read(args, SMALL)
-    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, 0.0), None, None)
+    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, os.stat("/")), None, None)
     args_of_claude = asked.with_flags(ours)
     if not asked.has("--session-id"):
         assert args_of_claude == ["--resume", U, *args]

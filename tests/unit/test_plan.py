@@ -1,5 +1,7 @@
 """From facts to flags: each row of DESIGN.md's table."""
 
+import os
+
 import pytest
 
 from shim import plan
@@ -8,8 +10,8 @@ from shim.transcripts import Transcript
 U = "4de1c5c9-7b4d-5ebc-ae81-a0ca30a38a92"
 FORK = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 PATH = f"/home/me/.claude/projects/-work/{U}.jsonl"
-HERE = Transcript(PATH, is_here=True, written=0.0)
-ELSEWHERE = Transcript(PATH, is_here=False, written=0.0)
+HERE = Transcript(PATH, True, os.stat("/"))
+ELSEWHERE = Transcript(PATH, False, os.stat("/"))
 
 
 @pytest.mark.parametrize(
