@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Bytes of an account that are read; a prompt may be long, but there is an end to it.
 _LONGEST = 1 << 26
+_LONGEST_START = 256
+_SESSION_ID = b'"session_id"'
 
 
 def main() -> "NoReturn":
@@ -37,18 +39,48 @@ def follow(account: bytes) -> None:
     by `/clear` or `/resume`. Raises ValueError for what is no JSON, StoreError where nothing can be
     recorded.
     """
-    import json
-
-    event = json.loads(account)
+    session_id = _session_id(account)
     key = identity.resolve(posix.environ, None)
-    session_id = event.get("session_id") if isinstance(event, dict) else None
-    if key is None or not isinstance(session_id, str) or not identity.is_session_id(session_id):
+    if key is None or session_id is None:
         return
     store = Store(directory())
     if store.recall(key.room, key.agent) == session_id:
         return
+    event = _parsed(account)
     if event.get("hook_event_name") == "UserPromptSubmit" or _was_come_to(event, store, key):
         store.record(key.room, key.agent, session_id)
+
+
+def _session_id(account: bytes) -> str | None:
+    """The session id of an account, or None where it names none that claude accepts."""
+    named = _named_first(account)
+    if named is None:
+        named = _parsed(account).get("session_id")
+    return named if isinstance(named, str) and identity.is_session_id(named) else None
+
+
+def _named_first(account: bytes) -> str | None:
+    """The session id of an account that starts with it, as claude's do; None asks for a parse.
+
+    Most events are of the head, and no more of them is needed: the `json` module takes as long to
+    import as all the rest of the hook.
+    """
+    # A key that comes twice has its last value, and can be spelled with escapes.
+    if account.count(_SESSION_ID) != 1 or b"\\u" in account:
+        return None
+    opening, _, rest = account[:_LONGEST_START].partition(_SESSION_ID)
+    colon, _, rest = rest.partition(b'"')
+    named, end, _ = rest.partition(b'"')
+    if opening.split() != [b"{"] or colon.split() != [b":"] or not end or not named.isascii():
+        return None
+    return None if b"\\" in named else named.decode()
+
+
+def _parsed(account: bytes) -> "dict[str, Any]":
+    import json
+
+    event = json.loads(account)
+    return event if isinstance(event, dict) else {}
 
 
 def _was_come_to(event: "dict[str, Any]", store: Store, key: "SessionKey") -> bool:

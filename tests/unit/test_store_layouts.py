@@ -187,6 +187,47 @@ def test_a_hand_edit_anywhere_never_makes_the_quick_way_disagree_with_a_parse(
         assert store.recall(room, agent) == model.get(room, {}).get(agent, {}).get("uuid")
 
 
+few_names = st.sampled_from(["", "a", "claude", "uuid", "\\"])
+alike = st.lists(
+    st.tuples(few_names, st.lists(st.tuples(few_names, few_names, stamps))), min_size=1
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rooms=alike, data=st.data())
+def test_moved_joined_and_doubled_lines_never_make_the_quick_way_disagree_with_a_parse(
+    rooms: list[Room], data: st.DataObject
+) -> None:
+    lines = write_pretty(rooms).split("\n")
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        edit = data.draw(st.sampled_from(["move", "join", "double", "space"]))
+        if edit == "move":
+            lines[at] = " " * data.draw(st.integers(0, 6)) + lines[at].lstrip()
+        elif edit == "join":
+            lines[at : at + 2] = [lines[at] + "".join(lines[at + 1 : at + 2]).lstrip()]
+        elif edit == "double":
+            lines.insert(data.draw(st.integers(0, len(lines))), lines[at])
+        else:
+            lines[at] = lines[at].replace(": ", " : ")
+    content = "\n".join(lines).encode()
+    model = parsed(content)
+    if model is None:
+        return
+    room, agent = key_in(rooms, data)
+    with store_holding(content) as store:
+        assert store.recall(room, agent) == model.get(room, {}).get(agent, {}).get("uuid")
+
+
+def test_an_end_of_a_room_that_was_moved_is_seen(tmp_path: Path) -> None:
+    stamp = "2026-01-02T03:04:05Z"
+    text = write_pretty([("r", [("a", "id-a", stamp), ("b", "id-b", stamp)])])
+    path = tmp_path / "sessions.json"
+    path.write_text(text.replace("    },", "  },", 1))
+    with path.open("rb") as file, pytest.raises(NotCanonical):
+        canonical.find(file.fileno(), path.stat().st_size, b'"r"', b'"b"')
+
+
 @settings(max_examples=300, deadline=None)
 @given(rooms=rooms)
 def test_what_is_inserted_without_a_parse_is_what_a_parse_would_write(rooms: list[Room]) -> None:
