@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib.util
 import marshal
 import os
 import re
@@ -33,13 +34,14 @@ _LIBRARIES = (psutil, filelock)
 _OURS = "claude-shim: "
 
 # What follows the shebang, in the launcher and in the hook. It is compiled at each call, all but
-# the string: it is kept short.
+# the string: it is kept short. A call makes no garbage that would be worth the search for it.
 _PREPARATION = """\
-import marshal, sys
+import gc, marshal, sys
+gc.disable()
 sys.path += {import_paths!r}
 try:
     try:
-        with open({preload!r}, "rb") as file:
+        with open({preload!r}, "rb", 0) as file:
             if file.read(4) == sys.hexversion.to_bytes(4, "big"):
                 code, modules = marshal.loads(file.read())
                 exec(code)
@@ -273,23 +275,53 @@ def _interpreter(import_paths: list[str]) -> str:
 
 def _preload() -> bytes:
     """The file of the wrapper's modules, and of the code that loads them."""
-    package = Path(__file__).parent
-    loader = (package / "preload.py").read_text() + "sys.meta_path.insert(0, Preloaded(modules))"
-    modules = {name: _compiled(_source(package, name)) for name in preload.MODULES}
-    code = compile(loader, str(package / "preload.py"), "exec", dont_inherit=True)
+    source = Path(preload.__file__)
+    loader = source.read_text() + "sys.meta_path.insert(0, Preloaded(modules))"
+    modules = {name: (str(file), *_stamp(file), _code(file)) for name, file in _files().items()}
+    code = compile(loader, str(source), "exec", dont_inherit=True)
     return sys.hexversion.to_bytes(4, "big") + marshal.dumps((code, modules))
 
 
-def _source(package: Path, module: str) -> Path:
+def _files() -> dict[str, Path]:
+    """The file of each module that is preloaded."""
+    files = {name: _source(name) for name in preload.MODULES}
+    for name in preload.EXTENSIONS:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.has_location and spec.origin:
+            files[name] = Path(spec.origin)
+    return files
+
+
+def _source(module: str) -> Path:
     _, _, name = module.partition(".")
-    return package / f"{name or '__init__'}.py"
+    return Path(__file__).parent / f"{name or '__init__'}.py"
 
 
-def _compiled(source: Path) -> "tuple[str, int, int, CodeType]":
-    stamp = _stamp(source)
-    # Without docstrings: there is nobody to read them, and they are a third of the file.
-    code = compile(source.read_bytes(), str(source), "exec", dont_inherit=True, optimize=2)
-    return str(source), *stamp, code
+def _code(file: Path) -> "CodeType | None":
+    """A module's code without what nobody asks for at a call, or None for an extension module.
+
+    The docstrings would be a third of it, and the annotations are expressions to work out.
+    """
+    if file.suffix != ".py":
+        return None
+    bare = _Unannotated().visit(ast.parse(file.read_bytes()))
+    return compile(bare, str(file), "exec", dont_inherit=True, optimize=2)
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Takes the annotations out of a module."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        bare = ast.Assign([node.target], node.value) if node.value else ast.Pass()
+        return ast.copy_location(bare, node)
 
 
 def _content(path: Path) -> bytes | None:
@@ -308,12 +340,11 @@ def _is_current(content: bytes | None) -> bool:
         there = {name: tuple(module[:3]) for name, module in modules.items()}
     except (ValueError, EOFError, TypeError, AttributeError):
         return False
-    sources = {name: _source(Path(__file__).parent, name) for name in preload.MODULES}
-    return there == {name: (str(path), *_stamp(path)) for name, path in sources.items()}
+    return there == {name: (str(file), *_stamp(file)) for name, file in _files().items()}
 
 
-def _stamp(source: Path) -> tuple[int, int]:
-    status = source.stat()
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
     return status.st_mtime_ns, status.st_size
 
 

@@ -35,30 +35,40 @@ MODULES: "Final" = (
     "shim.wrapper",
 )
 
+# What these import of the standard library that may be a file of its own, an extension module:
+# finding that takes longer than loading it.
+EXTENSIONS: "Final" = ("fcntl",)
+
 
 class Preloaded:
-    """Finds and loads modules from a mapping of names to (source, mtime in ns, size, code)."""
+    """Finds and loads modules from a mapping of names to (file, mtime in ns, size, code).
 
-    def __init__(self, modules: "dict[str, tuple[str, int, int, CodeType]]") -> None:
+    An extension module has no code there: it is loaded from its file.
+    """
+
+    def __init__(self, modules: "dict[str, tuple[str, int, int, CodeType | None]]") -> None:
         self.modules = modules
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> "Any":
-        """The module's spec where its source is as it was, else None."""
+        """The module's spec where its file is as it was, else None."""
         if name not in self.modules:
             return None
-        source, mtime, size, _ = self.modules[name]
+        file, mtime, size, code = self.modules[name]
         try:
-            status = posix.stat(source)
+            status = posix.stat(file)
         except OSError:
             return None
         if (status.st_mtime_ns, status.st_size) != (mtime, size):
             return None
-        is_package = source.endswith("/__init__.py")
         new_spec: Any = type(sys.__spec__)
-        spec = new_spec(name, self, origin=source, is_package=is_package)
+        if code is None:
+            from _frozen_importlib_external import ExtensionFileLoader
+
+            return new_spec(name, ExtensionFileLoader(name, file), origin=file)
+        is_package = file.endswith("/__init__.py")
+        spec = new_spec(name, self, origin=file, is_package=is_package)
         if is_package:
-            spec.submodule_search_locations = [source[: -len("/__init__.py")]]
-        spec.has_location = True
+            spec.submodule_search_locations = [file[: -len("/__init__.py")]]
         return spec
 
     def create_module(self, spec: object) -> None:
@@ -66,4 +76,8 @@ class Preloaded:
 
     def exec_module(self, module: "ModuleType") -> None:
         """Run the module's code."""
-        exec(self.modules[module.__name__][3], module.__dict__)
+        file, _, _, code = self.modules[module.__name__]
+        # By hand: for a spec with a location, the place of its .pyc would be worked out too.
+        module.__file__ = file
+        if code is not None:
+            exec(code, module.__dict__)
