@@ -15,9 +15,9 @@ _SESSION_PREFIX = "ses_"
 
 
 def conversation() -> tuple[bytes, bytes] | None:
-    """The room and agent of the nearest OpenCode around us that names its session, or None.
+    """The room and agent that the nearest OpenCode around us names, or None.
 
-    The agent is empty where that OpenCode names none.
+    The agent is empty where it names none. An OpenCode further out has other conversations.
     """
     try:
         ancestors = psutil.Process().parents()
@@ -25,11 +25,11 @@ def conversation() -> tuple[bytes, bytes] | None:
         return None
     for process in ancestors:
         try:
-            named = named_by(process.cmdline())
+            command_line = process.cmdline()
         except psutil.Error:
             continue
-        if named is not None:
-            return named
+        if _name_at(command_line) is not None:
+            return named_by(command_line)
     return None
 
 
@@ -40,7 +40,7 @@ def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
     brought it, and the second word where a script runs it. A fork of the session is another
     conversation.
     """
-    at = next((n for n, word in enumerate(command_line[:2]) if _base_name(word) == _NAME), None)
+    at = _name_at(command_line)
     if at is None:
         return None
     words = list(command_line[at + 1 :])
@@ -52,6 +52,11 @@ def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
     return f"oc-{session}".encode("utf-8", "surrogateescape"), _value(words, "--agent").encode(
         "utf-8", "surrogateescape"
     )
+
+
+def _name_at(command_line: "Sequence[str]") -> int | None:
+    """Which word of a command line is an OpenCode's name, or None."""
+    return next((n for n, word in enumerate(command_line[:2]) if _base_name(word) == _NAME), None)
 
 
 def _value(words: "Sequence[str]", *names: str) -> str:

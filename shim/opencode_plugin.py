@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,17 +53,14 @@ def state(path: Path) -> str:
 def install(path: Path) -> str:
     """Write the plugin, atomically, where it is not CURRENT; the state it was in before.
 
+    A symbolic link to it stays one, and the file behind it is renewed: dotfiles are kept so.
     Raises PluginError where a file that is not ours has that name, or the system refuses.
     """
     before = _own_state(path)
     if before == CURRENT:
         return before
-    # OpenCode loads what ends in .js or .ts.
-    unfinished = path.with_name(path.name + ".new")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(_SOURCE.read_bytes())
-        unfinished.replace(path)
+        _write(path.resolve(), _SOURCE.read_bytes())
     except OSError as problem:
         raise PluginError(f"{path} cannot be written: {problem.strerror}") from problem
     return before
@@ -80,6 +78,18 @@ def uninstall(path: Path) -> str:
         except OSError as problem:
             raise PluginError(f"{path} cannot be removed: {problem.strerror}") from problem
     return before
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Ends in neither .js nor .ts, which OpenCode would load, and is nobody else's.
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _own_state(path: Path) -> str:

@@ -8,6 +8,7 @@ import { AsyncLocalStorage } from "node:async_hooks"
 const ROOM = "NSED_ROOM_ID"
 const AGENT = "NSED_AGENT_NAME"
 const DISABLE = "NSED_SHIM_DISABLE"
+const PATIENCE_MS = 2000
 
 // One for the whole process: this file may be loaded from several places, and it runs once for
 // each directory that OpenCode serves.
@@ -17,10 +18,12 @@ export const ClaudeShim = async ({ client }) => {
   const roots = new Map()
 
   // A subagent's session has its caller's as its parent.
-  const rootOf = async (sessionID) => {
+  const rootOf = async (sessionID, below = []) => {
+    if (below.includes(sessionID)) throw new Error(`session ${sessionID} is its own ancestor`)
     if (!roots.has(sessionID)) {
       const { data } = await client.session.get({ path: { id: sessionID } })
-      roots.set(sessionID, data.parentID ? await rootOf(data.parentID) : sessionID)
+      const parent = data.parentID
+      roots.set(sessionID, parent ? await rootOf(parent, [...below, sessionID]) : sessionID)
     }
     return roots.get(sessionID)
   }
@@ -29,28 +32,36 @@ export const ClaudeShim = async ({ client }) => {
 
   const agentOf = async (sessionID) => {
     const call = shared.calls.getStore()
-    if (call?.sessionID === sessionID) return call.agent
+    if (call?.sessionID === sessionID && !call.isAuxiliary) return call.agent
     // A command that the user typed (`!claude ...`): no model call, but a message of its own.
     const path = { id: sessionID }
     const { data } = await client.session.messages({ path, query: { limit: 1 } })
     return data[0].info.agent
   }
 
-  // A hook that fails would fail the user's prompt. Where a name is missing, claude runs as
-  // without this plugin.
+  // A hook that fails would fail the user's prompt, one that hangs would hold it up. Where a name
+  // is missing, claude runs as without this plugin.
   const harmless = (hook) => async (input, output) => {
+    let timer
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(reject, PATIENCE_MS, new Error(`no answer within ${PATIENCE_MS} ms`))
+    })
     try {
-      await hook(input, output)
+      await Promise.race([hook(input, output), late])
     } catch (problem) {
       const body = { service: "claude-shim", level: "warn", message: String(problem) }
-      Promise.resolve(client.app.log({ body })).catch(() => {})
+      const log = async () => client.app.log({ body })
+      log().catch(() => {})
+    } finally {
+      clearTimeout(timer)
     }
   }
 
   return {
     // What a provider does for this model call, and the tools that the model then uses, run in
     // the asynchronous context that is entered here, whatever else OpenCode does meanwhile.
-    "chat.params": harmless(async ({ sessionID, agent, message }) => {
+    "chat.params": harmless(async ({ sessionID, agent: given, message }) => {
+      const agent = given?.name ?? given // some versions of OpenCode give the whole agent
       const call = { sessionID, agent, room: "" }
       shared.calls.enterWith(call) // before the first await: after it, the context is our own
       // OpenCode's title, summary and compaction agents answer messages to other agents.
@@ -60,6 +71,8 @@ export const ClaudeShim = async ({ client }) => {
 
     "shell.env": harmless(async ({ sessionID }, { env }) => {
       if (!sessionID) return // a terminal that the user opened
+      // An auxiliary agent runs no commands: this one is another's, in whose context it got.
+      if (shared.calls.getStore()?.isAuxiliary) env[DISABLE] = shared.given[DISABLE]
       const room = shared.given[ROOM] || (await roomOf(sessionID))
       const agent = shared.given[AGENT] || (await agentOf(sessionID))
       Object.assign(env, { [ROOM]: room, [AGENT]: agent })

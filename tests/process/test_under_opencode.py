@@ -1,10 +1,18 @@
 """Under OpenCode without our plugin: what its command line says about the conversation."""
 
+import sys
+import tempfile
+from pathlib import Path
+
 import pytest
 
-from tests.support.recorder import Call, World, write_program
+from tests.support.recorder import World, write_program
+
+# Without its pid, as without a /proc, OpenCode is looked for among the ancestors.
+pid_or_none = pytest.mark.parametrize("says_its_pid", [True, False], ids=["pid", "no pid"])
 
 
+@pid_or_none
 @pytest.mark.parametrize(
     ("arguments", "room", "agent"),
     [
@@ -13,24 +21,57 @@ from tests.support.recorder import Call, World, write_program
     ],
 )
 def test_under_opencode_without_the_plugin_its_command_line_names_the_room_and_agent(
-    world: World, arguments: str, room: bytes, agent: bytes
+    world: World, arguments: str, room: bytes, agent: bytes, says_its_pid: bool
 ) -> None:
-    call = _called_by_an_opencode(world, arguments)
+    opencode = _opencode(world, f"{world.launcher} -p hi", says_its_pid)
+    world.run(*arguments.split(), program=opencode)
+
+    [call] = world.claude.calls
     assert call.args[:1] == [b"--session-id"]
     assert (call.variable("NSED_ROOM_ID"), call.variable("NSED_AGENT_NAME")) == (room, agent)
 
 
-def test_under_an_opencode_that_names_no_session_claude_is_left_alone(world: World) -> None:
-    call = _called_by_an_opencode(world, "run hi")
+@pid_or_none
+def test_under_an_opencode_that_names_no_session_claude_is_left_alone(
+    world: World, says_its_pid: bool
+) -> None:
+    world.run("run", "hi", program=_opencode(world, f"{world.launcher} -p hi", says_its_pid))
+    _assert_left_alone(world)
+
+
+@pid_or_none
+def test_an_opencode_inside_one_that_names_a_session_is_not_in_that_session(
+    world: World, says_its_pid: bool
+) -> None:
+    inner = _opencode(world, f"{world.launcher} -p hi", says_its_pid)
+    outer = _opencode(world, f"{inner} run hi", says_its_pid)
+
+    world.run("-s", "ses_1", program=outer)
+
+    _assert_left_alone(world)
+
+
+def test_no_ancestors_are_looked_at_where_opencode_names_no_session(world: World) -> None:
+    launcher = f"{sys.executable} -X importtime -IS {world.launcher}"
+
+    run = world.run("run", "hi", program=_opencode(world, f"{launcher} -p hi"))
+
+    imported = {line.rpartition("|")[2].strip() for line in run.lines}
+    assert "shim.identity" in imported
+    assert not imported & {"shim.ancestry", "psutil"}
+    _assert_left_alone(world)
+
+
+def _opencode(world: World, command: str, says_its_pid: bool = True) -> Path:
+    """A program named opencode that runs a command in a shell."""
+    opencode = Path(tempfile.mkdtemp(dir=world.root), "opencode")
+    export = "export OPENCODE=1" + (" OPENCODE_PID=$$" if says_its_pid else "")
+    write_program(opencode, f'#!/bin/sh\n{export}\n/bin/sh -c "{command}; :"; :\n')
+    return opencode
+
+
+def _assert_left_alone(world: World) -> None:
+    [call] = world.claude.calls
     assert call.args == [b"-p", b"hi"]
     assert call.variable("NSED_ROOM_ID") is None
     assert not world.store.exists()
-
-
-def _called_by_an_opencode(world: World, arguments: str) -> Call:
-    """A call that a shell, which a program named opencode has started, makes."""
-    opencode = world.root / "opencode"
-    write_program(opencode, f'#!/bin/sh\n/bin/sh -c "{world.launcher} -p hi; :"; :\n')
-    world.environment["OPENCODE"] = "1"
-    world.run(*arguments.split(), program=opencode)
-    return world.claude.calls[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING
 
@@ -202,6 +203,43 @@ def test_without_the_plugin_claude_runs_as_if_the_shim_were_not_there(
     assert (tmp_path / "arguments").read_text() == "-p hello\n"
     assert variables(tmp_path / "claude") == variables(tmp_path / "shell")
     assert not world.store.exists()
+
+
+def test_without_the_plugin_opencodes_own_command_line_names_the_room_and_agent(
+    without_plugin: OpenCode, api: MessagesApi
+) -> None:
+    without_plugin.run("hello")
+    session = session_of(without_plugin)
+
+    without_plugin.run("ask one", "-s", session, "--agent", "plan")
+    without_plugin.run("ask two", "--agent=plan", f"--session={session}")
+    without_plugin.run("ask three", "-s", session)
+
+    assert heard(api, "two") == ["one", "two"]
+    assert heard(api, "three") == ["three"]
+    [(room, agents)] = without_plugin.conversations.items()
+    assert (room, sorted(agents)) == (f"oc-{session}", ["claude", "plan"])
+
+
+def test_an_opencode_that_names_no_session_has_nothing_of_the_one_around_it(
+    without_plugin: OpenCode, api: MessagesApi
+) -> None:
+    command = f"{opencode.binary()} run 'ask two' </dev/null"
+    inner = {"command": command, "description": "starts another OpenCode", "timeout": 60_000}
+    api.on("start another", Reply(tool=("bash", inner)))
+    without_plugin.run("hello")
+    session = session_of(without_plugin)
+    without_plugin.run("ask one", "-s", session)
+
+    without_plugin.run("start another", "-s", session)
+
+    assert heard(api, "two") == ["two"]
+
+
+def session_of(opencode_: OpenCode) -> str:
+    """The session id of the only conversation there is, as OpenCode lists it."""
+    [session] = json.loads(opencode_.run_command("session", "list", "--format", "json"))
+    return str(session["id"])
 
 
 def variables(record: Path) -> dict[str, str]:

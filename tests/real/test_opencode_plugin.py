@@ -125,6 +125,13 @@ def test_without_an_environment_that_can_be_watched_commands_have_their_names(ru
     assert run(lines, program=node) == {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "build"}
 
 
+def test_a_command_in_an_auxiliary_agents_context_is_of_the_agent_that_runs_it(run: Run) -> None:
+    lines = 'return await inCall("root", "compaction", () => shellEnv("root"), "build")'
+    typed = {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "typed"}
+    assert run(lines) == {**typed, "NSED_SHIM_DISABLE": ""}
+    assert run(lines, NSED_SHIM_DISABLE="0") == {**typed, "NSED_SHIM_DISABLE": "0"}
+
+
 # A claude that a provider spawns
 
 
@@ -139,6 +146,10 @@ def test_of_calls_at_once_each_spawns_with_its_own_names(run: Run) -> None:
         return await Promise.all(all)
     """
     assert run(lines) == ["oc-root/build/", "oc-root/alice/"]
+
+
+def test_an_agent_may_be_given_as_an_object(run: Run) -> None:
+    assert run('return await inCall("root", { name: "build" }, names, "build")') == "oc-root/build/"
 
 
 @pytest.mark.parametrize("given", [{}, {"NSED_ROOM_ID": "mine", "NSED_AGENT_NAME": "me"}])
@@ -193,3 +204,22 @@ def test_a_message_without_an_agent_fails_no_hook_and_gives_no_names(run: Run) -
         return names()
     """
     assert run(lines) == "//"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "client.session.get = () => new Promise(() => {})",
+        'Object.assign(parents, { root: "child" })',
+        """
+        client.session.get = () => Promise.reject("no session")
+        client.app.log = () => { throw "no log" }
+        """,
+    ],
+    ids=["a lookup that hangs", "parents in a circle", "a log that throws"],
+)
+def test_trouble_in_a_lookup_fails_no_hook_and_gives_no_names(run: Run, trouble: str) -> None:
+    lines = """
+        return await inCall("root", "build", async () => [await shellEnv("root"), names()])
+    """
+    assert run(f"{trouble}\n{lines}") == [{}, "//"]

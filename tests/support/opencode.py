@@ -22,6 +22,7 @@ STAND_IN = "standin/model"
 CLAUDE = "claude/model"
 """The model of a provider that spawns claude: tests/support/opencode_provider.js."""
 
+_OFF_THE_NETWORK = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
 _PROVIDER = Path(__file__).with_name("opencode_provider.js")
 
 
@@ -59,13 +60,16 @@ class OpenCode:
         The same model is asked for titles. CLAUDE spawns no claude before so many calls have come.
         """
         self._configure(model)
-        off_the_network = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
-        env = {**off_the_network, "CALLS_AT_ONCE": str(at_once), **(env or {})}
+        env = {**_OFF_THE_NETWORK, "CALLS_AT_ONCE": str(at_once), **(env or {})}
         return self.world.start("run", *options, prompt, program=binary(), env=env)
 
     def run(self, prompt: str, *options: str, **how: Any) -> str:
         """The same to its end; what it has printed."""
         return ended(self.start(prompt, *options, **how))
+
+    def run_command(self, *args: str) -> str:
+        """What `opencode ARGS…` prints."""
+        return ended(self.world.start(*args, program=binary(), env=_OFF_THE_NETWORK))
 
     def claude_shim(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """What `claude-shim ARGS…` prints, run in the world's directory."""

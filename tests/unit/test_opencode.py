@@ -1,6 +1,8 @@
 """`claude-shim opencode`: the file that it writes, renews and removes, and no other."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +99,45 @@ def test_a_file_of_somebody_else_is_left_as_it_is(run: Run, path: Path, command:
     assert refused.exit_code == 1
     assert f"{path} is not ours: move it away" in refused.stderr
     assert path.read_text() == FOREIGN
+
+
+def test_install_writes_through_no_file_that_is_there(run: Run, home: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    mine = home / "mine"
+    mine.write_text(FOREIGN)
+    path.with_name(f"{path.name}.new").symlink_to(mine)
+
+    run("install")
+
+    assert path.read_bytes() == SOURCE.read_bytes()
+    assert mine.read_text() == FOREIGN
+
+
+def test_a_write_that_fails_leaves_nothing_behind(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", fail)
+
+    assert "cannot be written: No space left on device" in run("install").stderr
+    assert list(path.parent.iterdir()) == []
+
+
+def test_behind_a_link_the_file_is_renewed_and_the_link_is_what_is_removed(
+    run: Run, home: Path, path: Path
+) -> None:
+    path.parent.mkdir(parents=True)
+    dotfile = home / "dotfiles.js"
+    dotfile.write_text("// claude-shim plugin: of yore\n")
+    path.symlink_to(dotfile)
+
+    assert run("install").stdout.startswith(f"Renewed {path}\n")
+    assert path.is_symlink()
+    assert dotfile.read_bytes() == SOURCE.read_bytes()
+    run("uninstall")
+    assert (dotfile.exists(), path.is_symlink()) == (True, False)
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])
