@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shim import invocation, lease
+from shim import invocation, lease, registry
 from shim.identity import SessionKey
 
 if TYPE_CHECKING:
@@ -54,6 +54,23 @@ class Holders:
 
     def __bool__(self) -> bool:
         return bool(self._by_start)
+
+
+class Presence:
+    """Who is live for the rooms and agents of a store, with a lease or without."""
+
+    def __init__(self, holders: Holders, conversations: Mapping[int, str]) -> None:
+        """`conversations` is what `registry.conversations` says."""
+        self._holders = holders
+        self._by_conversation = {session_id: pid for pid, session_id in conversations.items()}
+
+    def on(self, room: str, agent: str, session_id: str) -> int | None:
+        """The pid of a claude that has the lease or is on the conversation, or None.
+
+        It is 0 where the system can't say.
+        """
+        holder = self._holders.of(room, agent)
+        return self._by_conversation.get(session_id) if holder is None else holder.pid
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,11 @@ def holders(directory: str) -> Holders:
             holder, line = lease.Holder(line[0], goes_on=False), line[1:]
         found[start] = Holder(holder.pid, holder.goes_on, tuple(line))
     return Holders(found)
+
+
+def presence(directory: str) -> Presence:
+    """Who is live for a store now. As `holders` otherwise."""
+    return Presence(holders(directory), registry.conversations())
 
 
 def of(directory: str, key: SessionKey) -> Holder | None:

@@ -174,7 +174,9 @@ class Store:
                 raise StoreError(f"{self.path}: {problem.strerror}") from problem
             return None
         except OSError as problem:
-            raise StoreError(f"{self.path}: {problem.strerror}") from problem
+            is_no_file = problem.errno in (errno.EISDIR, errno.ELOOP)
+            advice = ": move it away" if is_no_file else ""
+            raise StoreError(f"{self.path}: {problem.strerror}{advice}") from problem
         try:
             _require_private(file, self.path)
             _tighten(self.directory, posix.stat(self.directory))

@@ -32,4 +32,4 @@ def problem(found: str, mend: str) -> Finding:
 
 def counted(number: int, what: str) -> str:
     """So many of something: `1 mapping`, `2 mappings`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

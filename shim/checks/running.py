@@ -11,6 +11,8 @@ import psutil
 
 from shim import lease, live, locking, registry
 from shim.checks.finding import Finding, counted, ok, problem, warning
+from shim.commands.names import DEFAULT_AGENT
+from shim.commands.output import shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,10 +118,20 @@ def leases(setup: Setup) -> Iterator[Finding]:
         yield warning(
             f"claude {pid} is on the conversation of room {room!r}, agent {agent!r} without its"
             " lease: calls fork",
-            f"end it, and start it with the room: NSED_ROOM_ID={room!r} claude",
+            f"end it, and start it with their names: {_call(room, agent)}",
         )
     if not odd and not strangers:
         yield ok(f"{counted(len(pids), 'claude')} with a lease, and nobody in the way")
+
+
+def _call(room: str, agent: str) -> str:
+    """What to type to start claude for a room and agent."""
+    named = {"NSED_ROOM_ID": room, "NSED_AGENT_NAME": agent}
+    if not room:
+        del named["NSED_ROOM_ID"]
+    elif agent == DEFAULT_AGENT:
+        del named["NSED_AGENT_NAME"]
+    return " ".join([*(f"{name}={shell_word(value)}" for name, value in named.items()), "claude"])
 
 
 def _foreign_name(pid: int) -> str:

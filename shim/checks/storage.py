@@ -48,8 +48,8 @@ def store(setup: Setup) -> Iterator[Finding]:
     elif contents.damage:
         yield problem(
             f"{path} is damaged: {contents.damage}",
-            "make a call with a room: it keeps aside what the file holds, and mends it from the"
-            " backup",
+            "make a call with a room: it keeps aside what the file holds, and goes on with what can"
+            f" be read of it{' and with the backup' if os.path.exists(f'{path}.bak') else ''}",
         )
     elif not contents.is_there and os.path.lexists(f"{path}.bak"):
         yield warning(f"{path} is gone, but its backup is there", "the next call fills it again")
@@ -81,13 +81,13 @@ def _entries(contents: Contents, path: Path) -> Iterator[Finding]:
             "claude-shim forget ROOM AGENT, for these; and find out who wrote it",
         )
     if len(odd) > _NAMED:
-        yield problem(f"{len(odd) - _NAMED} more have ids that are no UUIDs", "the same")
+        yield problem(f"{len(odd) - _NAMED:,} more have ids that are no UUIDs", "the same")
     if not os.access(path, os.W_OK):
         yield problem(
             f"{path} cannot be written: known conversations go on, new ones are not recorded",
             "give yourself permission, or set NSED_SESSION_DIR to a directory of your own",
         )
-    if not odd:
+    elif not odd:
         yield ok(f"{counted(len(entries), 'mapping')} in {path}")
 
 
@@ -95,7 +95,12 @@ def privacy(setup: Setup) -> Iterator[Finding]:
     """The store is this user's, and nobody else's business."""
     if setup.store is None or not setup.store.is_dir():
         return
-    paths = [path for path in setup.store.iterdir() if path.name != "bin"]
+    # What is no file in the place of sessions.json is to be moved away.
+    paths = [
+        path
+        for path in setup.store.iterdir()
+        if path.name != "bin" and (path != setup.sessions or path.is_file())
+    ]
     statuses = {path: path.lstat() for path in [setup.store, *sorted(paths)]}
     foreign = [path for path, status in statuses.items() if status.st_uid != os.geteuid()]
     is_open = [
@@ -172,7 +177,8 @@ def disk(setup: Setup) -> Iterator[Finding]:
         place = place.parent
     if place is None:
         return
-    size = setup.sessions.stat().st_size if setup.contents.is_there else 0
+    is_readable = setup.contents.is_there and not setup.contents.obstacle
+    size = setup.sessions.stat().st_size if is_readable else 0
     free = shutil.disk_usage(place).free
     if free < max(_LEAST_SPACE, 4 * size):
         yield problem(

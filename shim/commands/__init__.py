@@ -14,12 +14,14 @@ def main() -> "NoReturn":
     """
     if sys.platform == "win32":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
+    _open_closed_streams()
+
     import io
     import signal
 
     import click
 
-    from shim import busy, environment, report, store
+    from shim import busy, environment, launcher, opencode_plugin, report, store
     from shim.commands.group import group
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
@@ -27,7 +29,10 @@ def main() -> "NoReturn":
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
     try:
-        sys.exit(group(standalone_mode=False))
+        try:
+            sys.exit(group(standalone_mode=False))
+        finally:
+            _flush()
     except click.Abort:
         sys.exit(130)
     except click.UsageError as problem:
@@ -40,7 +45,12 @@ def main() -> "NoReturn":
     except store.Busy as problem:
         report.warn(str(problem))
         sys.exit(busy.EXIT_BUSY)
-    except (store.StoreError, OSError) as problem:
+    except (
+        store.StoreError,
+        launcher.LauncherError,
+        opencode_plugin.PluginError,
+        OSError,
+    ) as problem:
         report.warn(str(problem))
         sys.exit(1)
     except Exception as problem:
@@ -49,3 +59,23 @@ def main() -> "NoReturn":
         what = f"{type(problem).__name__}: {problem}"
         report.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Have nothing in the place of streams that the caller closed, so that no file of ours is."""
+    import os
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _flush() -> None:
+    """Write what is printed but not yet written. Raises OSError, and then gives it up."""
+    import os
+
+    try:
+        sys.stdout.flush()
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"stdout cannot be written: {problem.strerror}") from problem

@@ -93,7 +93,13 @@ def _can_ask() -> bool:
 
 
 def _ask(question: str) -> None:
-    if not click.confirm(question, err=True):
+    try:
+        agrees = click.confirm(question, err=True)
+    except click.Abort:  # Ctrl-C or Ctrl-D: the cursor stands behind the question
+        click.echo(err=True)
+        warn("nothing was changed")
+        raise
+    if not agrees:
         raise click.ClickException("nothing was changed")
 
 

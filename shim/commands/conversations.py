@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 
 import click
@@ -66,7 +65,7 @@ def named(text: str, store: str) -> tuple[str, str]:
 def command_line(subcommand: str, *operands: str) -> str:
     """A `claude-shim` command line to copy into a shell, whatever the operands hold."""
     end_of_options = ["--"] if any(word.startswith("-") for word in operands) else []
-    return " ".join(["claude-shim", subcommand, *end_of_options, *map(_shell_word, operands)])
+    return " ".join(["claude-shim", subcommand, *end_of_options, *map(output.shell_word, operands)])
 
 
 def is_resumable(session_id: str) -> bool:
@@ -107,21 +106,8 @@ def _of_beginning(text: str, store: str) -> str:
             f" {text}"
         )
     if len(found) > 1:
-        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
         raise click.ClickException(
             f"{text} is the beginning of several: {', '.join(found[:_MOST_NAMED])}{more}"
         )
     return found[0]
-
-
-def _shell_word(word: str) -> str:
-    if output.printable(word) == word:
-        return shlex.quote(word)
-    # What would not show is written as bash, zsh and POSIX of 2024 read it.
-    escaped = "".join(
-        char
-        if char.isascii() and char.isprintable() and char not in "'\\"
-        else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "replace"))
-        for char in word
-    )
-    return f"$'{escaped}'"

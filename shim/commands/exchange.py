@@ -11,11 +11,11 @@ import click
 from shim import document, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from shim.document import Document
     from shim.history import Head
-    from shim.live import Holder
+    from shim.live import Presence
 
 FORMAT = "claude-shim mappings"
 VERSION = 1
@@ -107,9 +107,7 @@ def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
     return found
 
 
-def merged(
-    mappings: Document, imported: Iterable[Head], holder_of: Callable[[str, str], Holder | None]
-) -> list[Change]:
+def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> list[Change]:
     """What comes of each mapping where of two the one used last is taken."""
     changes = []
     for room, agent, entry in imported:
@@ -121,17 +119,17 @@ def merged(
         elif known["uuid"] == entry["uuid"]:
             action = RENEWED if is_newer else UNCHANGED
         elif is_newer:
-            holder = holder_of(room, agent)
-            action, note = (LIVE, live_note(holder)) if holder else (REPLACED, "")
+            pid = presence.on(room, agent, known["uuid"])
+            action, note = (REPLACED, "") if pid is None else (LIVE, live_note(pid))
         else:
             action, note = KEPT, "used later here"
         changes.append(Change(room, agent, entry, known, action, note))
     return changes
 
 
-def live_note(holder: Holder) -> str:
+def live_note(pid: int) -> str:
     """Why a mapping is left alone that a claude is live on."""
-    return f"claude {holder.pid or 'in another container'} is live on it"
+    return f"claude {pid or 'in another container'} is live on it"
 
 
 def apply(

@@ -37,8 +37,10 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     if as_json:
         show_json(_account(ours, rehearsal))
         return
-    if ours is None:
-        click.echo(f"! the launcher is not first on PATH, {first or 'no claude'} is: see `install`")
+    if first is None:
+        click.echo("! there is no claude on PATH, and no launcher: see `install`")
+    elif ours is None:
+        click.echo(f"! the launcher is not first on PATH, {first} is: see `install`")
     else:
         click.echo(f"  the launcher is {ours}")
     for message, is_warning in rehearsal.steps:

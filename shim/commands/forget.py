@@ -8,7 +8,7 @@ import click
 
 from shim import document, identity, keep, live, registry, store
 from shim.commands import asking, conversations, mapped
-from shim.commands.names import AGENT, ROOM
+from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
 from shim.identity import stored_key
 from shim.report import warn
 from shim.store import Store
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from shim.document import Document
     from shim.history import Head
-
-_DEFAULT_AGENT = "claude"
 
 
 @click.command("forget")
@@ -40,7 +38,7 @@ def command(room: str, agent: str | None, yes: bool) -> None:
     """
     sessions = Store(store.directory())
     mappings = sessions.mappings()
-    agents = [agent] if agent is not None else [*mappings.get(room, {}), _DEFAULT_AGENT]
+    agents = [agent] if agent is not None else [*mappings.get(room, {}), DEFAULT_AGENT]
     heads = _heads(mappings, room, agents, _there(sessions))
     if not heads:
         raise click.ClickException(_nothing_of(mappings, room, agent))

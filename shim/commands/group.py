@@ -47,10 +47,29 @@ class _Subcommands(click.Group):
         return super().resolve_command(context, args)
 
 
+_EPILOG = """\b
+Examples:
+  claude-shim install              the launcher, and what to do next
+  NSED_ROOM_ID=refactor claude     continues the room's conversation
+  claude-shim list                 which conversation is whose
+  claude-shim forget refactor      the next call starts a new one
+
+\b
+Exit codes:
+  0    done
+  1    not done, or nothing to do it to; doctor: something needs mending
+  2    wrong use
+  75   a claude is live on it, or the store stays locked: try again later
+  127  which: there is no claude
+  130  Ctrl-C, or Ctrl-D at a question
+"""
+
+
 @click.group(
     name="claude-shim",
     cls=_Subcommands,
     invoke_without_command=True,
+    epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="claude-session-shim", message="claude-shim %(version)s")

@@ -12,7 +12,7 @@ import click
 
 from shim import busy, history, live, store, transcripts
 from shim.commands import conversations, exchange, output, projects
-from shim.commands.names import AGENT, ROOM
+from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
 from shim.store import Store
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
 )
 @click.option("--room", type=ROOM, help="With --project: the room's name.")
 @click.option(
-    "--agent", type=AGENT, default="claude", show_default=True, help="With projects: the agent."
+    "--agent",
+    type=AGENT,
+    default=DEFAULT_AGENT,
+    show_default=True,
+    help="With projects: the agent.",
 )
 @click.option("--replace", is_flag=True, help="With projects: in the place of mappings there are.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be imported.")
@@ -59,7 +63,7 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Import mappings from FILE, or give rooms to the conversations of claude's projects.
+    """Import mappings, or give rooms to claude's own conversations.
 
     FILE is an export or another sessions.json; - is stdin. Of two mappings for the same room and
     agent, the one used last is taken, and the other kept as an earlier one.
@@ -84,12 +88,12 @@ def command(
     if file is not None and replace:
         raise click.UsageError("--replace goes with projects; of a FILE's mappings the newer wins.")
     sessions = Store(store.directory())
-    holders = live.holders(sessions.directory)
+    presence = live.presence(sessions.directory)
     earlier: list[Head] = []
     plan: Plan
     if file is not None:
         imported, earlier = exchange.parsed(_content(file), "stdin" if file == "-" else file)
-        plan = partial(exchange.merged, imported=imported, holder_of=holders.of)
+        plan = partial(exchange.merged, imported=imported, presence=presence)
     else:
         plan = partial(
             projects.planned,
@@ -99,7 +103,7 @@ def command(
             agent=agent,
             replace=replace,
             is_beside_others=project is not None,
-            holder_of=holders.of,
+            presence=presence,
         )
     changes = _carried_out(sessions, plan, earlier, dry_run)
     there = conversations.session_ids(sessions.directory)
@@ -154,7 +158,7 @@ def _record(change: Change, there: set[str]) -> dict[str, object]:
 def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
     rows = [_row(change, there) for change in changes if change.action not in _UNTOLD]
     if rows:
-        click.echo("\n".join(output.table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)))
+        output.print_table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)
     counts = Counter(change.action for change in changes)
     told = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
     click.echo(f"{told or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.argument("shell", required=False, type=click.Choice(shells.NAMES))
 @bin_directory
 def command(shell: str | None, directory: Path | None) -> None:
-    """Print what puts the launcher first on PATH and completes claude-shim, for a shell to run.
+    """Print what a shell needs at its start: PATH and completion.
+
+    It puts the launcher first on PATH, and has the shell complete claude-shim.
 
     Put this last into the shell's start-up file:
 

@@ -8,21 +8,22 @@ import click
 
 from shim import adding, binary, launcher, shells
 from shim.commands import opencode
-from shim.commands.options import bin_directory, default_bin_directory
+from shim.commands.options import default_bin_directory, new_bin_directory
+from shim.commands.output import shell_word
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @click.command("install")
-@bin_directory
+@new_bin_directory
 @click.option("--opencode", "with_opencode", is_flag=True, help="Write OpenCode's plugin, too.")
 @click.pass_context
 def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
-    """Write the launcher named `claude`, try it, and say how to put it first on PATH.
+    """Write the launcher named `claude`, and try it.
 
-    Safe to run again: after an update it renews the launcher. It changes no start-up file, and
-    replaces no claude that is not its own.
+    It says how to put it first on PATH. Safe to run again: after an update it renews the launcher.
+    It changes no start-up file, and replaces no claude that is not its own.
 
     \b
       claude-shim install               for shells
@@ -31,22 +32,20 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
     where = (directory or default_bin_directory()).absolute()
     if directory is None:
         adding.make_directory(str(where.parent))  # the store's: it is to be private
-    try:
-        path = launcher.install(where)
-    except launcher.LauncherError as problem:
-        raise click.ClickException(str(problem)) from problem
+    path = launcher.install(where)
     click.echo(f"The launcher is {path}")
     _say_what_it_runs(path)
     if with_opencode:
         context.invoke(opencode.install, project=False)
+    doctor = f"{shell_word(shells.own_program())} doctor"
     if launcher.first_on_path() == str(path):
-        click.echo("It is first on PATH: nothing more to do. `claude-shim doctor` checks it all.")
+        click.echo(f"It is first on PATH: nothing more to do. `{doctor}` checks it all.")
         return
     shell = shells.own()
     for name in [shell] if shell else shells.NAMES:
         click.echo(f"Put it first on PATH with this line, last in {shells.start_up_file(name)}:")
         click.echo(f"  {shells.init_line(name, where if directory else None)}")
-    click.echo("Then, in a new shell, `claude-shim doctor` checks it all. For this shell alone:")
+    click.echo(f"Then, in a new shell, `{doctor}` checks it all. For this shell alone:")
     click.echo(f"  {shells.path_line(shell, where)}")
 
 

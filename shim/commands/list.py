@@ -16,15 +16,13 @@ from shim.commands.names import AGE, AGENT, ROOM
 from shim.commands.output import (
     age,
     as_json,
-    columns,
-    fit,
     name,
+    print_table,
     printable,
     shortened,
     shortened_path,
     show_json,
     size,
-    table,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ def command(
     show_all: bool,
     as_json: bool,
 ) -> None:
-    """Every room and agent with their conversation, the last used first.
+    """Every room and agent with their conversation. The last used comes first.
 
     \b
     USED     when a call last continued it
@@ -120,8 +118,12 @@ def command(
     if as_json:
         show_json([mapped.as_json(*row) for row in rows])
         return
-    for line in _lines(rows):
-        click.echo(line)
+    if rows:
+        now = time.time()
+        print_table(_HEADER, [_cells(*row, now) for row in rows], {_TURNS, _SIZE}, _CUTS)
+    if only_live and mappings and not found and room is None and agent is None and stale is None:
+        click.echo("No claude is live for a room or agent.", err=True)
+        return
     for line in _hints(mappings, found, start, len(rows), room, agent):
         click.echo(line, err=True)
 
@@ -150,17 +152,6 @@ def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
     with bar or nullcontext(mappings) as steps:
         for mapping in steps:
             yield mapping, survey.claudes(mapping), survey.transcript(mapping.session_id)
-
-
-def _lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The table, fitted to the terminal; of nothing, nothing."""
-    if not rows:
-        return iter(())
-    now = time.time()
-    lines = [list(_HEADER), *(_cells(*row, now) for row in rows)]
-    if cells := columns():
-        fit(lines, cells, _CUTS)
-    return table(lines[0], lines[1:], right={_TURNS, _SIZE})
 
 
 def _cells(
@@ -194,10 +185,11 @@ def _hints(
     elif not found:
         yield f"There is no conversation like that{_meant(mappings, room, agent)}"
     elif not shown:
-        yield f"There are no more than {len(found)}: --page 1 shows the first."
+        yield f"There are no more than {len(found):,}: --page 1 shows the first."
     elif start + shown < len(found):
         following = start // shown + 2
-        yield f"{start + 1} to {start + shown} of {len(found)}. More: --page {following}, or --all."
+        shown_now = f"{start + 1:,} to {start + shown:,} of {len(found):,}"
+        yield f"{shown_now}. More: --page {following}, or --all."
 
 
 def _meant(mappings: Sequence[Mapping], room: str | None, agent: str | None) -> str:

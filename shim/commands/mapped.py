@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shim.glimpse import Glimpse
 
 _NANOSECONDS = 1_000_000_000
+# Names that are compared within a quarter of a second; of more than these, none is.
+_COMPARED = 2000
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Survey:
         self.directory = directory
         self.holders = _holders(directory)
         self.conversations = registry.conversations()
+        self._presence = live.Presence(self.holders, self.conversations)
         self._session_ids = session_ids
 
     @cached_property
@@ -59,21 +62,15 @@ class Survey:
         """The paths of transcripts by session id."""
         return glimpse.places(set(self._session_ids))
 
-    @cached_property
-    def _on(self) -> set[str]:
-        return set(self.conversations.values())
-
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
-        has_holder = self.holders.of(mapping.room, mapping.agent) is not None
-        return has_holder or mapping.session_id in self._on
+        pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
+        return pid is not None
 
     def claudes(self, mapping: Mapping) -> list[live.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
         holder = self.holders.of(mapping.room, mapping.agent)
-        strange: list[int] = []
-        if mapping.session_id in self._on:
-            strange = live.strangers(holder, mapping.session_id, self.conversations)
+        strange = live.strangers(holder, mapping.session_id, self.conversations)
         return live.claudes(holder, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Glimpse] | None:
@@ -143,7 +140,7 @@ def kind(claude: live.Claude) -> str:
 
 def turns(seen: Glimpse) -> str:
     """How many turns a conversation has; `~` before an estimate."""
-    return f"{seen.turns}" if seen.is_exact else f"~{seen.turns}"
+    return f"{seen.turns:,}" if seen.is_exact else f"~{seen.turns:,}"
 
 
 def project(transcript: tuple[str, Glimpse] | None, is_live: bool) -> str:
@@ -156,5 +153,6 @@ def project(transcript: tuple[str, Glimpse] | None, is_live: bool) -> str:
 
 def close_to(name: str, names: Iterable[str]) -> str:
     """A question that names what was perhaps meant, to put behind a message; or nothing."""
-    close = difflib.get_close_matches(name, list(names), n=3)
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=3) if len(known) <= _COMPARED else []
     return f": did you mean {' or '.join(repr(other) for other in close)}?" if close else ""

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,34 +59,48 @@ class _Agent(_Name):
         return _completions(agents, incomplete)
 
 
+class Age(float):
+    """A length of time in seconds, and how it was given."""
+
+    given: str
+
+
 class _Age(click.ParamType):  # type: ignore[type-arg]
-    """A length of time in seconds, given as `30d`, `12h` or `90 days`."""
+    """A length of time, given as `30d`, `12h` or `90 days`."""
 
     name = "age"
 
     def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        if not isinstance(value, str):
+        self, value: str | Age, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Age:
+        if isinstance(value, Age):
             return value
         match = _AGE.fullmatch(value.strip())
         if match is None:
             self.fail(f"{value!r} is no length of time, such as 30d, 12h or '2 weeks'.", param, ctx)
         unit = next(filter(None, match.groups()[1:]))
-        return float(match[1]) * _SECONDS[unit.lower()]
+        age = Age(float(match[1]) * _SECONDS[unit.lower()])
+        age.given = value.strip()
+        return age
 
 
+# Of a call with a room and without an agent.
+DEFAULT_AGENT = "claude"
 ROOM = _Room()
 AGENT = _Agent()
 AGE = _Age()
 
 
 def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    # A name with a line end would be several to the shell.
+    # A name with a line end would be several to the shell, and one with a dash an option: click
+    # asks with a dash only where no option can be meant.
     return [
         CompletionItem(name)
         for name in names
-        if name.startswith(incomplete) and name.isprintable() and name
+        if name.startswith(incomplete)
+        and name.isprintable()
+        and name
+        and (incomplete or not name.startswith("-"))
     ]
 
 
@@ -93,7 +108,10 @@ def _mappings() -> Document:
     """What the store's file says: nobody's lock is waited for, nothing mended and nothing said."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            path = Path(store.directory(), store.FILE_NAME)
-        return document.parse(path.read_bytes())
+            path = Path(store.directory(make=False), store.FILE_NAME)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            # Nothing else has an end for certain: a FIFO, or a device.
+            is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return document.parse(file.read()) if is_regular else {}
     except (store.StoreError, document.Damaged, OSError):
         return {}

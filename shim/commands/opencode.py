@@ -20,7 +20,11 @@ _project = click.option(
 )
 
 
-@click.group("opencode", invoke_without_command=True)
+@click.group(
+    "opencode",
+    short_help="The plugin for OpenCode: a claude for each conversation.",
+    invoke_without_command=True,
+)
 @click.pass_context
 def command(context: click.Context) -> None:
     """The plugin for OpenCode: each conversation and each agent gets its own claude.

@@ -70,6 +70,20 @@ def table(
         ).rstrip()
 
 
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
+    cuts: Mapping[int, Cut] | None = None,
+) -> None:
+    """Print a table; on a terminal its lines fit, as far as `cuts` lets them, as in `fit`."""
+    lines = [list(header), *map(list, rows)]
+    if cells := columns():
+        fit(lines, cells, cuts or {})
+    for line in table(lines[0], lines[1:], right):
+        click.echo(line)
+
+
 def columns() -> int | None:
     """How many cells a line has, or None where stdout is no terminal: as many as it takes."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -178,10 +192,18 @@ def shell_word(word: str) -> str:
     escaped = "".join(
         char
         if char.isascii() and char.isprintable() and char not in "'\\"
-        else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
+        else "".join(f"\\x{byte:02x}" for byte in _bytes(char))
         for char in word
     )
     return f"$'{escaped}'"
+
+
+def _bytes(char: str) -> bytes:
+    """A character of a path, or of a name, which can be half a character: the store's `?`."""
+    try:
+        return char.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"?"
 
 
 def age(seconds: float) -> str:

@@ -17,10 +17,10 @@ from shim.commands.exchange import Change
 from shim.identity import stored_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from shim.document import Document
-    from shim.live import Holder
+    from shim.live import Presence
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def planned(
     agent: str,
     replace: bool,
     is_beside_others: bool,
-    holder_of: Callable[[str, str], Holder | None],
+    presence: Presence,
 ) -> list[Change]:
     """What comes of each project: a mapping for the most recent conversation.
 
@@ -98,8 +98,8 @@ def planned(
                 exchange.SKIPPED,
                 f"the room has {known['uuid']}: --replace takes its place",
             )
-        elif known is not None and (holder := holder_of(room, agent)) is not None:
-            action, note = exchange.LIVE, exchange.live_note(holder)
+        elif known and (pid := presence.on(room, agent, known["uuid"])) is not None:
+            action, note = exchange.LIVE, exchange.live_note(pid)
         else:
             action = exchange.ADDED if known is None else exchange.REPLACED
         changes.append(Change(room, agent, entry, known, action, note))

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import dropping, live, store
-from shim.commands import asking, exchange, output
-from shim.commands.names import AGE
+from shim import dropping, history, identity, live, store
+from shim.commands import asking, conversations, exchange, output
+from shim.commands.names import AGE, Age
+from shim.identity import stored_key
 from shim.store import Store
 
 if TYPE_CHECKING:
     from shim.document import Document
     from shim.history import Head
+
+# So many removed mappings are told each by each how to have them back.
+_FEW = 5
 
 
 @click.command("prune")
@@ -30,13 +34,14 @@ if TYPE_CHECKING:
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
 @asking.yes
 @output.as_json
-def command(age: float, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove the mappings of rooms and agents that were not used for long.
+def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove the mappings that were not used for long.
 
     Their conversations stay with claude. A room and agent that are used again later go on with the
     conversation that their names derive, if it is still there, and else start a new one. What a
-    claude is live on stays. You are asked before anything is removed; what `--json` prints can be
-    given to `claude-shim import` to have it back.
+    claude is live on stays, and so does what keeps a forgotten conversation from coming back. You
+    are asked before anything is removed; what `--json` prints can be given to `claude-shim import`
+    to have it back.
 
     \b
     Examples:
@@ -47,33 +52,51 @@ def command(age: float, dry_run: bool, yes: bool, as_json: bool) -> None:
     stale = _stale(sessions, age)
     if stale and not dry_run:
         asking.require_answer(yes)
-    if stale and not as_json:
+    is_shown_first = dry_run or not yes
+    if stale and is_shown_first and not as_json:
         _show(stale)
     if stale and not dry_run:
         asking.confirm(f"Remove {_count(stale)}?", yes)
         stale = _removed(sessions, stale)
     if as_json:
         click.echo(exchange.dumped(stale, []), nl=False)
-    elif stale:
-        click.echo(f"{'Would remove' if dry_run else 'Removed'} {_count(stale)}.")
+        return
+    if stale and not is_shown_first:
+        _show(stale)
+    if not stale:
+        click.echo(f"Nothing was unused for {age.given}.")
+    elif dry_run:
+        click.echo(f"Would remove {_count(stale)}.")
     else:
-        click.echo(f"Nothing was unused for {output.span(age)}.")
+        click.echo(f"Removed {_count(stale)}.")
+        _show_ways_back(sessions, stale)
 
 
 def _stale(sessions: Store, age: float) -> list[Head]:
-    """The mappings unused for so many seconds that no claude is live on, the longest first."""
+    """The mappings unused for so many seconds that may go, the longest unused first.
+
+    What a claude is live on may not. Nor may what stands in the place of the conversation that the
+    room and agent derive, while that is there: it was forgotten, and is not to come back.
+    """
     cutoff = time.time_ns() - int(age * 1_000_000_000)
-    holders = live.holders(sessions.directory)
-    stale = [
-        (room, agent, entry)
-        for room, agent, entry in exchange.heads(dropping.unused_since(sessions.mappings(), cutoff))
-        if holders.of(room, agent) is None
-    ]
+    unused = exchange.heads(dropping.unused_since(sessions.mappings(), cutoff))
+    presence = live.presence(sessions.directory)
+    there = conversations.session_ids(sessions.directory)
+    stale = []
+    for room, agent, entry in unused:
+        derived = identity.derive(stored_key(room, agent))
+        is_in_its_place = derived != entry["uuid"] and derived in there
+        if not is_in_its_place and presence.on(room, agent, entry["uuid"]) is None:
+            stale.append((room, agent, entry))
     return sorted(stale, key=lambda head: exchange.used(head[2]))
 
 
 def _removed(sessions: Store, stale: list[Head]) -> list[Head]:
-    """Remove these mappings but for those used in this moment; return what was removed."""
+    """Note these mappings in the history, and remove them; return what was removed.
+
+    Those used in this moment stay.
+    """
+    sessions.locked(lambda _: history.remember_all(sessions.directory, stale))
     doomed: Document = {}
     for room, agent, entry in stale:
         doomed.setdefault(room, {})[agent] = entry
@@ -94,7 +117,17 @@ def _show(stale: list[Head]) -> None:
         )
         for room, agent, entry in stale
     ]
-    click.echo("\n".join(output.table(("ROOM", "AGENT", "ID", "LAST USED"), rows)))
+    output.print_table(("ROOM", "AGENT", "ID", "LAST USED"), rows)
+
+
+def _show_ways_back(sessions: Store, removed: list[Head]) -> None:
+    """How to have a few mappings back, where their conversations are there."""
+    if len(removed) > _FEW:
+        return
+    for room, agent, entry in removed:
+        if conversations.can_be_had_back(entry["uuid"], sessions.directory):
+            way_back = conversations.command_line("link", room, agent, entry["uuid"])
+            click.echo(f"  to go back: {way_back}")
 
 
 def _count(stale: list[Head]) -> str:

@@ -15,15 +15,13 @@ from shim.commands.output import (
     age,
     as_json,
     at_home,
-    columns,
     dim,
-    fit,
     name,
+    print_table,
     shortened,
     shortened_path,
     show_json,
     size,
-    table,
 )
 from shim.store import Store
 
@@ -33,10 +31,10 @@ if TYPE_CHECKING:
     from shim.commands.output import Cut
     from shim.live import Claude
 
-_HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "PROJECT")
-_ROOM, _AGENT, _PID, _MEMORY, _PROJECT = 0, 1, 2, 5, 7
+_HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
+_ROOM, _AGENT, _PID, _MEMORY, _DIRECTORY = 0, 1, 2, 5, 7
 _CUTS: dict[int, Cut] = {
-    _PROJECT: (20, shortened_path),
+    _DIRECTORY: (20, shortened_path),
     _ROOM: (16, shortened),
     _AGENT: (12, shortened),
 }
@@ -63,15 +61,17 @@ class Running:
 )
 @as_json
 def command(watch: float | None, as_json: bool) -> None:
-    """The claudes that run now for a room and agent, and the calls that wait for them.
+    """The claudes that run now, and the calls that wait for them.
+
+    Those that run for a room and agent:
 
     \b
-    KIND     one-shot (`claude -p`), streaming (kept running by a program) or
-             interactive (on a terminal); a `stranger` is live on the
-             conversation of a room without having its lease: it was started
-             without the shim, or is a fork that has become the room's
-    WAITING  the process ids of calls in line for this one to end
-    PROJECT  where it works
+    KIND       one-shot (`claude -p`), streaming (kept running by a program)
+               or interactive (on a terminal); a `stranger` is live on the
+               conversation of a room without having its lease: it was started
+               without the shim, or is a fork that has become the room's
+    WAITING    the process ids of calls in line for this one to end
+    DIRECTORY  where it works
 
     \b
       claude-shim ps --watch
@@ -115,11 +115,7 @@ def _show(running: list[Running], as_json: bool) -> None:
         click.echo("No claude runs for a room or agent.", err=True)
         return
     now = time.time()
-    lines = [list(_HEADER), *(_cells(each, now) for each in running)]
-    if cells := columns():
-        fit(lines, cells, _CUTS)
-    for line in table(lines[0], lines[1:], {_PID, _MEMORY}):
-        click.echo(line)
+    print_table(_HEADER, [_cells(each, now) for each in running], {_PID, _MEMORY}, _CUTS)
 
 
 def _as_json(running: Running) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from shim import history, store
 from shim.commands import mapped
-from shim.commands.names import AGENT, ROOM
+from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
 from shim.commands.output import (
     age,
     as_json,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     Transcript = tuple[str, Glimpse]
     Earlier = list[tuple[dict[str, Any], Transcript | None]]
 
-_DEFAULT_AGENT = "claude"
 # Cells: of the labels, and of a prompt that is shown elsewhere than on a terminal.
 _LABEL = 12
 _PROMPT = 200
@@ -52,10 +51,10 @@ _PROMPT = 200
 @click.argument("agent", type=AGENT, required=False)
 @as_json
 def command(room: str, agent: str | None, as_json: bool) -> None:
-    """One room and agent: their conversation, what was said in it, and who has it.
+    """One room and agent, and their conversation in full.
 
-    Without AGENT it is the room's only one, else `claude`, else all of them. An agent without a
-    room has the room "".
+    It says what was said first and last, and who has it. Without AGENT it is the room's only one,
+    else `claude`, else all of them. An agent without a room has the room "".
 
     The last line resumes the conversation by hand, without the shim. Do that only while no claude
     is live for it: two at once lose turns.
@@ -70,7 +69,7 @@ def command(room: str, agent: str | None, as_json: bool) -> None:
     opened = store.Store(store.directory())
     mappings = mapped.every(opened.mappings())
     wanted = _find(mappings, room, agent)
-    heads = [history.earlier(opened.directory, m.room, m.agent)[::-1] for m in wanted]
+    heads = [_earlier(opened, mapping) for mapping in wanted]
     session_ids = [head["uuid"] for earlier in heads for head in earlier]
     survey = mapped.Survey(opened.directory, [*session_ids, *(m.session_id for m in wanted)])
     described = [
@@ -104,13 +103,19 @@ def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Map
             f"there is no room {room!r}{close or ': see `claude-shim list`'}"
         )
     agents = [mapping.agent for mapping in in_room]
-    if agent is None and _DEFAULT_AGENT in agents:
-        agent = _DEFAULT_AGENT
+    if agent is None and DEFAULT_AGENT in agents:
+        agent = DEFAULT_AGENT
     found = [mapping for mapping in in_room if agent in (None, mapping.agent)]
     if not found:
         there = ", ".join(map(repr, agents))
         raise click.ClickException(f"room {room!r} has no agent {agent!r}, only {there}")
     return found
+
+
+def _earlier(opened: store.Store, mapping: Mapping) -> list[dict[str, Any]]:
+    """The heads that a room and agent had before, the last used first."""
+    heads = history.earlier(opened.directory, mapping.room, mapping.agent)
+    return [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
 
 
 def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
     """Remove the launcher, and nothing that is not ours. Conversations stay as they are."""
     where = (directory or default_bin_directory()).absolute()
-    try:
-        path = launcher.uninstall(where)
-    except launcher.LauncherError as problem:
-        raise click.ClickException(str(problem)) from problem
+    path = launcher.uninstall(where)
     if path is None:
         click.echo(f"There is no launcher of ours in {where}")
     else:
@@ -38,8 +35,5 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
 
 
 def _has_plugin() -> bool:
-    try:
-        state = opencode_plugin.state(opencode_plugin.path(project=False))
-    except opencode_plugin.PluginError as problem:
-        raise click.ClickException(str(problem)) from problem
+    state = opencode_plugin.state(opencode_plugin.path(project=False))
     return state in (opencode_plugin.CURRENT, opencode_plugin.OUTDATED)

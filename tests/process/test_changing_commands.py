@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,27 @@ def live(world: World, room: str, agent: str = "claude", goes_on: bool = True) -
             yield process.pid
         finally:
             process.kill()
+
+
+def register(world: World, session_id: str) -> int:
+    """Have claude's own registry say that we are a claude on the conversation; our pid."""
+    registry = world.home / ".claude" / "sessions"
+    registry.mkdir(parents=True, exist_ok=True)
+    pid = os.getpid()
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    entry = {"pid": pid, "sessionId": session_id, "procStart": stat[19]}
+    (registry / f"{pid}.json").write_text(json.dumps(entry))
+    return pid
+
+
+@contextmanager
+def somebody(world: World, who: str, room: str, agent: str, session_id: str) -> Iterator[int]:
+    """A claude that has the lease, or a stranger that is on the conversation without it."""
+    if who == "stranger":
+        yield register(world, session_id)
+    else:
+        with live(world, room, agent) as pid:
+            yield pid
 
 
 @contextmanager
@@ -456,13 +478,17 @@ class TestBesideLiveClaudes:
             assert exit_code(child) == code
         assert (world.mappings["r"]["claude"] == U) == (answer == "n")
 
+    @pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+    def test_who_does_not_answer_has_changed_nothing(self, world: World, key: str) -> None:
+        with live(world, "r"), terminal(world, "forget", "r") as child:
+            child.expect_exact("Forget it all the same? [y/N]: ")
+            child.send(key)
+            child.expect_exact("\r\nclaude-shim: nothing was changed\r\n")
+            assert exit_code(child) == 130
+        assert world.mappings["r"]["claude"] == U
+
     def test_a_live_claude_on_the_conversation_to_link_is_asked_about(self, world: World) -> None:
-        registry = world.home / ".claude" / "sessions"
-        registry.mkdir()
-        pid = os.getpid()
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        entry = {"pid": pid, "sessionId": V, "procStart": stat[19]}
-        (registry / f"{pid}.json").write_text(json.dumps(entry))
+        pid = register(world, V)
         line = refused(world, "link", "r", "claude", V, exit_code=75)
         assert f"claude {pid} (" in line
         assert f"is live on conversation {V}: " in line
@@ -513,14 +539,44 @@ class TestPrune:
             assert exit_code(child) == (answer == "n")
         assert len(world.mappings) == left
 
-    def test_what_a_claude_is_live_on_stays(self, world: World) -> None:
+    @pytest.mark.parametrize("who", ["holder", "stranger"])
+    def test_what_a_claude_is_live_on_stays(self, world: World, who: str) -> None:
         store(world, OLD)
-        with live(world, "r", "a"):
+        with somebody(world, who, "r", "a", U):
             assert told(world, "prune", "-y").endswith("Removed 2 mappings.\n")
         assert world.mappings == {"r": {"a": U}, "new": {"claude": U}}
 
+    def test_a_forgotten_conversation_does_not_come_back(self, world: World) -> None:
+        transcript(world, derived("r"))
+        store(world, {"r": {"claude": entry(derived("r"))}})
+        told(world, "forget", "r")
+        fresh = world.mappings["r"]["claude"]
+        assert told(world, "prune", "--older-than", "0s", "-y") == "Nothing was unused for 0s.\n"
+        assert world.mappings == {"r": {"claude": fresh}}
+
+    def test_what_goes_is_told_and_noted_to_have_it_back(self, world: World) -> None:
+        transcript(world, U)
+        store(world, OLD)
+        lines = told(world, "prune", "-y").splitlines()
+        assert lines[4:] == [
+            "Removed 3 mappings.",
+            f"  to go back: claude-shim link r a {U}",
+        ]
+        assert sorted(history(world)) == [(ODD, "claude", W), ("r", "a", U), ("r", "b", V)]
+
+    def test_it_goes_whoever_reads_what_is_said_of_it(self, world: World) -> None:
+        store(world, OLD)
+        world.environment["PYTHONPATH"] = str(Path(shim.__file__).parent.parent)
+        nobody, end = os.pipe()
+        os.close(nobody)
+        with os.fdopen(end, "wb") as out:
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM, "prune", "-y"], env=world.environment, stdout=out
+            )
+        assert world.mappings == {"new": {"claude": U}}
+
     def test_where_there_is_nothing_old_nothing_happens(self, world: World) -> None:
-        assert told(world, "prune") == "Nothing was unused for 30 days.\n"
+        assert told(world, "prune") == "Nothing was unused for 30d.\n"
         assert not world.store.parent.exists()
 
     @pytest.mark.parametrize("dry_run", [["--dry-run"], []])
@@ -686,9 +742,12 @@ class TestImportOfAFile:
         told(world, "import", str(other))
         assert json.loads(world.store.read_text()) == OLD
 
-    def test_what_a_claude_is_live_on_is_left_alone(self, world: World, exported: Path) -> None:
+    @pytest.mark.parametrize("who", ["holder", "stranger"])
+    def test_what_a_claude_is_live_on_is_left_alone(
+        self, world: World, exported: Path, who: str
+    ) -> None:
         store(world, {"r": {"a": entry(V, "2025-06-01T00:00:00Z")}})
-        with live(world, "r", "a") as pid:
+        with somebody(world, who, "r", "a", V) as pid:
             run = ask(world, "import", "mappings.json")
         assert (run.exit_code, run.stderr) == (75, b"")
         row = f"r          a       {U}  live    claude {pid} is live on it\n"
@@ -825,10 +884,11 @@ class TestImportOfProjects:
         assert world.mappings == {"app": {"claude": U}}
         assert history(world) == [("app", "claude", V)]
 
-    def test_what_a_claude_is_live_on_is_left_alone(self, world: World) -> None:
+    @pytest.mark.parametrize("who", ["holder", "stranger"])
+    def test_what_a_claude_is_live_on_is_left_alone(self, world: World, who: str) -> None:
         transcript(world, U)
         store(world, {"app": {"claude": entry(V)}})
-        with live(world, "app"):
+        with somebody(world, who, "app", "claude", V):
             run = ask(world, "import", "--from-projects", "--replace")
         assert run.exit_code == 75
         assert world.mappings == {"app": {"claude": V}}
@@ -995,6 +1055,37 @@ class TestBrokenStores:
         assert line.endswith(f"(pid {holder.pid})")
 
 
+class TestOddStreams:
+    """What a caller may give as stdin, stdout and stderr."""
+
+    def shell(self, world: World, redirected: str) -> tuple[int, str]:
+        """The exit code and what is said of a command with redirected streams."""
+        program = [sys.executable, "-c", PROGRAM]
+        environment = world.environment | {"PYTHONPATH": str(Path(shim.__file__).parent.parent)}
+        ran = subprocess.run(
+            ["/bin/sh", "-c", f'"$0" "$@" {redirected}', *program, "import", "-"],
+            env=environment,
+            input=json.dumps(OLD).encode(),
+            capture_output=True,
+        )
+        return ran.returncode, ran.stderr.decode()
+
+    def test_a_full_stdout_is_one_line(self, world: World) -> None:
+        assert self.shell(world, ">/dev/full") == (
+            1,
+            "claude-shim: stdout cannot be written: No space left on device\n",
+        )
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+    def test_nobody_need_read_what_is_said(self, world: World, closed: str) -> None:
+        assert self.shell(world, closed) == (0, "")
+        assert json.loads(world.store.read_text()) == OLD
+
+    def test_a_closed_stdin_is_empty(self, world: World) -> None:
+        code, said = self.shell(world, "<&-")
+        assert (code, said) == (1, "claude-shim: stdin is no JSON, from character 0 on\n")
+
+
 class TestManyMappings:
     @pytest.fixture
     def many(self, world: World) -> list[str]:
@@ -1017,6 +1108,13 @@ class TestManyMappings:
         told(world, "link", "oc-ses_3", "b", many[7])
         assert world.mappings["oc-ses_3"] == {"a": many[6], "b": many[7]}
         assert sum(map(len, world.mappings.values())) == 100_000
+
+    def test_a_name_that_is_none_is_told_soon(self, world: World, many: list[str]) -> None:
+        started = time.monotonic()
+        assert refused(world, "show", "oc-ses_x") == (
+            "there is no room 'oc-ses_x': see `claude-shim list`"
+        )
+        assert time.monotonic() - started < 5
 
     def test_all_are_exported_pruned_and_imported(self, world: World, many: list[str]) -> None:
         ask(world, "export", "all.json")

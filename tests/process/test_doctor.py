@@ -271,8 +271,8 @@ def plugin_removed(world: World) -> None:
 def hook_that_speaks(world: World) -> None:
     edit(
         launcher.hook(world.launcher.parent),
-        "import marshal",
-        "print('hi', flush=True)\nimport marshal",
+        "`claude-shim install`.\n",
+        "`claude-shim install`.\nprint('hi', flush=True)\n",
     )
 
 
@@ -292,6 +292,16 @@ def directory_in_the_stores_place(world: World) -> None:
 def fifo_in_the_stores_place(world: World) -> None:
     world.store.unlink()
     os.mkfifo(world.store, 0o600)
+
+
+def link_to_itself_in_the_stores_place(world: World) -> None:
+    world.store.unlink()
+    world.store.symlink_to(world.store)
+
+
+def damaged_store_without_backup(world: World) -> None:
+    torn_store(world)
+    backup(world).unlink(missing_ok=True)
 
 
 def store_removed(world: World) -> None:
@@ -424,9 +434,11 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),
     (hook_that_speaks, "hook plugin", "says 'hi'", INSTALL),
     (hook_that_records_nothing, "hook plugin", "records nothing", INSTALL),
-    (torn_store, "store", "is damaged: it is no JSON", "mends it"),
+    (torn_store, "store", "is damaged: it is no JSON", "with the backup"),
     (directory_in_the_stores_place, "store", "it is no regular file", "move it away"),
     (fifo_in_the_stores_place, "store", "it is no regular file", "move it away"),
+    (link_to_itself_in_the_stores_place, "store", "Too many levels", "move it away"),
+    (damaged_store_without_backup, "store", "is damaged", "what can be read of it"),
     (store_removed, "store", "is gone, but its backup is there", "fills it"),
     (id_that_is_no_uuid, "store", "no UUID: 'xxx", "claude-shim forget"),
     (store_open_to_others, "privacy", ".nsed, sessions.json are open to others", "chmod -R go="),
@@ -435,7 +447,7 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (store_locked, "locks", "is locked by another process: python", "look at what it does"),
     (locked_and_torn, "store locks", "it stays locked by another process: python", "end the"),
     (lease_of_a_program_that_is_no_claude, "leases", "has a lease, and is no claude", "kill "),
-    (claude_without_its_lease, "leases", "without its lease", "NSED_ROOM_ID='r' claude"),
+    (claude_without_its_lease, "leases", "without its lease", "NSED_ROOM_ID=r claude"),
     (idle_conversation_that_is_not_kept, "clean-up", "1 within 7 days", "cleanupPeriodDays"),
     (settings_that_are_no_json, "clean-up", "settings.json is no JSON", "correct it"),
     (time_of_use_in_the_future, "clock", "1 mapping used in the future", "set the clock"),

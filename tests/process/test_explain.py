@@ -251,6 +251,13 @@ def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
     )
 
 
+def test_without_any_claude_on_path_there_is_no_launcher_either(world: World) -> None:
+    world.path(world.root)
+    assert explain(world, "-p").stdout.startswith(
+        b"! there is no claude on PATH, and no launcher: see `install`\n"
+    )
+
+
 def test_a_launcher_that_is_not_first_on_path_is_told(world: World) -> None:
     world.path(world.claude.path.parent, world.launcher.parent)
     assert explain(world, "-p").stdout.startswith(b"! the launcher is not first on PATH")

@@ -230,19 +230,20 @@ class TestList:
         home.write(json.dumps(rooms))
         out, err = home.run("list")
         assert len(lines(out)) == 51
-        assert err == "1 to 50 of 100000. More: --page 2, or --all.\n"
+        assert err == "1 to 50 of 100,000. More: --page 2, or --all.\n"
         out, err = home.run("list", "--page", "2000")
         assert lines(out)[-1].startswith("room 99999  claude")
         assert err == ""
         assert home.run("list", "--page", "2001") == (
             "",
-            "There are no more than 100000: --page 1 shows the first.\n",
+            "There are no more than 100,000: --page 1 shows the first.\n",
         )
 
     @pytest.mark.parametrize(
         ("args", "hint"),
         [
-            (["--live"], "There is no conversation like that."),
+            (["--live"], "No claude is live for a room or agent."),
+            (["--stale", "9d"], "There is no conversation like that."),
             (
                 ["--room", "refactr"],
                 "There is no conversation like that: there is no room 'refactr': did you mean"
@@ -414,6 +415,12 @@ class TestShow:
         ]
         assert home.json("list")[0]["turns"] == 1
 
+    def test_what_it_has_is_no_earlier_one(self, home: Home) -> None:
+        home.map("refactor", "claude", U)
+        head = {"room": "refactor", "agent": "claude", "uuid": U, "last_used": stamp(200)}
+        (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
+        assert "Earlier" not in home.run("show", "refactor")[0]
+
     def test_a_long_prompt_is_cut(self, home: Home) -> None:
         home.map("refactor", "claude", U)
         home.transcript(U, "日本" * 1000)
@@ -554,7 +561,7 @@ class TestRunning:
 
         where = str(world.directory).replace(str(world.home), "~")
         assert [anonymous(cells) for cells in self.run(world, "ps")] == [
-            ["ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "PROJECT"],
+            ["ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY"],
             [
                 *("one", "claude", str(one_shot.pid), "one-shot", "AGO", "MEMORY"),
                 *(f"{line[0].pid} {line[1].pid}", where),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shim import busy, checks, keep, launcher
+from shim import busy, checks, keep, launcher, registry
 from shim.checks import installation, outliving, running, setup, storage, surroundings
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
 from shim.checks.setup import Setup
@@ -47,6 +47,25 @@ def only(findings: Iterator[Finding]) -> Finding:
     return finding
 
 
+@pytest.mark.parametrize(
+    ("room", "agent", "call"),
+    [
+        ("r", "claude", "NSED_ROOM_ID=r claude"),
+        ("it's", "b c", """NSED_ROOM_ID='it'"'"'s' NSED_AGENT_NAME='b c' claude"""),
+        ("", "claude", "NSED_AGENT_NAME=claude claude"),
+    ],
+)
+def test_how_a_stranger_is_to_be_started_can_be_typed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, room: str, agent: str, call: str
+) -> None:
+    mapped = "0c9b9d52-0d0a-5f0e-8a44-f2f1c4f6b0aa"
+    store.record(room, agent, mapped)
+    Path(store.directory, "leases").touch()
+    monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
+    finding = only(running.leases(Setup()))
+    assert (finding.mend or "").endswith(f": {call}")
+
+
 # What cannot be had in a test
 
 
@@ -75,7 +94,7 @@ def test_another_users_store(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_store_that_can_only_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
     found = list(storage.store(Setup()))
-    assert [finding.status for finding in found] == [PROBLEM, OK]
+    assert [finding.status for finding in found] == [PROBLEM]
     assert "new ones are not recorded" in found[0].found
 
 

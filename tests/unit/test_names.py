@@ -9,7 +9,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from shim.commands.names import AGE, AGENT, ROOM
+from shim.commands.names import AGE, AGENT, ROOM, Age
 from shim.identity import SessionKey, stored_key
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -44,6 +44,15 @@ class TestCompletion:
         store.write_text(json.dumps({"refactor": {}, "release 2": {}, "other": {"a": ENTRY}}))
         assert completed([], "re") == ["refactor", "release 2"]
         assert completed([], "") == ["refactor", "release 2", "other"]
+
+    def test_names_that_look_like_options_are_for_where_none_can_be(self, store: Path) -> None:
+        store.write_text(json.dumps({"-a": {}, "b": {}}))
+        assert completed([], "") == ["b"]
+        assert completed(["--"], "-") == ["-a"]
+
+    def test_what_is_no_file_is_not_waited_for(self, store: Path) -> None:
+        os.mkfifo(store)
+        assert completed([], "") == []
 
     def test_agents_of_the_room_are_completed(self, store: Path) -> None:
         agents = {"alice": ENTRY, "bob": ENTRY}
@@ -130,4 +139,4 @@ class TestAges:
             AGE.convert(text, None, None)
 
     def test_a_default_in_seconds_stays_one(self) -> None:
-        assert AGE.convert(5.0, None, None) == 5.0
+        assert AGE.convert(Age(5.0), None, None) == 5.0

@@ -161,6 +161,9 @@ class TestNames:
         said = subprocess.run(["bash", "-c", f"printf %s {quoted}"], capture_output=True, text=True)
         assert said.stdout == word
 
+    def test_half_a_character_for_the_shell_is_the_stores(self) -> None:
+        assert output.shell_word("a\ud800") == "$'a\\x3f'"
+
     def test_a_plain_word_for_the_shell_is_left_alone(self) -> None:
         assert output.shell_word("/home/ada/app") == "/home/ada/app"
         assert output.shell_word("réf 日本") == shlex.quote("réf 日本")
