@@ -122,11 +122,15 @@ def to_put_back(store: str, session_id: str) -> str | None:
         return None
     if _is_there(target) or os.path.lexists(target + PUTTING_BACK):
         return target
+    return target if _was_taken(kept, status, origin(store, session_id)) else None
+
+
+def _was_taken(kept: str, status: os.stat_result, transcript: str) -> bool:
+    """Whether claude's clean-up, and no person, deleted the transcript."""
     # Of a link, the last change is the deletion of the other one; of a copy nobody knows when.
     is_copy = not status.st_mode & stat.S_IWUSR
     idle = (time.time() if is_copy else status.st_ctime) - status.st_mtime
-    was_taken = idle < -_AHEAD or cleanup.took(idle / _DAY, origin(store, session_id), kept)
-    return target if was_taken else None
+    return idle < -_AHEAD or cleanup.took(idle / _DAY, transcript, kept)
 
 
 def review(store: str, session_id: str, projects: Iterable[str]) -> None:
@@ -258,13 +262,15 @@ def _begin_alike(kept: str, transcript: str) -> bool:
 
 
 def _is_more(kept: str, transcript: str) -> bool:
-    """Whether the kept file has turns that the transcript lacks."""
+    """Whether the kept file has turns that the transcript lacks, and that no person deleted."""
     try:
-        is_longer = os.path.getsize(kept) > os.path.getsize(transcript)
+        status = os.stat(kept)
+        is_longer = status.st_size > os.path.getsize(transcript)
         is_other = is_longer or not _begin_alike(kept, transcript)
     except FileNotFoundError:
         return False
-    return is_other and transcripts.resumable(kept) is not None
+    was_taken = is_other and _was_taken(kept, status, transcript)
+    return was_taken and transcripts.resumable(kept) is not None
 
 
 def _is_there(path: str) -> bool:

@@ -158,29 +158,35 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
 
     NEW = LINE.replace("null", '"x"')
 
-    def test_gets_the_earlier_turns_back(self, world: World) -> None:
-        transcript = world.transcript(text=LINE.rstrip())
-        world.hold(transcript)
+    @staticmethod
+    def replaced(world: World, idle: float, old: str, new: str) -> Path:
+        """A transcript in the place of one that was deleted after so many idle days."""
+        transcript = world.transcript(idle=idle, text=old)
+        kept.keep_up(str(world.store), U, str(transcript))
         transcript.unlink()
-        transcript.write_text(self.NEW)
+        transcript.write_text(new)
+        return transcript
+
+    def test_gets_the_earlier_turns_back(self, world: World) -> None:
+        transcript = self.replaced(world, 40, LINE.rstrip(), self.NEW)
         assert world.hold(transcript)
         assert transcript.read_text() == LINE + self.NEW
         assert world.kept().samefile(transcript)
 
+    def test_gets_nothing_back_that_a_person_deleted(self, world: World) -> None:
+        transcript = self.replaced(world, 1, LINE, self.NEW)
+        assert world.hold(transcript)
+        assert transcript.read_text() == self.NEW
+        assert world.kept().samefile(transcript)
+
     def test_gets_nothing_twice_where_it_was_copied(self, world: World) -> None:
-        transcript = world.transcript()
-        world.hold(transcript)
-        transcript.unlink()
-        transcript.write_text(LINE + self.NEW)
+        transcript = self.replaced(world, 40, LINE, LINE + self.NEW)
         assert world.hold(transcript)
         assert transcript.read_text() == LINE + self.NEW
         assert world.kept().samefile(transcript)
 
     def test_is_left_alone_while_a_claude_may_write_it(self, world: World) -> None:
-        transcript = world.transcript()
-        world.hold(transcript)
-        transcript.unlink()
-        transcript.write_text(self.NEW)
+        transcript = self.replaced(world, 40, LINE, self.NEW)
         world.map(U)
         world.keep_house()
         there = Transcript(str(transcript), True, transcript.stat())
@@ -190,10 +196,7 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
 
     def test_is_kept_itself_where_what_was_kept_is_of_no_use(self, world: World) -> None:
         world.map(U)
-        transcript = world.transcript(text="{}\n")
-        kept.keep_up(str(world.store), U, str(transcript))
-        transcript.unlink()
-        transcript.write_text(LINE)
+        transcript = self.replaced(world, 40, "{}\n", LINE)
         world.keep_house()
         assert world.kept().samefile(transcript)
 
@@ -202,7 +205,7 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
     ) -> None:
         no_links(monkeypatch)
         world.map(U)
-        transcript = world.transcript(text=LINE + self.NEW)
+        transcript = world.transcript(idle=40, text=LINE + self.NEW)
         world.keep_house()
         transcript.write_text(LINE)
         world.keep_house()
