@@ -1016,7 +1016,7 @@ class TestBrokenStores:
         self, world: World, command: list[str]
     ) -> None:
         world.store.mkdir(parents=True)
-        assert refused(world, *command) == f"{world.store}: Is a directory"
+        assert refused(world, *command) == f"{world.store}: Is a directory: move it away"
 
     @pytest.mark.parametrize("command", COMMANDS[:5], ids=lambda command: command[0])
     def test_on_a_read_only_file_system_it_is_one_line_and_nothing_changes(
