@@ -104,10 +104,6 @@ class Acts:
             make_directory(where)
         except StoreError:
             return None  # recording will say what is wrong with the directory
-        try:
-            keep.note_housekeeping(where)  # there is nothing to do yet
-        except OSError:
-            pass  # then it finds that out
         return Lease(where, key)
 
     def turn(self, key: "SessionKey", goes_on: bool) -> str:

@@ -172,15 +172,27 @@ def note_housekeeping(store: str) -> None:
 
 
 def housekeep(store: str) -> None:
-    """Start the daily housekeeping, where it was not started within a day."""
+    """Start the daily housekeeping, where it was not started within a day.
+
+    In a store where it never was, the first day begins now.
+    """
     try:
         age = time.time() - posix.stat(_stamp(store)).st_mtime
-    except OSError:
-        age = _DAY
-    if not -_DAY < age < _DAY:
-        from shim import detaching
+        if not -_DAY < age < _DAY:
+            from shim import detaching
 
-        detaching.start_housekeeping(store)
+            detaching.start_housekeeping(store)
+    except FileNotFoundError:
+        _begin_first_day(store)
+    except OSError as problem:
+        explain(f"no housekeeping: {problem.strerror}")
+
+
+def _begin_first_day(store: str) -> None:
+    try:
+        note_housekeeping(store)
+    except OSError as problem:
+        explain(f"no housekeeping: {problem.strerror}")
 
 
 def _stamp(store: str) -> str:

@@ -50,10 +50,14 @@ def a_day_later(world: World) -> None:
 
 def housekeeping_of(world: World) -> list[psutil.Process]:
     """The housekeeping processes of this world's store."""
+    return processes_naming(world.store.parent)
+
+
+def processes_naming(store: Path) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if str(world.store.parent) in (process.info["cmdline"] or [])
+        if str(store) in (process.info["cmdline"] or [])
     ]
 
 
@@ -121,10 +125,13 @@ def test_a_store_without_links_or_stamp_is_no_trouble(world: World) -> None:
 
 
 def test_a_new_store_has_nothing_to_keep_house_in(world: World) -> None:
-    world.environment["HOME"] = str(world.root / "another home")
-    world.call("-p", "hi")
-    assert (world.root / "another home" / ".nsed" / "housekeeping").exists()
-    assert not (world.root / "another home" / ".nsed" / "housekeeping.lock").exists()
+    home = world.root / "another home"
+    world.environment["HOME"] = str(home)
+    said = world.run("-p", "hi", env={"NSED_SHIM_DEBUG": "1"})
+    assert processes_naming(home / ".nsed") == []
+    assert (home / ".nsed" / "housekeeping").exists()
+    assert not (home / ".nsed" / "housekeeping.lock").exists()
+    assert "no housekeeping" not in said.stderr.decode()
 
 
 def test_a_day_later_a_call_starts_the_housekeeping_and_the_next_does_not(world: World) -> None:
