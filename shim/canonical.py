@@ -37,16 +37,9 @@ _BEFORE_ROOM = (b"\n  }," + _ROOM_INDENT, b": {}," + _ROOM_INDENT)
 _BEFORE_AGENT = (b": {" + _AGENT_INDENT, b"\n    }," + _AGENT_INDENT)
 
 _SHORT_ESCAPES = {0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0C: "\\f", 0x0D: "\\r"}
-_ESCAPES = {
-    **{code: f"\\u{code:04x}" for code in range(0x20)},
-    **_SHORT_ESCAPES,
-    ord('"'): '\\"',
-    ord("\\"): "\\\\",
-}
-_CONTROLS = bytes(code for code in range(0x20) if code != 0x0A)
-_LONG_ESCAPES = {b"%04x" % code for code in range(0x20) if code not in _SHORT_ESCAPES}
+_CONTROLS = bytes(range(0x0A)) + bytes(range(0x0B, 0x20))
 _DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_FRACTIONS = {b"", *(b"." + b"0" * count for count in range(1, 10))}
+_LONGEST_FRACTION = b".000000000"
 
 
 class NotCanonical(Exception):
@@ -66,7 +59,9 @@ class Entry:
 
 def quote(name: str) -> bytes:
     """The name as the JSON string that serde and Python write."""
-    return f'"{name.translate(_ESCAPES)}"'.encode("utf-8", "replace")
+    if '"' in name or "\\" in name or not name.isprintable():
+        name = name.translate(_escapes())
+    return f'"{name}"'.encode("utf-8", "replace")
 
 
 def timestamp(nanoseconds: int) -> bytes:
@@ -89,7 +84,8 @@ def renewed(stamp: bytes, nanoseconds: int) -> bytes:
     if (
         shape[:19] != b"0000-00-00T00:00:00"
         or shape[19 + len(fraction) :] not in (b"Z", b"+00:00", b"-00:00")
-        or fraction not in _FRACTIONS
+        or fraction == b"."
+        or not _LONGEST_FRACTION.startswith(fraction)
     ):
         raise NotCanonical
     now = timestamp(nanoseconds)
@@ -216,14 +212,20 @@ def _entry(text: bytes, at: int, offset: int) -> Entry:
     return Entry(session_id.decode(), stamp, offset + at + len(session_id) + len(_BETWEEN))
 
 
+def _escapes() -> dict[int, str]:
+    long = {code: f"\\u{code:04x}" for code in range(0x20)}
+    return {**long, **_SHORT_ESCAPES, ord('"'): '\\"', ord("\\"): "\\\\"}
+
+
 def _require_canonical_escapes(data: bytes) -> None:
+    long_ones = {escape.encode() for escape in _escapes().values() if len(escape) == 6}
     at = data.find(b"\\")
     while at >= 0:
         kind = data[at + 1 : at + 2]
         width = 2
         if kind == b"u":
             width = 6
-            if data[at + 2 : at + 6] not in _LONG_ESCAPES:
+            if data[at : at + 6] not in long_ones:
                 raise NotCanonical
         elif not kind or kind not in b'"\\bfnrt':
             raise NotCanonical

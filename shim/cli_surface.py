@@ -299,7 +299,8 @@ def _read(path: str) -> str | None:
     except OSError:
         return None
     try:
-        return posix.read(file, 1 << 20).decode("utf-8", "replace")
+        # By its size: room for more than there is would have to be asked of the system.
+        return posix.read(file, posix.fstat(file).st_size).decode("utf-8", "replace")
     finally:
         posix.close(file)
 

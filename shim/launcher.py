@@ -13,16 +13,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import CodeType
 
 import filelock
 import psutil
 
 from shim import preload
 from shim.binary import LAUNCHER_MARK, is_launcher
-
-if TYPE_CHECKING:
-    from types import CodeType
 
 NAME = "claude"
 # Beside the launcher: the modules of the wrapper, and our plugin for claude with its hook.
@@ -42,9 +39,10 @@ sys.path += {import_paths!r}
 try:
     try:
         with open({preload!r}, "rb", 0) as file:
-            if file.read(4) == sys.hexversion.to_bytes(4, "big"):
-                code, modules = marshal.loads(file.read())
-                exec(code)
+            modules = file.read()
+        if modules.endswith(sys.hexversion.to_bytes(4, "big")):
+            code, modules = marshal.loads(modules)
+            exec(code)
     except Exception:
         pass
 """
@@ -279,7 +277,7 @@ def _preload() -> bytes:
     loader = source.read_text() + "sys.meta_path.insert(0, Preloaded(modules))"
     modules = {name: (str(file), *_stamp(file), _code(file)) for name, file in _files().items()}
     code = compile(loader, str(source), "exec", dont_inherit=True)
-    return sys.hexversion.to_bytes(4, "big") + marshal.dumps((code, modules))
+    return marshal.dumps((code, modules)) + sys.hexversion.to_bytes(4, "big")
 
 
 def _files() -> dict[str, Path]:
@@ -305,7 +303,13 @@ def _code(file: Path) -> "CodeType | None":
     if file.suffix != ".py":
         return None
     bare = _Unannotated().visit(ast.parse(file.read_bytes()))
-    return compile(bare, str(file), "exec", dont_inherit=True, optimize=2)
+    return _without_lines(compile(bare, str(file), "exec", dont_inherit=True, optimize=2))
+
+
+def _without_lines(code: "CodeType") -> "CodeType":
+    """The same code without its table of line numbers, a quarter of it."""
+    constants = [_without_lines(it) if isinstance(it, CodeType) else it for it in code.co_consts]
+    return code.replace(co_linetable=b"", co_consts=tuple(constants))
 
 
 class _Unannotated(ast.NodeTransformer):
@@ -333,10 +337,10 @@ def _content(path: Path) -> bytes | None:
 
 def _is_current(content: bytes | None) -> bool:
     """Whether a file of modules is for this Python and for the modules as they are."""
-    if content is None or content[:4] != sys.hexversion.to_bytes(4, "big"):
+    if content is None or not content.endswith(sys.hexversion.to_bytes(4, "big")):
         return False
     try:
-        _, modules = marshal.loads(content[4:])
+        _, modules = marshal.loads(content)
         there = {name: tuple(module[:3]) for name, module in modules.items()}
     except (ValueError, EOFError, TypeError, AttributeError):
         return False
