@@ -129,7 +129,11 @@ def test_a_filesystem_without_locks(
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize(("behind", "status"), [(time.time(), PROBLEM), (0, OK), (3600, PROBLEM)])
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [(time.time(), PROBLEM), (0, OK), (3600, PROBLEM)],
+    ids=["at the epoch", "right", "by an hour"],
+)
 def test_a_clock_that_is_behind(
     monkeypatch: pytest.MonkeyPatch, behind: float, status: str
 ) -> None:
