@@ -295,7 +295,7 @@ def _source(module: str) -> Path:
     return Path(__file__).parent / f"{name or '__init__'}.py"
 
 
-def _code(file: Path) -> "CodeType | None":
+def _code(file: Path) -> CodeType | None:
     """A module's code without what nobody asks for at a call, or None for an extension module.
 
     The docstrings would be a third of it, and the annotations are expressions to work out.
@@ -306,8 +306,11 @@ def _code(file: Path) -> "CodeType | None":
     return _without_lines(compile(bare, str(file), "exec", dont_inherit=True, optimize=2))
 
 
-def _without_lines(code: "CodeType") -> "CodeType":
-    """The same code without its table of line numbers, a quarter of it."""
+def _without_lines(code: CodeType) -> CodeType:
+    """The same code without its table of line numbers, a quarter of it.
+
+    What goes wrong at a call is told in one line, which names none.
+    """
     constants = [_without_lines(it) if isinstance(it, CodeType) else it for it in code.co_consts]
     return code.replace(co_linetable=b"", co_consts=tuple(constants))
 
