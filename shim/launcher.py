@@ -307,12 +307,18 @@ def _code(file: Path) -> CodeType | None:
 
 
 def _without_lines(code: CodeType) -> CodeType:
-    """The same code without its table of line numbers, a quarter of it.
+    """The same code with a table of line numbers that has none: it was a quarter of it.
 
-    What goes wrong at a call is told in one line, which names none.
+    What goes wrong at a call is told in one line, which names none. (CPython's
+    Objects/locations.md: an entry of one byte gives up to eight units of code no location.
+    Python 3.10 has another table, and a smaller one.)
     """
+    if sys.version_info < (3, 11):
+        return code
+    eights, rest = divmod(len(code.co_code) // 2, 8)
+    table = b"\xff" * eights + bytes([0xF8 | rest - 1] if rest else [])
     constants = [_without_lines(it) if isinstance(it, CodeType) else it for it in code.co_consts]
-    return code.replace(co_linetable=b"", co_consts=tuple(constants))
+    return code.replace(co_linetable=table, co_consts=tuple(constants))
 
 
 class _Unannotated(ast.NodeTransformer):
