@@ -1,8 +1,6 @@
 """Finding the real claude, and becoming it."""
 
 import _signal
-import _stat
-import errno
 import posix
 import sys
 import time
@@ -72,7 +70,7 @@ def candidates() -> "Iterator[str]":
 def is_real_claude(path: str) -> bool:
     """Whether the path is an executable file and, by its content, no launcher of ours."""
     try:
-        is_file = _stat.S_ISREG(posix.stat(path).st_mode)
+        is_file = environment.is_regular(posix.stat(path))
     except (OSError, ValueError):
         return False
     return is_file and posix.access(path, posix.X_OK) and not is_launcher(path)
@@ -136,6 +134,8 @@ def become(path: str, args: "Sequence[str]", exports: "Mapping[str, bytes]") -> 
         try:
             posix.execv(path, [b"claude", *encoded])
         except OSError as problem:
+            import errno
+
             if problem.errno != errno.ENOEXEC:
                 raise
             # A script without a first line: run as shells and execvp would.

@@ -1,11 +1,19 @@
-"""The environment, without `os`.
+"""The environment, and the kind of a file, without `os`, `stat` and `errno`.
 
 The modules of the usual way import `posix`, which `os` wraps: importing `os` takes 0.7 ms, a
-tenth of a call.
+tenth of a call, and the other two, in C as they are, take 0.06.
 """
 
 import posix
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+
+# POSIX has no numbers for these, but every system has the same.
+_KIND = 0o170000
+_REGULAR = 0o100000
 
 
 def get(name: str) -> str:
@@ -40,3 +48,8 @@ def in_home(path: str) -> str:
 
         home = expanduser("~")
     return f"{home}/{path}"
+
+
+def is_regular(status: "stat_result") -> bool:
+    """Whether it is a file that can be read and written, and not a directory or a FIFO."""
+    return status.st_mode & _KIND == _REGULAR

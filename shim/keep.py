@@ -5,7 +5,6 @@ the conversation, and is still there when claude has deleted the first (FACTS.md
 `kept/<session id>.from` is a symbolic link that says where the first name was.
 """
 
-import _stat
 import posix
 import time
 
@@ -24,6 +23,7 @@ STAMP: "Final" = "housekeeping"
 
 _DAY = 86400.0
 _DAYS = 365.0
+_OWNER_WRITES = 0o200
 
 
 def days() -> float:
@@ -89,7 +89,7 @@ def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -
 
 def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:
     """Whether the kept file is no link to the transcript, and no copy, which may be behind."""
-    is_link = kept.st_mode & _stat.S_IWUSR
+    is_link = kept.st_mode & _OWNER_WRITES
     return kept.st_ino != transcript.st_ino and bool(is_link or kept.st_size > transcript.st_size)
 
 

@@ -6,8 +6,6 @@ on the file itself for the whole of each change, the file rewritten in place.
 """
 
 import _signal
-import _stat
-import errno
 import fcntl
 import posix
 import time
@@ -37,6 +35,7 @@ _SHORTEST_NAP = 0.0002
 _LONGEST_NAP = 0.005
 _TRIES = 20
 _OTHERS = 0o077
+_STICKY = 0o1000
 
 
 class StoreError(Exception):
@@ -174,6 +173,8 @@ class Store:
                 raise StoreError(f"{self.path}: {problem.strerror}") from problem
             return None
         except OSError as problem:
+            import errno
+
             is_no_file = problem.errno in (errno.EISDIR, errno.ELOOP)
             advice = ": move it away" if is_no_file else ""
             raise StoreError(f"{self.path}: {problem.strerror}{advice}") from problem
@@ -198,6 +199,8 @@ class Store:
                 raise
             return self._open(create=True)
         except OSError as problem:
+            import errno
+
             if create or problem.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             # What can only be read still says which conversation to continue.
@@ -296,7 +299,7 @@ def _close(file: int) -> None:
 def _require_private(file: int, path: str) -> None:
     """Make sure that an open file is a regular one, of this user, that nobody else can read."""
     status = posix.fstat(file)
-    if not _stat.S_ISREG(status.st_mode):
+    if not environment.is_regular(status):
         raise StoreError(f"{path} is no regular file: move it away")
     if status.st_uid != posix.geteuid():
         raise StoreError(f"{path} belongs to another user: set NSED_SESSION_DIR to your own")
@@ -307,7 +310,7 @@ def _tighten(path: str, status: "stat_result") -> None:
     """Take away what others may do with a file or directory of this user's."""
     if not status.st_mode & _OTHERS:
         return
-    if status.st_uid != posix.geteuid() or status.st_mode & _stat.S_ISVTX:
+    if status.st_uid != posix.geteuid() or status.st_mode & _STICKY:
         return
     try:
         posix.chmod(path, status.st_mode & 0o700)

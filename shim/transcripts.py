@@ -1,6 +1,5 @@
 """Transcripts on disk: where a conversation is, and whether claude can resume it."""
 
-import _stat
 import posix
 import time
 
@@ -135,7 +134,7 @@ def resumable(path: str) -> "stat_result | None":
     except (FileNotFoundError, NotADirectoryError):
         return None
     status = posix.fstat(file)
-    if not _stat.S_ISREG(status.st_mode):
+    if not environment.is_regular(status):
         posix.close(file)
         return None
     with open(file, "rb") as lines:
