@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shim import launcher
+from shim.install import launcher
 
 
 def pytest_configure() -> None:

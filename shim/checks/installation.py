@@ -14,15 +14,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim import binary, cli_surface
-from shim import launcher as launchers
 from shim.checks.finding import Finding, ok, problem, warning
+from shim.claude import binary, learned
+from shim.install import launcher as launchers
+from shim.install.trial import try_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shim.checks.setup import Setup
 
+_DISTRIBUTION, _EARLIER_NAME = "claude-shim", "claude-session-shim"
 _GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
 # Seconds that the hook may take, as claude gives it.
 _HOOK_PATIENCE = 10
@@ -38,8 +40,22 @@ _FUNCTION = re.compile(r"\s*(?:function\s+claude\b|claude\s*\(\))")
 
 def version(_: Setup) -> Iterator[Finding]:
     """Which claude-shim this is."""
-    number = metadata.version("claude-session-shim")
+    number = metadata.version(_DISTRIBUTION)
+    if _is_installed(_EARLIER_NAME):
+        # Both have the package `shim`: removing the one takes the other's files along.
+        yield warning(
+            f"{_EARLIER_NAME}, the earlier name of {_DISTRIBUTION}, is still installed",
+            f"uninstall {_EARLIER_NAME} (with pip or pipx), and install {_DISTRIBUTION} again",
+        )
     yield ok(f"{number}, with Python {sys.version.split()[0]} in {sys.prefix}")
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def launcher(setup: Setup) -> Iterator[Finding]:
@@ -60,7 +76,7 @@ def launcher(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{path} is of another version, or damaged", install)
     elif not os.access(setup.maker.python, os.X_OK):
         yield problem(f"its Python is gone: {setup.maker.python}", install)
-    elif not Path(setup.maker.package, "shim", "wrapper.py").is_file():
+    elif not Path(setup.maker.package, "shim", "call", "wrapper.py").is_file():
         yield problem(f"its package is gone from {setup.maker.package}", install)
     elif not setup.is_of_this_package:
         yield warning(
@@ -87,7 +103,7 @@ def path(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{setup.launcher.parent} is not on PATH: {what_runs}", setup.first_on_path)
     elif first is None:
         return  # the launcher is no executable file
-    elif launchers.try_out(Path(first)).came_through:
+    elif try_out(Path(first)).came_through:
         yield ok(f"{first} is first on PATH, and calls the launcher")
     else:
         yield problem(
@@ -147,11 +163,11 @@ def claude(setup: Setup) -> Iterator[Finding]:
     if setup.real is None:
         yield problem("there is none, neither on PATH nor in the usual places", _GET_CLAUDE)
         return
-    direct = launchers.try_out(setup.real)
+    direct = try_out(setup.real)
     if direct.complaint and not direct.came_through:
         yield problem(f"{setup.real} does not work: {direct.complaint}", _GET_CLAUDE)
         return
-    through = launchers.try_out(setup.launcher) if setup.launcher else direct
+    through = try_out(setup.launcher) if setup.launcher else direct
     if through.complaint:
         yield problem(
             f"the launcher does not get to it: {through.complaint}",
@@ -172,21 +188,15 @@ def options(setup: Setup) -> Iterator[Finding]:
     """What was learned of claude's command line."""
     if setup.real is None or setup.store is None:
         return
-    if cli_surface.known(str(setup.real), str(setup.store)) is not None:
+    if learned.known(str(setup.real), str(setup.store)) is not None:
         yield ok("learned from the help of this claude")
-    elif _learning_failed(setup.real, setup.store):
+    elif learned.failed(str(setup.real), str(setup.store)):
         yield warning(
             f"the help of {setup.real} says nothing we understand: a built-in table serves",
             f"look at what `{setup.real} --help` says; update claude, or claude-shim",
         )
     else:
         yield ok("not learned of this claude yet: the next call with a room does it")
-
-
-def _learning_failed(claude: Path, store: Path) -> bool:
-    status = claude.stat()
-    name = f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}.failed"
-    return (store / "surfaces" / name).exists()
 
 
 def plugin(setup: Setup) -> Iterator[Finding]:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim import cleanup, keep, transcripts
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import quietly
+from shim.claude import cleanup, transcripts
+from shim.keep import folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
     days = cleanup.period(str(config / "projects" / "any" / "any.jsonl"))
     rule = f"claude deletes what is idle for {counted(days, 'day')}"
     idle = _idle_days(setup)
-    kept_days = quietly(keep.days)
+    kept_days = quietly(folder.days)
     unkept = {path: age for path, age in idle.items() if not kept_days or not _is_kept(setup, path)}
     over = sum(age >= days for age in unkept.values())
     soon = sum(days - _SOON <= age < days for age in unkept.values())
@@ -64,7 +65,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_kept(setup: Setup, transcript: Path) -> bool:
-    return setup.store is not None and keep.is_kept(str(setup.store), transcript.stem)
+    return setup.store is not None and folder.is_kept(str(setup.store), transcript.stem)
 
 
 def _can_link(setup: Setup, config: Path) -> bool:

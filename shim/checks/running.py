@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shim import lease, live, locking, registry
+from shim.base.plain_text import shell_word
+from shim.base.session_key import DEFAULT_AGENT
 from shim.checks.finding import Finding, counted, ok, problem, warning
-from shim.commands.names import DEFAULT_AGENT
-from shim.commands.output import shell_word
+from shim.claude import registry
+from shim.lease import lease, live
+from shim.store import lock_holders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from shim.checks.setup import Setup
-    from shim.live import Holders
+    from shim.lease.live import Holders
 
 # Beyond all stretches that the leases of rooms and agents can have.
 _UNUSED_BYTE = 1 << 62
@@ -43,7 +45,7 @@ def locks(setup: Setup) -> Iterator[Finding]:
         try:
             keeps_out = _keeps_out(path, lock)
         except BlockingIOError:
-            who = locking.named_holders(str(path))
+            who = lock_holders.named_holders(str(path))
             yield warning(f"{path} is locked by another process{who}", "look at what it does")
             continue
         except OSError as refusal:

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shim
-from shim import adding, binary, document, environment, launcher, locking, shells, store
+from shim.base import environment, files, times
+from shim.base.messages import Failure
+from shim.claude import binary
+from shim.install import launcher, shells
+from shim.store import document, lock_holders, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from shim.document import Document
-    from shim.launcher import Maker
+    from shim.install.launcher import Maker
+    from shim.store.document import Document
 
     T = TypeVar("T")
 
@@ -53,7 +57,7 @@ class Contents:
         """Yield each room, agent, session id and time of last use, in nanoseconds."""
         for room, agents in self.mappings.items():
             for agent, entry in agents.items():
-                used = document.nanoseconds(entry["last_used"]) or 0
+                used = times.nanoseconds(entry["last_used"]) or 0
                 yield room, agent, str(entry["uuid"]), used
 
 
@@ -71,9 +75,9 @@ class Setup:
 
     @cached_property
     def sessions(self) -> Path:
-        """The path of sessions.json. Raises StoreError where there is no directory for it."""
+        """The path of sessions.json. Raises Failure where there is no directory for it."""
         if self.store is None:
-            raise store.StoreError("there is no directory for the store")
+            raise Failure("there is no directory for the store")
         return self.store / store.FILE_NAME
 
     @cached_property
@@ -165,14 +169,14 @@ def _parsed(file: int, path: Path) -> Contents:
     contents = _parsed_as_is(file)
     # What looks damaged may be half written.
     if contents.damage and not _waits_for_writers(file):
-        who = locking.named_holders(str(path))
+        who = lock_holders.named_holders(str(path))
         obstacle = f"it stays locked by another process{who}"
         return Contents(is_there=True, obstacle=obstacle, is_locked=True)
     return _parsed_as_is(file) if contents.damage else contents
 
 
 def _parsed_as_is(file: int) -> Contents:
-    data = adding.content(file)
+    data = files.content(file)
     try:
         return Contents(is_there=True, mappings=document.parse(data) if data.strip() else {})
     except document.Damaged as damage:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim import identity
+from shim.base import session_key
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import read
 
@@ -74,7 +74,7 @@ def _place_for_a_store(directory: Path) -> Iterator[Finding]:
 
 def _entries(contents: Contents, path: Path) -> Iterator[Finding]:
     entries = list(contents.entries())
-    odd = [entry for entry in entries if not identity.is_session_id(entry[2])]
+    odd = [entry for entry in entries if not session_key.is_session_id(entry[2])]
     for room, agent, session_id, _ in odd[:_NAMED]:
         yield problem(
             f"room {room!r}, agent {agent!r} has an id that is no UUID: {session_id!r}",

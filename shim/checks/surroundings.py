@@ -6,8 +6,11 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from shim import binary, environment, identity, opencode_plugin
+from shim.base import environment
+from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
+from shim.claude import binary
+from shim.opencode import plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,16 +37,16 @@ def opencode(_: Setup) -> Iterator[Finding]:
     """Our plugin is where OpenCode loads it, as this version has it, if there is an OpenCode."""
     states = {}
     for is_project in (False, True) if _is_somewhere() else (False,):
-        path = opencode_plugin.path(is_project)
-        states[path] = opencode_plugin.state(path)
+        path = plugin.path(is_project)
+        states[path] = plugin.state(path)
         how = "claude-shim opencode install" + (" --project" if is_project else "")
-        if states[path] == opencode_plugin.OUTDATED:
+        if states[path] == plugin.OUTDATED:
             yield problem(f"{path} is not what this version writes", how)
-        elif states[path] == opencode_plugin.FOREIGN:
+        elif states[path] == plugin.FOREIGN:
             yield problem(f"{path} is not ours", f"move it away, and {how}")
-        elif states[path] == opencode_plugin.CURRENT:
+        elif states[path] == plugin.CURRENT:
             yield ok(str(path))
-    if set(states.values()) == {opencode_plugin.MISSING} and shutil.which("opencode"):
+    if set(states.values()) == {plugin.MISSING} and shutil.which("opencode"):
         yield warning(
             "OpenCode is here, without our plugin: its subagents and agents are not told apart",
             "claude-shim install --opencode",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import checks
+from shim.base import plain_text
+from shim.checks import examination
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding
 from shim.checks.setup import Setup
-from shim.commands import output
-from shim.commands.options import bin_directory
+from shim.cli import output
+from shim.cli.options import bin_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MARKS = {OK: "✓", WARNING: "!", PROBLEM: "✗"}
 _ASCII_MARKS = {OK: "+", WARNING: "!", PROBLEM: "x"}
 _COLOURS = {OK: output.good, WARNING: output.doubtful, PROBLEM: output.bad}
-_WIDTH = max(map(len, checks.CHECKS))
+_WIDTH = max(map(len, examination.CHECKS))
 
 
 @click.command("doctor")
@@ -41,7 +42,7 @@ def command(directory: Path | None, as_json: bool) -> None:
     """
     found: list[tuple[str, Finding]] = []
     shown = Report()
-    for check, finding in checks.examine(Setup(directory)):
+    for check, finding in examination.examine(Setup(directory)):
         found.append((check, finding))
         if not as_json:
             shown.add(check, finding)
@@ -70,10 +71,10 @@ class Report:
     def add(self, check: str, finding: Finding) -> None:
         """Show one finding."""
         mark = _COLOURS[finding.status](self._marks[finding.status])
-        self._show(f"{mark} {check:<{_WIDTH}}  {output.printable(finding.found)}")
+        self._show(f"{mark} {check:<{_WIDTH}}  {plain_text.printable(finding.found)}")
         if finding.mend:
             self._show(
-                f"{'':<{_WIDTH + 2}}  {output.bold('mend:')} {output.printable(finding.mend)}"
+                f"{'':<{_WIDTH + 2}}  {output.bold('mend:')} {plain_text.printable(finding.mend)}"
             )
 
     def end(self, problems: int, warnings: int) -> None:

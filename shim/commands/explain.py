@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
-from shim import binary, launcher
-from shim.commands.options import default_bin_directory
-from shim.commands.output import as_json, printable, show_json
-from shim.launcher import first_on_path
-from shim.rehearsal import Rehearsal
+from shim.base.plain_text import printable
+from shim.call.rehearsal import Rehearsal
+from shim.claude import binary
+from shim.cli.options import default_bin_directory
+from shim.cli.output import as_json, show_json
+from shim.install import launcher
+from shim.install.launcher import first_on_path
 
 
 @click.command(

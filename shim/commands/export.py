@@ -6,11 +6,12 @@ import os
 
 import click
 
-from shim import history, identity, safe_write, store
-from shim.commands import exchange
-from shim.identity import stored_key
-from shim.report import warn
-from shim.store import Store
+from shim.base import files, session_key
+from shim.base.messages import warn
+from shim.base.session_key import stored_key
+from shim.cli import exchange
+from shim.store import history, store
+from shim.store.store import Store
 
 
 @click.command("export")
@@ -31,7 +32,7 @@ def command(file: str) -> None:
     sound = []
     for head in exchange.heads(sessions.mappings()):
         room, agent, entry = head
-        if identity.is_session_id(entry["uuid"]):
+        if session_key.is_session_id(entry["uuid"]):
             sound.append(head)
         else:
             warn(
@@ -45,7 +46,7 @@ def command(file: str) -> None:
     path = os.path.realpath(file)
     _require_harmless(path, file, sessions)
     try:
-        safe_write.replace(path, data)
+        files.replace(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
     mappings = "1 mapping" if len(sound) == 1 else f"{len(sound):,} mappings"

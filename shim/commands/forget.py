@@ -6,18 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import document, identity, keep, live, registry, store
-from shim.commands import asking, conversations, mapped
-from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
-from shim.identity import stored_key
-from shim.report import warn
-from shim.store import Store
+from shim.base import session_key, times
+from shim.base.messages import warn
+from shim.base.session_key import DEFAULT_AGENT, stored_key
+from shim.claude import registry
+from shim.cli import asking, conversations, mapped
+from shim.cli.names import AGENT, ROOM
+from shim.keep import holding
+from shim.lease import live
+from shim.store import store
+from shim.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from shim.document import Document
-    from shim.history import Head
+    from shim.store.document import Document
+    from shim.store.history import Head
 
 
 @click.command("forget")
@@ -47,7 +51,7 @@ def command(room: str, agent: str | None, yes: bool) -> None:
     asking.confirm_beside(claudes, "Forget it all the same?", yes)
     there = _there(sessions)
     if claudes:  # one that has just started is yet to write what its name derives
-        there |= {identity.derive(stored_key(*names)) for names in keys}
+        there |= {session_key.derive(stored_key(*names)) for names in keys}
     forgotten = _forget(sessions, room, [agent for _, agent in keys], there)
     for _, name, entry in forgotten:
         click.echo(f"Forgot {stored_key(room, name)}: its next call starts a new conversation.")
@@ -82,9 +86,9 @@ def _heads(
     heads = []
     for agent in dict.fromkeys(agents):
         entry = mappings.get(room, {}).get(agent)
-        derived = identity.derive(stored_key(room, agent))
+        derived = session_key.derive(stored_key(room, agent))
         if entry is None and derived in there:
-            entry = {"uuid": derived, "last_used": document.now()}
+            entry = {"uuid": derived, "last_used": times.now()}
         # Forgotten before, and without a call since.
         is_fresh = entry is not None and entry["uuid"] not in there and derived in there
         if entry is not None and not is_fresh:
@@ -107,8 +111,8 @@ def _forget(
         entries = mappings.setdefault(room, {})
         for _, agent, _ in forgotten:
             entries.pop(agent, None)
-            if identity.derive(stored_key(room, agent)) in there:
-                entries[agent] = {"uuid": identity.new_session_id(), "last_used": document.now()}
+            if session_key.derive(stored_key(room, agent)) in there:
+                entries[agent] = {"uuid": session_key.new_session_id(), "last_used": times.now()}
         return forgotten
 
     sessions.change(change)
@@ -124,4 +128,4 @@ def _keep_no_longer(sessions: Store, forgotten: list[Head]) -> None:
     in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for _, _, entry in forgotten:
         if entry["uuid"] not in in_use and conversations.is_resumable(entry["uuid"]):
-            keep.forget(sessions.directory, entry["uuid"])
+            holding.forget(sessions.directory, entry["uuid"])

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import busy, history, live, store, transcripts
-from shim.commands import conversations, exchange, output, projects
-from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
-from shim.store import Store
+from shim.base import plain_text
+from shim.base.session_key import DEFAULT_AGENT
+from shim.claude import transcripts
+from shim.cli import conversations, exchange, output, project_rooms, tables
+from shim.cli.names import AGENT, ROOM
+from shim.lease import busy, live
+from shim.store import history, store
+from shim.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shim.commands.exchange import Change
-    from shim.document import Document
-    from shim.history import Head
+    from shim.cli.exchange import Change
+    from shim.store.document import Document
+    from shim.store.history import Head
 
     Plan = Callable[[Document], list[Change]]
 
@@ -96,10 +100,10 @@ def command(
         plan = partial(exchange.merged, imported=imported, presence=presence)
     else:
         plan = partial(
-            projects.planned,
-            projects=projects.every()
+            project_rooms.planned,
+            projects=project_rooms.every()
             if project is None
-            else [projects.of_directory(project, room)],
+            else [project_rooms.of_directory(project, room)],
             agent=agent,
             replace=replace,
             is_beside_others=project is not None,
@@ -158,7 +162,7 @@ def _record(change: Change, there: set[str]) -> dict[str, object]:
 def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
     rows = [_row(change, there) for change in changes if change.action not in _UNTOLD]
     if rows:
-        output.print_table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)
+        tables.print_table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)
     counts = Counter(change.action for change in changes)
     told = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
     click.echo(f"{told or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")
@@ -175,7 +179,7 @@ def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
 def _row(change: Change, there: set[str]) -> tuple[str, ...]:
     note = change.note
     if change.action == exchange.REPLACED and change.before is not None:
-        note = f"it was {output.printable(change.before['uuid'])}"
+        note = f"it was {plain_text.printable(change.before['uuid'])}"
     elif change.entry["uuid"] not in there:
         note = note or "no transcript here"
     return (

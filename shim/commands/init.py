@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import shells
-from shim.commands.options import bin_directory, default_bin_directory
+from shim.cli.options import bin_directory, default_bin_directory
+from shim.install import shells
 
 if TYPE_CHECKING:
     from pathlib import Path

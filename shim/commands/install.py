@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import adding, binary, launcher, shells
+from shim.base import files
+from shim.base.plain_text import shell_word
+from shim.claude import binary
+from shim.cli.options import default_bin_directory, new_bin_directory
 from shim.commands import opencode
-from shim.commands.options import default_bin_directory, new_bin_directory
-from shim.commands.output import shell_word
+from shim.install import launcher, shells
+from shim.install.trial import try_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +34,7 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
     """
     where = (directory or default_bin_directory()).absolute()
     if directory is None:
-        adding.make_directory(str(where.parent))  # the store's: it is to be private
+        files.make_directory(str(where.parent))  # the store's: it is to be private
     path = launcher.install(where)
     click.echo(f"The launcher is {path}")
     _say_what_it_runs(path)
@@ -55,7 +58,7 @@ def _say_what_it_runs(path: Path) -> None:
     if real is None:
         click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
         return
-    trial = launcher.try_out(path)
+    trial = try_out(path)
     if trial.complaint or not trial.came_through:
         reason = trial.complaint or "; ".join(trial.warnings)
         raise click.ClickException(f"{path} is written, but `{path} --version` fails: {reason}")

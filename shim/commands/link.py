@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import glimpse, identity, live, store
-from shim.commands import asking, conversations, output
-from shim.commands.names import AGENT, ROOM
-from shim.identity import stored_key
-from shim.report import warn
-from shim.store import Store
+from shim.base import plain_text, session_key
+from shim.base.messages import warn
+from shim.base.session_key import stored_key
+from shim.claude import summary
+from shim.cli import asking, conversations, output, tables
+from shim.cli.names import AGENT, ROOM
+from shim.lease import live
+from shim.store import store
+from shim.store.store import Store
 
 if TYPE_CHECKING:
-    from shim.document import Document
+    from shim.store.document import Document
 
 _LONGEST_PROMPT = 60
 
@@ -51,7 +54,7 @@ def command(room: str, agent: str, conversation: str, yes: bool) -> None:
     sessions.record(room, agent, session_id)
     click.echo(f"{_subject(this)} goes on with {session_id}")
     _show(path)
-    before = entry["uuid"] if entry is not None else identity.derive(this)
+    before = entry["uuid"] if entry is not None else session_key.derive(this)
     if conversations.can_be_had_back(before, sessions.directory):
         click.echo(f"Before, it was {before}. To go back:")
         click.echo("  " + conversations.command_line("link", room, agent, before))
@@ -62,7 +65,7 @@ def command(room: str, agent: str, conversation: str, yes: bool) -> None:
 
 
 def _warn(
-    mappings: Document, this: identity.SessionKey, session_id: str, claudes: list[asking.Live]
+    mappings: Document, this: session_key.SessionKey, session_id: str, claudes: list[asking.Live]
 ) -> None:
     for room, entries in mappings.items():
         for agent, entry in entries.items():
@@ -73,16 +76,16 @@ def _warn(
             warn(f"{claude}: its next turn brings its conversation back")
 
 
-def _subject(this: identity.SessionKey) -> str:
+def _subject(this: session_key.SessionKey) -> str:
     text = str(this)
     return text[:1].upper() + text[1:]
 
 
 def _show(path: str) -> None:
-    seen = glimpse.of(path)
+    seen = summary.of(path)
     age = output.age(time.time() - seen.written)
-    where = output.printable(seen.directory or path)
+    where = plain_text.printable(seen.directory or path)
     click.echo(f"  {where}, last written {age}")
     if seen.first_prompt:
-        prompt = output.shortened(output.printable(seen.first_prompt), _LONGEST_PROMPT)
+        prompt = tables.shortened(plain_text.printable(seen.first_prompt), _LONGEST_PROMPT)
         click.echo(f"  it began with: {prompt}")

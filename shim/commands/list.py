@@ -10,30 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim import store
-from shim.commands import mapped
-from shim.commands.names import AGE, AGENT, ROOM
-from shim.commands.output import (
-    age,
-    as_json,
-    name,
-    print_table,
-    printable,
-    shortened,
-    shortened_path,
-    show_json,
-    size,
-)
+from shim.base.plain_text import printable
+from shim.cli import mapped
+from shim.cli.names import AGE, AGENT, ROOM
+from shim.cli.output import age, as_json, name, show_json, size
+from shim.cli.tables import print_table, shortened, shortened_path
+from shim.store import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from shim.commands.mapped import Mapping, Survey
-    from shim.commands.output import Cut
-    from shim.glimpse import Glimpse
-    from shim.live import Claude
+    from shim.claude.summary import Summary
+    from shim.cli.mapped import Mapping, Survey
+    from shim.cli.tables import Cut
+    from shim.lease.live import Claude
 
-    Row = tuple[Mapping, list[Claude], tuple[str, Glimpse] | None]
+    Row = tuple[Mapping, list[Claude], tuple[str, Summary] | None]
 
 _PAGE = 50
 _HEADER = ("ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT")
@@ -155,7 +147,7 @@ def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
 
 
 def _cells(
-    mapping: Mapping, claudes: Sequence[Claude], transcript: tuple[str, Glimpse] | None, now: float
+    mapping: Mapping, claudes: Sequence[Claude], transcript: tuple[str, Summary] | None, now: float
 ) -> list[str]:
     seen = transcript and transcript[1]
     return [

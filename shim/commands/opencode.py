@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from shim import opencode_plugin
-from shim.commands.output import as_json, show_json
-from shim.opencode_plugin import CURRENT, FOREIGN, MISSING, OUTDATED, PluginError
+from shim.base.messages import Failure
+from shim.cli.output import as_json, show_json
+from shim.opencode import plugin
+from shim.opencode.plugin import CURRENT, FOREIGN, MISSING, OUTDATED
 
 _SAYS = {
     CURRENT: "{path} is there and current.",
@@ -52,10 +53,10 @@ def install(project: bool) -> None:
 
     Safe to run again: after an update it renews the plugin. It replaces no file that is not ours.
     """
-    path = opencode_plugin.path(project)
+    path = plugin.path(project)
     try:
-        before = opencode_plugin.install(path)
-    except PluginError as problem:
+        before = plugin.install(path)
+    except Failure as problem:
         raise click.ClickException(str(problem)) from problem
     if before == CURRENT:
         click.echo(f"{path} is there and current: nothing to do.")
@@ -68,10 +69,10 @@ def install(project: bool) -> None:
 @_project
 def uninstall(project: bool) -> None:
     """Remove the plugin, and nothing that is not ours. Conversations stay as they are."""
-    path = opencode_plugin.path(project)
+    path = plugin.path(project)
     try:
-        before = opencode_plugin.uninstall(path)
-    except PluginError as problem:
+        before = plugin.uninstall(path)
+    except Failure as problem:
         raise click.ClickException(str(problem)) from problem
     if before == MISSING:
         click.echo(f"There is no {path}: nothing to do.")
@@ -89,10 +90,10 @@ def status(project: bool, as_json: bool) -> None:
     \b
       claude-shim opencode status --json | jq -r .state
     """
-    path = opencode_plugin.path(project)
+    path = plugin.path(project)
     try:
-        state = opencode_plugin.state(path)
-    except PluginError as problem:
+        state = plugin.state(path)
+    except Failure as problem:
         raise click.ClickException(str(problem)) from problem
     if as_json:
         show_json({"path": str(path), "state": state})

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import dropping, history, identity, live, store
-from shim.commands import asking, conversations, exchange, output
-from shim.commands.names import AGE, Age
-from shim.identity import stored_key
-from shim.store import Store
+from shim.base import plain_text, session_key
+from shim.base.session_key import stored_key
+from shim.cli import asking, conversations, exchange, output, tables
+from shim.cli.names import AGE, Age
+from shim.lease import live
+from shim.store import document, history, store
+from shim.store.store import Store
 
 if TYPE_CHECKING:
-    from shim.document import Document
-    from shim.history import Head
+    from shim.store.document import Document
+    from shim.store.history import Head
 
 # So many removed mappings are told each by each how to have them back.
 _FEW = 5
@@ -79,12 +81,12 @@ def _stale(sessions: Store, age: float) -> list[Head]:
     room and agent derive, while that is there: it was forgotten, and is not to come back.
     """
     cutoff = time.time_ns() - int(age * 1_000_000_000)
-    unused = exchange.heads(dropping.unused_since(sessions.mappings(), cutoff))
+    unused = exchange.heads(document.unused_since(sessions.mappings(), cutoff))
     presence = live.presence(sessions.directory)
     there = conversations.session_ids(sessions.directory)
     stale = []
     for room, agent, entry in unused:
-        derived = identity.derive(stored_key(room, agent))
+        derived = session_key.derive(stored_key(room, agent))
         is_in_its_place = derived != entry["uuid"] and derived in there
         if not is_in_its_place and presence.on(room, agent, entry["uuid"]) is None:
             stale.append((room, agent, entry))
@@ -100,7 +102,7 @@ def _removed(sessions: Store, stale: list[Head]) -> list[Head]:
     doomed: Document = {}
     for room, agent, entry in stale:
         doomed.setdefault(room, {})[agent] = entry
-    if dropping.drop(sessions, doomed) == len(stale):
+    if sessions.drop(doomed) == len(stale):
         return stale
     left = sessions.mappings()
     return [head for head in stale if head[1] not in left.get(head[0], {})]
@@ -112,12 +114,12 @@ def _show(stale: list[Head]) -> None:
         (
             output.name(room),
             output.name(agent),
-            output.printable(entry["uuid"]),
+            plain_text.printable(entry["uuid"]),
             output.age((now - exchange.used(entry)) / 1e9),
         )
         for room, agent, entry in stale
     ]
-    output.print_table(("ROOM", "AGENT", "ID", "LAST USED"), rows)
+    tables.print_table(("ROOM", "AGENT", "ID", "LAST USED"), rows)
 
 
 def _show_ways_back(sessions: Store, removed: list[Head]) -> None:

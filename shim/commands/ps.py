@@ -8,28 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim import live, store
-from shim.commands import mapped
-from shim.commands.mapped import Survey
-from shim.commands.output import (
-    age,
-    as_json,
-    at_home,
-    dim,
-    name,
-    print_table,
-    shortened,
-    shortened_path,
-    show_json,
-    size,
-)
-from shim.store import Store
+from shim.cli import mapped
+from shim.cli.mapped import Survey
+from shim.cli.output import age, as_json, at_home, dim, name, show_json, size
+from shim.cli.tables import print_table, shortened, shortened_path
+from shim.lease import live
+from shim.store import store
+from shim.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shim.commands.output import Cut
-    from shim.live import Claude
+    from shim.cli.tables import Cut
+    from shim.lease.live import Claude
 
 _HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
 _ROOM, _AGENT, _PID, _MEMORY, _DIRECTORY = 0, 1, 2, 5, 7

@@ -8,37 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim import history, store
-from shim.commands import mapped
-from shim.commands.names import AGENT, DEFAULT_AGENT, ROOM
-from shim.commands.output import (
+from shim.base.plain_text import printable, shell_word
+from shim.base.session_key import DEFAULT_AGENT
+from shim.cli import mapped
+from shim.cli.names import AGENT, ROOM
+from shim.cli.output import (
     age,
     as_json,
     at_home,
     bold,
-    columns,
     dim,
     doubtful,
     iso,
     local,
     name,
-    printable,
-    shell_word,
-    shortened,
     show_json,
     size,
     span,
-    width,
 )
+from shim.cli.tables import columns, shortened, width
+from shim.store import history, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shim.commands.mapped import Mapping, Survey
-    from shim.glimpse import Glimpse
-    from shim.live import Claude
+    from shim.claude.summary import Summary
+    from shim.cli.mapped import Mapping, Survey
+    from shim.lease.live import Claude
 
-    Transcript = tuple[str, Glimpse]
+    Transcript = tuple[str, Summary]
     Earlier = list[tuple[dict[str, Any], Transcript | None]]
 
 # Cells: of the labels, and of a prompt that is shown elsewhere than on a terminal.
@@ -172,7 +170,7 @@ def _who(claude: Claude, now: float) -> str:
     return ", ".join(parts)
 
 
-def _prompt(text: str | None, seen: Glimpse) -> str:
+def _prompt(text: str | None, seen: Summary) -> str:
     if text is None:
         return dim("none" if seen.is_exact else "not in what was read of it")
     cells = columns()
@@ -186,7 +184,7 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> st
     return f"{printable(head['uuid'])}, {age(now - used)} ({local(used)}), {what}"
 
 
-def _resume(mapping: Mapping, survey: Survey, path: str, seen: Glimpse) -> str:
+def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
     """The command that resumes a conversation by hand, from its project where that is there."""
     claude = "NSED_SHIM_DISABLE=1 claude --resume"
     if seen.directory is None or not os.path.isdir(seen.directory):

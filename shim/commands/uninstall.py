@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim import launcher, opencode_plugin
+from shim.cli.options import bin_directory, default_bin_directory
 from shim.commands import opencode
-from shim.commands.options import bin_directory, default_bin_directory
+from shim.install import launcher
+from shim.opencode import plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,5 +36,5 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
 
 
 def _has_plugin() -> bool:
-    state = opencode_plugin.state(opencode_plugin.path(project=False))
-    return state in (opencode_plugin.CURRENT, opencode_plugin.OUTDATED)
+    state = plugin.state(plugin.path(project=False))
+    return state in (plugin.CURRENT, plugin.OUTDATED)

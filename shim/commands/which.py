@@ -6,7 +6,7 @@ import os
 
 import click
 
-from shim import binary
+from shim.claude import binary
 
 
 class _NoClaude(click.ClickException):

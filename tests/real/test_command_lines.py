@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim import cli_surface, invocation
-from shim.cli_surface import BUILT_IN, FLAG, OPTIONAL, VALUE, VARIADIC, Surface
+from shim.claude import invocation, learned
+from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, Surface, built_in
 from tests.support import real_claude
 from tests.support.messages_api import MessagesApi
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from shim.invocation import Invocation
+    from shim.claude.invocation import Invocation
     from tests.support.messages_api import Request
 
     Claude = Callable[["Args"], "Outcome"]
@@ -431,17 +431,17 @@ def label(args: Args) -> str:
 
 
 @cache
-def learned() -> Surface:
+def own_surface() -> Surface:
     """What our real claude's help says of it."""
     with tempfile.TemporaryDirectory() as store:
-        return cli_surface.of(str(real_claude.binary()), store)
+        return learned.of(str(real_claude.binary()), store)
 
 
 def read(args: Args) -> Invocation:
     """Our reading of a command line, which is the same with the built-in table."""
-    asked = invocation.read(args, learned())
-    built_in = invocation.read(args)
-    assert (asked.left_alone, asked.options) == (built_in.left_alone, built_in.options)
+    asked = invocation.read(args, own_surface())
+    by_built_in = invocation.read(args)
+    assert (asked.left_alone, asked.options) == (by_built_in.left_alone, by_built_in.options)
     return asked
 
 
@@ -517,7 +517,7 @@ def test_every_option_that_help_lists_is_known_with_what_it_takes(help_lines: li
             takes = VARIADIC if match[2] else VALUE if match[1] == "<" else OPTIONAL
         for spelling in spellings:
             listed[spelling] = takes
-            option = BUILT_IN.option(spelling)
+            option = built_in().option(spelling)
             known[spelling] = option and option[1]
     assert len(listed) > 50
     assert known == listed

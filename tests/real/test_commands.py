@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.messages_api import MessagesApi
     from tests.support.real_claude import World
 
-PROGRAM = "from shim.commands import main; main()"
+PROGRAM = "from shim.commands.__main__ import main; main()"
 
 
 def claude_shim(world: World, *args: str, cwd: Path | None = None) -> str:

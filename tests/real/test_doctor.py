@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def findings(world: World) -> dict[str, dict[str, Any]]:
     path = Path(shim.__file__).parent.parent
     run = world.run(
-        *("-c", "from shim.commands import main; main()", "doctor", "--json"),
+        *("-c", "from shim.commands.__main__ import main; main()", "doctor", "--json"),
         program=Path(sys.executable),
         env={"PYTHONPATH": str(path)},
     )

@@ -74,7 +74,7 @@ class OpenCode:
     def claude_shim(self, *args: str, env: Mapping[str, str] | None = None) -> str:
         """What `claude-shim ARGS…` prints, run in the world's directory."""
         done = subprocess.run(
-            [sys.executable, "-c", "from shim.commands import main; main()", *args],
+            [sys.executable, "-c", "from shim.commands.__main__ import main; main()", *args],
             env=self.world.environment(more=env),
             cwd=self.world.work,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,41 @@
+"""The environment: what a call is told, and what it tells the program it becomes.
+
+With `posix` alone: importing `os`, which wraps it, takes 0.7 ms, a tenth of a call.
+"""
+
+import posix
+import sys
+
+
+def get(name: str) -> str:
+    """A variable's value; empty where it is unset, as empty means unset everywhere here."""
+    value = posix.environ.get(name.encode(), b"")
+    return value.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def put(name: str, value: str | bytes | None) -> None:
+    """Set a variable for the program this process becomes, or unset it with None."""
+    key = name.encode()
+    if isinstance(value, str):
+        value = value.encode(sys.getfilesystemencoding(), "surrogateescape")
+    if value is not None:
+        posix.environ[key] = value
+        posix.putenv(key, value)
+    elif key in posix.environ:
+        del posix.environ[key]
+        posix.unsetenv(key)
+
+
+def is_on(name: str) -> bool:
+    """Whether a variable switches something on: anything but empty and `0` does."""
+    return get(name) not in ("", "0")
+
+
+def in_home(path: str) -> str:
+    """A path in the user's home directory."""
+    home = get("HOME")
+    if not home:
+        from os.path import expanduser  # asks the system's user database
+
+        home = expanduser("~")
+    return f"{home}/{path}"

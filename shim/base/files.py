@@ -1,0 +1,118 @@
+"""Files read and written whole and safely, and directories that are this user's alone.
+
+With `posix` alone: importing `os`, which wraps it, takes 0.7 ms, a tenth of a call.
+"""
+
+import posix
+
+from shim.base.messages import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+
+# POSIX has no numbers for these, but every system has the same.
+_KIND = 0o170000
+_REGULAR = 0o100000
+_DIRECTORY = 0o040000
+_STICKY = 0o1000
+
+
+def is_regular(status: "stat_result") -> bool:
+    """Whether it is a file that can be read and written, and not a directory or a FIFO."""
+    return status.st_mode & _KIND == _REGULAR
+
+
+def content(file: int) -> bytes:
+    """All that an open file holds. Raises OSError."""
+    size = posix.fstat(file).st_size
+    pieces = []
+    at = 0
+    while at < size and (piece := posix.pread(file, size - at, at)):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
+
+
+def write(file: int, data: bytes, at: int) -> None:
+    """Write all of the data to an open file, from a position on. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        written = posix.pwrite(file, rest, at)
+        rest = rest[written:]
+        at += written
+
+
+def write_new(path: str, data: bytes, flag: int = posix.O_EXCL) -> None:
+    """Write a file of this user's alone, for good: a new one, or with O_TRUNC over another.
+
+    Raises OSError, and then there is none.
+    """
+    file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | flag, 0o600)
+    try:
+        write(file, data, 0)
+        posix.fsync(file)
+    except OSError:
+        posix.unlink(path)
+        raise
+    finally:
+        posix.close(file)
+
+
+def replace(path: str, data: bytes) -> None:
+    """Put a new file in a path's place, at once and for good. Raises OSError."""
+    # One name for the unfinished file: the store's lock makes this its only writer, and what a
+    # killed one left is overwritten.
+    unfinished = path + ".new"
+    write_new(unfinished, data, posix.O_TRUNC)
+    posix.rename(unfinished, path)
+    directory = posix.open(path[: path.rfind("/") + 1] or ".", posix.O_RDONLY)
+    try:
+        posix.fsync(directory)
+    finally:
+        posix.close(directory)
+
+
+def make_directory(path: str) -> None:
+    """Make sure that the store's directory is there and this user's alone. Raises Failure."""
+    try:
+        _make_directories(path)
+        status = posix.stat(path)
+    except OSError as problem:
+        raise Failure(f"{path}: {problem.strerror}") from problem
+    if status.st_uid != posix.geteuid() or status.st_mode & _STICKY:
+        raise Failure(f"{path} is not yours alone: set NSED_SESSION_DIR to a directory that is")
+
+
+def make_own_directory(path: str) -> None:
+    """Make sure that a directory under a shared one is this user's. Raises Failure."""
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as problem:
+        raise Failure(f"{path}: {problem.strerror}; set HOME or NSED_SESSION_DIR") from problem
+    status = posix.lstat(path)
+    if status.st_mode & _KIND != _DIRECTORY or status.st_uid != posix.geteuid():
+        raise Failure(f"{path} is not your own directory: set HOME or NSED_SESSION_DIR")
+
+
+def _make_directories(path: str) -> None:
+    if _is_directory(path):
+        return
+    parent = path.rstrip("/").rpartition("/")[0]
+    if parent:
+        _make_directories(parent)
+    try:
+        posix.mkdir(path)
+        posix.chmod(path, 0o700)  # whatever the umask
+    except FileExistsError:
+        if not _is_directory(path):
+            raise
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return posix.stat(path).st_mode & _KIND == _DIRECTORY
+    except OSError:
+        return False

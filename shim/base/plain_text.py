@@ -1,0 +1,61 @@
+"""Text that hides nothing: names and words in which everything shows, on one line."""
+
+from __future__ import annotations
+
+import shlex
+import unicodedata
+
+JOINER = "\u200d"
+EMOJI_STYLE = "\ufe0f"
+# Cc, Cf: what moves the cursor, turns the writing direction or is not seen; Cs: half a character;
+# Zl, Zp: line ends.
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# The same, though Unicode has them among letters and marks: fillers and variation selectors.
+_FILLERS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
+    + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))))
+)
+
+
+def printable(text: str) -> str:
+    """A text as one line in which everything shows: what would not is escaped as in Python."""
+    if text.isascii() and text.isprintable():
+        return text
+    escaped = [
+        char.encode("unicode_escape").decode() if _is_unseen(text, at) else char
+        for at, char in enumerate(text)
+    ]
+    return "".join(escaped)
+
+
+def _is_unseen(text: str, at: int) -> bool:
+    char = text[at]
+    if char == JOINER:
+        return not (0 < at < len(text) - 1 and _is_emoji(text[at - 1]) and _is_emoji(text[at + 1]))
+    return char in _FILLERS or unicodedata.category(char) in _UNSEEN
+
+
+def _is_emoji(char: str) -> bool:
+    return char == EMOJI_STYLE or unicodedata.category(char) in ("So", "Sk")
+
+
+def shell_word(word: str) -> str:
+    """A word to copy into a shell, as one line in which everything shows."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    # As bash, zsh and POSIX of 2024 read it.
+    escaped = "".join(
+        char
+        if char.isascii() and char.isprintable() and char not in "'\\"
+        else "".join(f"\\x{byte:02x}" for byte in _bytes(char))
+        for char in word
+    )
+    return f"$'{escaped}'"
+
+
+def _bytes(char: str) -> bytes:
+    """A character of a path, or of a name, which can be half a character: the store's `?`."""
+    try:
+        return char.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"?"

@@ -1,0 +1,167 @@
+"""What a call would do, told instead of done: the wrapper's own way with acts that change nothing.
+
+It leaves out what only a real call brings about: that a damaged store is mended, that the options
+of a new claude are learned, that a busy conversation is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from shim.base import messages
+from shim.base.messages import Failure, explain
+from shim.call import continuing, wrapper
+from shim.claude import binary, learned, options, transcripts
+from shim.claude.transcripts import Transcript
+from shim.keep import folder, putting_back
+from shim.lease.lease import FILE_NAME, Holder, Lease, start_of
+from shim.store import changing
+from shim.store.store import Store, directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shim.base.session_key import SessionKey
+
+
+class Rehearsal:
+    """What a call of claude would do here and now.
+
+    `steps` are the decisions on the way, each with whether it is a warning. `command` is the real
+    claude and its arguments, or None where the call would end with `exit_code` instead. `exports`
+    are set in claude's environment.
+    """
+
+    def __init__(self, args: Sequence[str], plugin: str) -> None:
+        self.steps: list[tuple[str, bool]] = []
+        self.command: list[str] | None = None
+        self.exports: dict[str, bytes] = {}
+        self.exit_code: int | None = None
+        before = messages.listener
+        messages.listener = lambda message, is_warning: self.steps.append((message, is_warning))
+        try:
+            self._rehearse(list(args), plugin)
+        except SystemExit as end:
+            self.exit_code = int(end.code or 0)
+        finally:
+            messages.listener = before
+
+    def _rehearse(self, args: list[str], plugin: str) -> None:
+        claude = binary.find()
+        explain(f"the real claude is {claude}")
+        try:
+            arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+        except Exception as problem:
+            wrapper.warn_that_claude_runs_as_asked(problem)
+            arguments = args
+        self.command = [claude, *arguments]
+
+
+class _Acts(continuing.Acts):
+    """Acts that say what they would do."""
+
+    def open_store(self) -> Store:
+        return Store(directory(make=False))
+
+    def surface(self, claude: str) -> options.Surface:
+        known = self.store and learned.known(claude, self.store.directory)
+        if known:
+            return known
+        explain("this claude's options are not learned yet: the built-in table serves here")
+        return options.built_in()
+
+    def open_lease(self, where: str, key: SessionKey) -> Lease | None:
+        try:
+            return _Glance(where, key)
+        except FileNotFoundError:
+            explain("nobody has the lease: it would be taken, the first one here")
+            return None
+
+    def outlasts(self, pid: int, timeout: float) -> bool:
+        explain(f"it would wait up to {timeout:g} s for claude {pid} to end; then:")
+        return False
+
+    def turn(self, key: SessionKey, goes_on: bool) -> str:
+        explain("a streaming or interactive run" if goes_on else "a one-shot run")
+        return super().turn(key, goes_on)
+
+    def recall(self, key: SessionKey) -> str | None:
+        if self.store is None:
+            return None
+        path = self.store.path
+        try:
+            # Of a store that is gone, or damaged: what it would be mended to.
+            with _opened(path) as file:
+                mappings = changing.load(path, file.fileno(), is_locked=False)
+        except OSError as problem:
+            raise Failure(f"{path}: {problem.strerror}") from problem
+        entry = mappings.get(key.room, {}).get(key.agent)
+        return str(entry["uuid"]) if entry else None
+
+    def keep(
+        self, session_id: str, transcript: Transcript | None, is_ours: bool
+    ) -> Transcript | None:
+        if transcript is not None or self.store is None:
+            return transcript
+        store = self.store.directory
+        if not folder.is_kept(store, session_id):
+            return None
+        where = putting_back.to_put_back(store, session_id)
+        if where is None:
+            explain("its transcript was deleted while it was young: it would be kept no longer")
+            return None
+        explain(f"it is kept, and would be put back as {where}")
+        status = os.stat(folder.path(store, session_id))
+        return Transcript(where, transcripts.is_here(where), status)
+
+    def housekeep(self) -> None:
+        return
+
+    def make_way(self, session_id: str, paths: list[str]) -> None:
+        for path in paths:
+            explain(f"{path} holds no message; it would be moved aside")
+
+    def record(self, key: SessionKey, session_id: str) -> None:
+        if self.store is not None:
+            explain(f"{key} would be mapped to {session_id}")
+
+
+def _opened(path: str) -> BinaryIO:
+    """The store's file, or an empty one. Raises OSError, Failure where it is no file."""
+    try:
+        # Not to wait for who holds the other end of a FIFO.
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        return open(os.devnull, "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise Failure(f"{path} is no regular file: move it away")
+
+
+class _Glance(Lease):
+    """A lease that is looked at, and neither taken nor waited for."""
+
+    __slots__ = ()
+
+    def __init__(self, directory: str, key: SessionKey) -> None:
+        self._start = start_of(key.room, key.agent)
+        self._file = os.open(f"{directory}/{FILE_NAME}", os.O_RDONLY)
+
+    def take(self, goes_on: bool) -> bool:
+        if self.is_free():
+            explain("nobody has the lease: it would be taken")
+            return True
+        holder = self.holder()
+        if holder is not None:
+            kind = "streaming or interactive" if holder.goes_on else "one-shot"
+            explain(f"claude {holder.pid}, {kind}, has the lease")
+        return False
+
+    def wait(self, goes_on: bool, is_worth_it: Callable[[Holder | None, float], bool]) -> bool:
+        if not is_worth_it(self.holder(), 0.0):
+            return False
+        explain("it would wait for its turn; then:")
+        return True

@@ -1,0 +1,74 @@
+"""What `claude-shim doctor` looks into. No check changes anything."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+from shim.checks import installation, outliving, running, storage, surroundings
+from shim.checks.finding import Finding, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from shim.checks.setup import Setup
+
+# By name, in the order in which a fault explains those after it.
+CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
+    "version": installation.version,
+    "launcher": installation.launcher,
+    "path": installation.path,
+    "shell": installation.shell,
+    "claude": installation.claude,
+    "options": installation.options,
+    "plugin": installation.plugin,
+    "hook": installation.hook,
+    "store": storage.store,
+    "privacy": storage.privacy,
+    "backup": storage.backup,
+    "locks": running.locks,
+    "leases": running.leases,
+    "clean-up": outliving.clean_up,
+    "clock": storage.clock,
+    "disk": storage.disk,
+    "environment": surroundings.variables,
+    "opencode": surroundings.opencode,
+}
+
+# Seconds that a check may take. Those that wait for something give up before.
+_PATIENCE = 60
+
+
+def examine(setup: Setup) -> Iterator[tuple[str, Finding]]:
+    """Make each check, and yield its name and what it finds.
+
+    A check that fails or does not get done is a finding too: nothing stops the others.
+    """
+    for name, check in CHECKS.items():
+        found: list[Finding] = []
+        try:
+            with _limited():
+                found += check(setup)
+        except Exception as failure:
+            reason = f"{type(failure).__name__}: {failure}"
+            found.append(
+                problem(f"this could not be checked ({reason})", "see to that reason, or report it")
+            )
+        for finding in found:
+            yield name, finding
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"it took longer than {_PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,161 @@
+"""What the caller asked of claude: claude's own command line, read as commander reads it."""
+
+import posix
+
+from shim.claude.options import FLAG, OPTIONAL, VARIADIC, built_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shim.claude.options import Surface
+
+# Options by which the caller chooses the conversation, wants none kept, or leaves the terminal.
+_CHOOSES = (
+    *("--continue", "--resume", "--from-pr", "--fork-session", "--resume-session-at"),
+    *("--rewind-files", "--teleport", "--cloud", "--remote", "--environment", "--pool"),
+    *("--attach-serve", "--sdk-url", "--desktop"),
+)
+_KEEPS_NOTHING = ("--no-session-persistence", "--init-only")
+_DETACHES = ("--background", "--tmux", "--agents-view-if-allowed")
+_STDOUT = 1
+_ANSWERS_AND_EXITS = ("--help", "--version")
+
+
+class Invocation:
+    """The caller's arguments, and what they mean.
+
+    `options` holds each option in its order: canonical name, value or None, and the positions of
+    the arguments that spell it (start, stop).
+    """
+
+    __slots__ = ("args", "operands", "options", "subcommand", "surface")
+
+    def __init__(self, args: "Sequence[str]", surface: "Surface") -> None:
+        self.args = args
+        self.surface = surface
+        self.options: list[tuple[str, str | None, int, int]] = []
+        self.operands: list[str] = []
+        self._read(surface)
+        self.subcommand: str | None = None
+        if args and surface.is_first_word(args[0]):
+            self.subcommand = args[0]
+        elif self.operands and not self._prints() and surface.is_subcommand(self.operands[0]):
+            self.subcommand = self.operands[0]
+
+    def _prints(self) -> bool:
+        """Whether `-p` is a word of its own: claude then takes no word for a subcommand."""
+        return any(self.args[start] in ("-p", "--print") for _, _, start, _ in self.options)
+
+    def has(self, name: str) -> bool:
+        """Whether the option is there, by its canonical name."""
+        return any(option[0] == name for option in self.options)
+
+    def value(self, name: str) -> str | None:
+        """The value of the option's last occurrence: with claude, the last one wins."""
+        return next((value for found, value, *_ in reversed(self.options) if found == name), None)
+
+    def with_flags(self, flags: list[str]) -> list[str]:
+        """The caller's arguments behind flags of ours, which take the place of `--session-id`.
+
+        In its place, and of two in both, because a variadic option before it would otherwise
+        swallow what follows it.
+        """
+        args = list(self.args)
+        for found, _, start, stop in reversed(self.options):
+            if found == "--session-id":
+                args[start:stop] = flags
+        return args if self.has("--session-id") else flags + args
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run lasts longer than one answer: streaming, or interactive."""
+        is_streaming = self.value("--input-format") == "stream-json"
+        is_interactive = posix.isatty(_STDOUT) and not self.has("--print")
+        return is_streaming or is_interactive
+
+    @property
+    def left_alone(self) -> str | None:
+        """Why the real claude should get this command line untouched, or None."""
+        if self.subcommand is not None:
+            return f"`{self.subcommand}` is a subcommand"
+        for names, reason in (
+            (_ANSWERS_AND_EXITS, "opens no conversation"),
+            (_CHOOSES, "chooses the conversation"),
+            (_KEEPS_NOTHING, "keeps no conversation"),
+            (_DETACHES, "detaches"),
+        ):
+            for name in names:
+                if self.has(name):
+                    return f"{name} {reason}"
+        return None
+
+    def _read(self, surface: "Surface") -> None:
+        # The steps of `parseOptions` in commander's lib/command.js, in their order.
+        at, variadic = 0, None
+        while at < len(self.args):
+            arg = self.args[at]
+            if _looks_like_option(arg):
+                at, variadic = self._read_option(surface, at)
+                continue
+            if variadic is None:
+                self.operands.append(arg)
+            else:
+                self.options.append((variadic, arg, at, at + 1))
+            at += 1
+
+    def _read_option(self, surface: "Surface", at: int) -> tuple[int, str | None]:
+        """Read the option at a position; return where it ends and its name if it is variadic."""
+        arg = self.args[at]
+        while True:
+            if arg == "--":  # also what is left of a cluster such as `-p-`
+                self.operands += self.args[at + 1 :]
+                return len(self.args), None
+            option = surface.option(arg)
+            if option is not None:
+                name, takes = option
+                stop = _stop_of_value(self.args, at, takes)
+                value = self.args[at + 1] if stop == at + 2 else None
+                self.options.append((name, value, at, stop))
+                return stop, name if takes == VARIADIC else None
+            if arg.startswith("--"):
+                self._read_assignment(surface, arg, at)
+                return at + 1, None
+            # A cluster of short options: flags, of which the last may be one that takes a value.
+            option = surface.option(arg[:2])
+            if option is None:
+                return at + 1, None
+            name, takes = option
+            if takes != FLAG:
+                self.options.append((name, arg[2:], at, at + 1))
+                return at + 1, None
+            self.options.append((name, None, at, at + 1))
+            arg = "-" + arg[2:]
+
+    def _read_assignment(self, surface: "Surface", arg: str, at: int) -> None:
+        spelling, equals, value = arg.partition("=")
+        option = surface.option(spelling)
+        name = option[0] if option is not None else spelling
+        self.options.append((name, value if equals else None, at, at + 1))
+
+
+def read(args: "Sequence[str]", surface: "Surface | None" = None) -> Invocation:
+    """Read a command line of claude's, without the program's name.
+
+    Without a surface, by the built-in one.
+    """
+    return Invocation(args, surface or built_in())
+
+
+def _stop_of_value(args: "Sequence[str]", at: int, takes: str) -> int:
+    """The position behind an option and the value that is its next argument, if it takes one."""
+    has_next = at + 1 < len(args)
+    if takes == FLAG or not has_next:
+        return at + 1
+    if takes == OPTIONAL and _looks_like_option(args[at + 1]):
+        return at + 1
+    return at + 2
+
+
+def _looks_like_option(arg: str) -> bool:
+    return len(arg) > 1 and arg[0] == "-"

@@ -1,0 +1,64 @@
+"""Claude's projects: a directory each, with the transcripts of its conversations."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from shim.base.session_key import is_session_id
+from shim.claude import transcripts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_SUFFIX = ".jsonl"
+
+
+def transcripts_in(project: str) -> list[str]:
+    """The transcripts in a directory. Raises OSError where it cannot be read."""
+    return [
+        f"{project}/{name}"
+        for name in os.listdir(project)
+        if name.endswith(_SUFFIX) and is_session_id(name.removesuffix(_SUFFIX))
+    ]
+
+
+def directories() -> list[str]:
+    """The directories of claude's projects. Raises OSError where they cannot be read."""
+    try:
+        with os.scandir(transcripts.projects_directory()) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def places(session_ids: Collection[str]) -> dict[str, list[str]]:
+    """Where the transcripts of these conversations are, at the cost of one scan of all projects.
+
+    Of one that is in several projects, the last written comes first.
+    """
+    found: dict[str, list[str]] = {}
+    projects = transcripts.projects_directory()
+    for project in _names(projects):
+        for name in _names(f"{projects}/{project}"):
+            session_id, _, ending = name.rpartition(".")
+            if ending == "jsonl" and session_id in session_ids:
+                found.setdefault(session_id, []).append(f"{projects}/{project}/{name}")
+    for paths in found.values():
+        if len(paths) > 1:
+            paths.sort(key=_written, reverse=True)
+    return found
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []  # no directory, or one that may not be read
+
+
+def _written(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0

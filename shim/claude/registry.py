@@ -1,0 +1,111 @@
+"""Claude Code's own registry of what runs: `sessions/<pid>.json` in its config directory."""
+
+import posix
+
+from shim.claude.transcripts import config_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Where they stand in /proc/<pid>/stat, counted behind the process's name (proc(5)), and the flag
+# of one that is on its way out: it has given back its locks, but may be no zombie yet.
+_FLAGS = 6
+_START = 19
+_PF_EXITING = 4
+
+
+def live_on(session_id: str) -> int | None:
+    """The pid of a claude that is live on the conversation, or None.
+
+    A killed claude leaves its entry behind, and its pid may be another's by now: an entry counts
+    only where a process of that pid and start time is there.
+    """
+    directory = config_directory() + "/sessions"
+    try:
+        names = posix.listdir(directory)
+    except OSError:
+        return None
+    for name in names:
+        content = _content(f"{directory}/{name}") if name.endswith(".json") else b""
+        if session_id.encode() in content:
+            entry = _entry(content)
+            if entry.get("sessionId") == session_id and _is_live(entry):
+                return int(entry["pid"])
+    return None
+
+
+def conversation_of(pid: int) -> str | None:
+    """The session id a claude is on, or None where the registry does not say."""
+    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
+    return str(entry["sessionId"]) if "sessionId" in entry and _is_live(entry) else None
+
+
+def conversations() -> dict[int, str]:
+    """The session id that each live claude is on, by its pid."""
+    directory = config_directory() + "/sessions"
+    try:
+        names = posix.listdir(directory)
+    except OSError:
+        return {}
+    entries = [_entry(_content(f"{directory}/{name}")) for name in names if name.endswith(".json")]
+    return {
+        int(entry["pid"]): str(entry["sessionId"])
+        for entry in entries
+        if "sessionId" in entry and _is_live(entry)
+    }
+
+
+def _content(path: str) -> bytes:
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return posix.read(file, 1 << 16)
+    except OSError:
+        return b""
+    finally:
+        posix.close(file)
+
+
+def _entry(content: bytes) -> "dict[str, Any]":
+    import json
+
+    try:
+        entry = json.loads(content)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _is_live(entry: "dict[str, Any]") -> bool:
+    try:
+        pid = int(entry["pid"])
+        stat = _stat(pid)
+        if stat is not None:
+            is_exiting = int(stat[_FLAGS]) & _PF_EXITING
+            return not is_exiting and stat[_START].decode() == str(entry["procStart"])
+        return _is_live_by_time(pid, float(entry["startedAt"]) / 1000)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return False
+
+
+def _is_live_by_time(pid: int, registered: float) -> bool:
+    """The same without /proc: a process that started after the entry was made is another."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not is_zombie and process.create_time() <= registered + 1
+    except psutil.Error:
+        return False
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/<pid>/stat behind the name; None where there is no /proc."""
+    if not posix.access("/proc/self/stat", posix.R_OK):
+        return None
+    # The name, in parentheses, can hold anything, parentheses too.
+    return _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()

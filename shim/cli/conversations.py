@@ -1,0 +1,96 @@
+"""The conversations that claude has on this machine, by what a person may call them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+
+from shim.base import plain_text, session_key
+from shim.claude import projects, transcripts
+from shim.keep import folder, holding
+
+_SUFFIX = ".jsonl"
+_BEGINNING = re.compile(r"[0-9a-f-]{1,36}", re.ASCII)
+_MOST_NAMED = 4
+
+
+def session_ids(store: str) -> set[str]:
+    """The conversations that have a transcript in any project, or are kept. Raises OSError."""
+    paths = [path for where in projects.directories() for path in projects.transcripts_in(where)]
+    own = {os.path.basename(path).removesuffix(_SUFFIX) for path in paths}
+    return own.union(folder.session_ids(store))
+
+
+def named(text: str, store: str) -> tuple[str, str]:
+    """The session id and transcript of a conversation that can be resumed.
+
+    It is named by its session id, by the beginning of one, or by its transcript's path. One that
+    was cleaned up and is kept is put back. Raises ClickException where that is none or several.
+    """
+    is_path = "/" in text or text.endswith(_SUFFIX)
+    session_id = _of_path(text) if is_path else _of_beginning(text, store)
+    transcript, unusable = transcripts.find(session_id)
+    if transcript is None and not unusable:
+        holding.put_back(store, session_id)
+        transcript, unusable = transcripts.find(session_id)
+    if transcript is None and unusable:
+        raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")
+    if transcript is None:
+        raise click.ClickException(f"conversation {session_id} is gone: its transcript was deleted")
+    return session_id, transcript.path
+
+
+def command_line(subcommand: str, *operands: str) -> str:
+    """A `claude-shim` command line to copy into a shell, whatever the operands hold."""
+    end_of_options = ["--"] if any(word.startswith("-") for word in operands) else []
+    return " ".join(
+        ["claude-shim", subcommand, *end_of_options, *map(plain_text.shell_word, operands)]
+    )
+
+
+def is_resumable(session_id: str) -> bool:
+    """Whether claude can resume the conversation. Raises OSError where nobody can tell."""
+    return session_key.is_session_id(session_id) and transcripts.find(session_id)[0] is not None
+
+
+def can_be_had_back(session_id: str, store: str) -> bool:
+    """Whether the conversation can be linked to. Raises OSError where nobody can tell."""
+    return is_resumable(session_id) or (
+        session_key.is_session_id(session_id) and folder.is_kept(store, session_id)
+    )
+
+
+def _of_path(text: str) -> str:
+    path = Path(text)
+    directory = transcripts.projects_directory()
+    if not path.is_file():
+        raise click.ClickException(f"there is no file {text}")
+    if path.suffix != _SUFFIX or not session_key.is_session_id(path.stem):
+        raise click.ClickException(f"{text} is no transcript: claude names them UUID.jsonl")
+    if path.resolve().parent.parent != Path(directory).resolve():
+        raise click.ClickException(
+            f"{text} is outside {directory}: copy it into a project there, where claude looks"
+        )
+    return path.stem
+
+
+def _of_beginning(text: str, store: str) -> str:
+    if not _BEGINNING.fullmatch(text.lower()):
+        raise click.ClickException(
+            f"{text!r} is no session id, no beginning of one, and no path of a transcript"
+        )
+    found = sorted(known for known in session_ids(store) if known.lower().startswith(text.lower()))
+    if not found:
+        raise click.ClickException(
+            f"no conversation in {transcripts.projects_directory()} has an id that begins with"
+            f" {text}"
+        )
+    if len(found) > 1:
+        more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
+        raise click.ClickException(
+            f"{text} is the beginning of several: {', '.join(found[:_MOST_NAMED])}{more}"
+        )
+    return found[0]

@@ -1,0 +1,203 @@
+"""Mappings outside the store: the form of an export, and what a merge with one changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim.base import session_key, times
+from shim.store import document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.lease.live import Presence
+    from shim.store.document import Document
+    from shim.store.history import Head
+
+FORMAT = "claude-shim mappings"
+VERSION = 1
+
+ADDED = "added"
+REPLACED = "replaced"
+KEPT = "kept"
+SKIPPED = "skipped"
+RENEWED = "renewed"
+UNCHANGED = "unchanged"
+LIVE = "live"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What comes of one mapping that is imported."""
+
+    room: str
+    agent: str
+    entry: dict[str, Any]
+    """What is imported."""
+    before: dict[str, Any] | None
+    """What the store has."""
+    action: str
+    """`added`, `replaced`, `kept` (what the store has was used later), `skipped` (there is another
+    mapping), `renewed` (in its time of use alone), `unchanged`, or `live` (left alone for that)."""
+    note: str = ""
+
+
+def heads(mappings: Document) -> list[Head]:
+    """The mappings one by one, sorted by room and agent."""
+    return [
+        (room, agent, entries[agent])
+        for room, entries in sorted(mappings.items())
+        for agent in sorted(entries)
+    ]
+
+
+def used(entry: dict[str, Any]) -> int:
+    """When a mapping was last used, in nanoseconds since the epoch."""
+    return times.nanoseconds(entry["last_used"]) or 0
+
+
+def record(head: Head) -> dict[str, Any]:
+    """A mapping as programs read it."""
+    room, agent, entry = head
+    rest = {name: value for name, value in entry.items() if name not in ("uuid", "last_used")}
+    return {
+        "room": room,
+        "agent": agent,
+        "session_id": entry["uuid"],
+        "last_used": entry["last_used"],
+        **rest,
+    }
+
+
+def dumped(mappings: Iterable[Head], earlier: Iterable[Head]) -> bytes:
+    """An export: the same bytes for the same mappings, and a line for each."""
+    try:
+        return _dumped(mappings, earlier, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a character, which JSON can write and UTF-8 cannot
+        return _dumped(mappings, earlier, ensure_ascii=True).encode()
+
+
+def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
+    """The mappings and earlier heads of an export, or the mappings of a sessions.json.
+
+    Raises ClickException where it is neither, or holds anything that claude could not take.
+    """
+    try:
+        content = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as problem:
+        at = getattr(problem, "pos", getattr(problem, "start", 0))
+        raise click.ClickException(f"{source} is no JSON, from character {at} on") from problem
+    try:
+        if isinstance(content, dict) and isinstance(content.get("format"), str):
+            found = _of_export(content)
+        else:
+            found = heads(document.parse(data)), []
+    except document.Damaged as problem:
+        raise click.ClickException(
+            f"{source} is neither an export nor a sessions.json: {problem}"
+        ) from problem
+    for room, agent, entry in (*found[0], *found[1]):
+        if not session_key.is_session_id(entry["uuid"]):
+            raise click.ClickException(
+                f"{source}: room {room!r}, agent {agent!r}: {entry['uuid']!r} is no UUID"
+            )
+    return found
+
+
+def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> list[Change]:
+    """What comes of each mapping where of two the one used last is taken."""
+    changes = []
+    for room, agent, entry in imported:
+        known = mappings.get(room, {}).get(agent)
+        note = ""
+        is_newer = known is None or (entry != known and used(entry) > used(known))
+        if known is None:
+            action = ADDED
+        elif known["uuid"] == entry["uuid"]:
+            action = RENEWED if is_newer else UNCHANGED
+        elif is_newer:
+            pid = presence.on(room, agent, known["uuid"])
+            action, note = (REPLACED, "") if pid is None else (LIVE, live_note(pid))
+        else:
+            action, note = KEPT, "used later here"
+        changes.append(Change(room, agent, entry, known, action, note))
+    return changes
+
+
+def live_note(pid: int) -> str:
+    """Why a mapping is left alone that a claude is live on."""
+    return f"claude {pid or 'in another container'} is live on it"
+
+
+def apply(
+    mappings: Document, changes: Iterable[Change], earlier: Iterable[Head], past: Iterable[Head]
+) -> list[Head]:
+    """Change the mappings; return the heads that are to be noted as earlier ones.
+
+    `earlier` are those of the export, `past` those noted already.
+    """
+    replaced: list[Head] = []
+    older = list(earlier)
+    for change in changes:
+        if change.action in (ADDED, REPLACED):
+            mappings.setdefault(change.room, {})[change.agent] = change.entry
+        elif change.action == RENEWED:
+            mappings[change.room][change.agent]["last_used"] = change.entry["last_used"]
+        elif change.action == KEPT:
+            older.append((change.room, change.agent, change.entry))
+        if change.action == REPLACED and change.before is not None:
+            replaced.append((change.room, change.agent, change.before))
+    noted = {_identity(head) for head in (*past, *replaced, *heads(mappings))}
+    new = {_identity(head): head for head in older if _identity(head) not in noted}
+    return [*new.values(), *replaced]
+
+
+def _identity(head: Head) -> tuple[str, str, str]:
+    room, agent, entry = head
+    return room, agent, entry["uuid"]
+
+
+def _dumped(mappings: Iterable[Head], earlier: Iterable[Head], ensure_ascii: bool) -> str:
+    def lines(these: Iterable[Head]) -> str:
+        records = [json.dumps(record(head), ensure_ascii=ensure_ascii) for head in these]
+        return "[\n    " + ",\n    ".join(records) + "\n  ]" if records else "[]"
+
+    return (
+        f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n'
+        f'  "mappings": {lines(mappings)},\n  "earlier": {lines(earlier)}\n}}\n'
+    )
+
+
+def _of_export(content: dict[str, Any]) -> tuple[list[Head], list[Head]]:
+    if content["format"] != FORMAT:
+        raise document.Damaged(f"its format is {content['format']!r}")
+    if content.get("version") != VERSION:
+        raise document.Damaged(
+            f"its version is {content.get('version')!r}, and this claude-shim reads {VERSION}"
+        )
+    return _heads_of(content, "mappings"), _heads_of(content, "earlier")
+
+
+def _heads_of(content: dict[str, Any], name: str) -> list[Head]:
+    records = content.get(name, [])
+    if not isinstance(records, list):
+        raise document.Damaged(f"{name!r} is no list")
+    return [_head(item, f"{name}[{number}]") for number, item in enumerate(records)]
+
+
+def _head(item: object, where: str) -> Head:
+    if not isinstance(item, dict):
+        raise document.Damaged(f"{where} is no object")
+    for field in ("room", "agent", "session_id", "last_used"):
+        if not isinstance(item.get(field), str):
+            raise document.Damaged(f"{where} has no {field}")
+    if times.nanoseconds(item["last_used"]) is None:
+        raise document.Damaged(f"{where} has no time of last use: {item['last_used']!r}")
+    entry = {"uuid": item["session_id"], **item}
+    for field in ("room", "agent", "session_id"):
+        del entry[field]
+    return item["room"], item["agent"], entry

@@ -1,0 +1,161 @@
+"""What can be told of a mapping: its transcript, and the claudes that are live on it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from shim.base import session_key, times
+from shim.base.messages import warn
+from shim.claude import projects, registry, summary
+from shim.cli.output import at_home, doubtful, good, iso
+from shim.keep import folder, putting_back
+from shim.lease import live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.claude.summary import Summary
+    from shim.store.document import Document
+
+_NANOSECONDS = 1_000_000_000
+# Names that are compared within a quarter of a second; of more than these, none is.
+_COMPARED = 2000
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A room and agent, and the session id that they have."""
+
+    room: str
+    agent: str
+    session_id: str
+    used: float
+    """When it was last used, in seconds of the system's clock."""
+
+
+def every(mappings: Document) -> list[Mapping]:
+    """The mappings of a document, in its order."""
+    return [
+        Mapping(room, agent, entry["uuid"], seconds(entry["last_used"]))
+        for room, entries in mappings.items()
+        for agent, entry in entries.items()
+    ]
+
+
+def seconds(stamp: object) -> float:
+    """A timestamp of the store's in seconds of the system's clock."""
+    return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
+
+
+class Survey:
+    """Who is live for the mappings of a store, and where the transcripts of some of them are."""
+
+    def __init__(self, directory: str, session_ids: Iterable[str] = ()) -> None:
+        self.directory = directory
+        self.holders = _holders(directory)
+        self.conversations = registry.conversations()
+        self._presence = live.Presence(self.holders, self.conversations)
+        self._session_ids = session_ids
+
+    @cached_property
+    def places(self) -> dict[str, list[str]]:
+        """The paths of transcripts by session id."""
+        return projects.places(set(self._session_ids))
+
+    def is_live(self, mapping: Mapping) -> bool:
+        """Whether a claude is live for a mapping, with the lease or without."""
+        pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
+        return pid is not None
+
+    def claudes(self, mapping: Mapping) -> list[live.Claude]:
+        """The claudes that are live for a mapping, the one with the lease first."""
+        holder = self.holders.of(mapping.room, mapping.agent)
+        strange = live.strangers(holder, mapping.session_id, self.conversations)
+        return live.claudes(holder, strange)
+
+    def transcript(self, session_id: str) -> tuple[str, Summary] | None:
+        """The path of a conversation's transcript, and a glimpse of it, or None.
+
+        Where claude has deleted it, it is the kept one that the next call puts back.
+        """
+        paths = self.places.get(session_id, [])
+        # What the store has for an id can be any text.
+        may_be_kept = not paths and session_key.is_session_id(session_id)
+        if may_be_kept and putting_back.to_put_back(self.directory, session_id):
+            paths = [folder.path(self.directory, session_id)]
+        return summary.best(paths)
+
+    def is_kept(self, path: str) -> bool:
+        """Whether a transcript is one that the next call puts back."""
+        return path.startswith(f"{self.directory}/{folder.NAME}/")
+
+
+def _holders(directory: str) -> live.Holders:
+    try:
+        return live.holders(directory)
+    except OSError as problem:
+        warn(f"who is live cannot be told from the leases in {directory}: {problem.strerror}")
+        return live.Holders({})
+
+
+def as_json(
+    mapping: Mapping, claudes: list[live.Claude], transcript: tuple[str, Summary] | None
+) -> dict[str, Any]:
+    """A mapping and what can be told of it, for programs."""
+    path, seen = transcript or (None, None)
+    return {
+        "room": mapping.room,
+        "agent": mapping.agent,
+        "session_id": mapping.session_id,
+        "last_used": iso(mapping.used),
+        "live": bool(claudes),
+        "claudes": [claude_as_json(claude) for claude in claudes],
+        "transcript": path,
+        "turns": seen and seen.turns,
+        "turns_are_exact": seen and seen.is_exact,
+        "size": seen and seen.size,
+        "project": seen and seen.directory,
+    }
+
+
+def claude_as_json(claude: live.Claude) -> dict[str, Any]:
+    """A claude that runs, for programs."""
+    process = claude.process
+    return {
+        "pid": claude.pid,
+        "kind": claude.kind,
+        "stranger": claude.is_stranger,
+        "since": process and iso(process.since),
+        "memory": process and process.memory,
+        "directory": process and process.directory,
+        "waiting": list(claude.waiting),
+    }
+
+
+def kind(claude: live.Claude) -> str:
+    """How a claude runs, for people."""
+    shown = claude.kind or "?"
+    return doubtful(f"{shown}, stranger") if claude.is_stranger else good(shown)
+
+
+def turns(seen: Summary) -> str:
+    """How many turns a conversation has; `~` before an estimate."""
+    return f"{seen.turns:,}" if seen.is_exact else f"~{seen.turns:,}"
+
+
+def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
+    """The directory a conversation belongs to, or why there is none to tell."""
+    if transcript is None:
+        return "no transcript yet" if is_live else "no transcript"
+    path, seen = transcript
+    return at_home(seen.directory) if seen.directory else path.split("/")[-2]
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """A question that names what was perhaps meant, to put behind a message; or nothing."""
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=3) if len(known) <= _COMPARED else []
+    return f": did you mean {' or '.join(repr(other) for other in close)}?" if close else ""

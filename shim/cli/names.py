@@ -1,0 +1,118 @@
+"""What subcommands are given: rooms and agents, which a shell completes, and lengths of time."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from shim.base.messages import Failure
+from shim.base.session_key import SessionKey
+from shim.store import document, store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.store.document import Document
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGE = re.compile(
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:(s)(?:ec(?:ond)?s?)?|(m)(?:in(?:ute)?s?)?|(h)(?:ours?)?"
+    r"|(d)(?:ays?)?|(w)(?:eeks?)?)",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+class _Name(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 or so only
+    """A room or agent, as the store has it whatever the locale."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return SessionKey(os.fsencode(value), b"").room
+
+
+class _Room(_Name):
+    name = "room"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return _completions(_mappings(), incomplete)
+
+
+class _Agent(_Name):
+    name = "agent"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        mappings = _mappings()
+        room = ctx.params.get("room")
+        if room is not None:
+            return _completions(mappings.get(room, {}), incomplete)
+        agents = dict.fromkeys(agent for entries in mappings.values() for agent in entries)
+        return _completions(agents, incomplete)
+
+
+class Age(float):
+    """A length of time in seconds, and how it was given."""
+
+    given: str
+
+
+class _Age(click.ParamType):  # type: ignore[type-arg]
+    """A length of time, given as `30d`, `12h` or `90 days`."""
+
+    name = "age"
+
+    def convert(
+        self, value: str | Age, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Age:
+        if isinstance(value, Age):
+            return value
+        match = _AGE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is no length of time, such as 30d, 12h or '2 weeks'.", param, ctx)
+        unit = next(filter(None, match.groups()[1:]))
+        age = Age(float(match[1]) * _SECONDS[unit.lower()])
+        age.given = value.strip()
+        return age
+
+
+# Of a call with a room and without an agent.
+DEFAULT_AGENT = "claude"
+ROOM = _Room()
+AGENT = _Agent()
+AGE = _Age()
+
+
+def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    # A name with a line end would be several to the shell, and one with a dash an option: click
+    # asks with a dash only where no option can be meant.
+    return [
+        CompletionItem(name)
+        for name in names
+        if name.startswith(incomplete)
+        and name.isprintable()
+        and name
+        and (incomplete or not name.startswith("-"))
+    ]
+
+
+def _mappings() -> Document:
+    """What the store's file says: nobody's lock is waited for, nothing mended and nothing said."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            path = Path(store.directory(make=False), store.FILE_NAME)
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            # Nothing else has an end for certain: a FIFO, or a device.
+            is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return document.parse(file.read()) if is_regular else {}
+    except (Failure, document.Damaged, OSError):
+        return {}

@@ -1,0 +1,114 @@
+"""What the subcommands show: names, ages, sizes, colours and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from shim.base import environment
+from shim.base.plain_text import printable
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_AGES = (
+    (_MINUTE, 1, "s"),
+    (_HOUR, _MINUTE, "min"),
+    (2 * _DAY, _HOUR, "h"),
+    (60 * _DAY, _DAY, "days"),
+    (730 * _DAY, 30.44 * _DAY, "months"),
+)
+_YEAR = 365.25 * _DAY
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON, whatever its strings hold and stdout can."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    click.echo(text)
+
+
+def name(text: str) -> str:
+    """A room or agent as one line; in quotes where its ends could not be seen otherwise."""
+    shown = printable(text)
+    return shown if shown and shown == shown.strip() else f'"{shown}"'
+
+
+def age(seconds: float) -> str:
+    """How long ago something was: `3 min ago`."""
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time: `3 min`."""
+    for limit, unit, unit_name in _AGES:
+        if seconds < limit:
+            return f"{int(seconds / unit)} {unit_name}"
+    return f"{int(seconds / _YEAR)} years"
+
+
+def size(count: float) -> str:
+    """A number of bytes: `1.2 MB`."""
+    units = iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while count >= 999.5 and (larger := next(units, None)):
+        count, unit = count / 1000, larger
+    return f"{count:.1f} {unit}" if unit != "B" and count < 9.95 else f"{count:.0f} {unit}"
+
+
+def at_home(path: str) -> str:
+    """A path as one line, with the user's home directory as ~."""
+    home = environment.in_home("").rstrip("/")
+    is_below = path == home or path.startswith(home + "/")
+    return printable("~" + path[len(home) :] if home and is_below else path)
+
+
+def local(seconds: float) -> str:
+    """A time of the system's clock as people here read it: `2026-01-02 03:04:05`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time of the system's clock as programs read it: `2026-01-02T03:04:05Z`."""
+    if seconds is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def dim(text: str) -> str:
+    """For what is beside the point."""
+    return _styled(text, dim=True)
+
+
+def good(text: str) -> str:
+    """For what is well, or alive."""
+    return _styled(text, fg="green")
+
+
+def doubtful(text: str) -> str:
+    """For what a person should look at."""
+    return _styled(text, fg="yellow")
+
+
+def bad(text: str) -> str:
+    """For what is wrong."""
+    return _styled(text, fg="red")
+
+
+def bold(text: str) -> str:
+    """For what matters most."""
+    return _styled(text, bold=True)
+
+
+def _styled(text: str, **style: Any) -> str:
+    # https://no-color.org; click itself leaves colours out where the output is no terminal.
+    if environment.get("NO_COLOR") or environment.get("TERM") == "dumb":
+        return text
+    return click.style(text, **style)

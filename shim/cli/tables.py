@@ -1,0 +1,122 @@
+"""Aligned tables that fit the terminal, and cells cut so that they do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+from typing import TYPE_CHECKING
+
+import click
+
+from shim.base.plain_text import EMOJI_STYLE, JOINER
+from shim.cli.output import dim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    Cut = tuple[int, Callable[[str, int], str]]
+
+_GAP = "  "
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
+) -> Iterator[str]:
+    """The lines of a table; `right` are the columns whose cells stand at the right.
+
+    Cells may be coloured. Wide characters count as the two cells that a terminal gives them.
+    """
+    lines = [tuple(dim(title) for title in header), *rows]
+    widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        yield _GAP.join(
+            _padded(cell, widths[column], column in right) for column, cell in enumerate(line)
+        ).rstrip()
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
+    cuts: Mapping[int, Cut] | None = None,
+) -> None:
+    """Print a table; on a terminal its lines fit, as far as `cuts` lets them, as in `fit`."""
+    lines = [list(header), *map(list, rows)]
+    if cells := columns():
+        fit(lines, cells, cuts or {})
+    for line in table(lines[0], lines[1:], right):
+        click.echo(line)
+
+
+def columns() -> int | None:
+    """How many cells a line has, or None where stdout is no terminal: as many as it takes."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fit(lines: Sequence[list[str]], cells: int, cuts: Mapping[int, Cut]) -> None:
+    """Cut columns of a table, header included, so that its lines fit into so many cells.
+
+    `cuts` says which, in this order: the least cells that are left of one, and how it is cut.
+    """
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - cells
+    for column, (least, cut) in cuts.items():
+        left = max(widths[column] - excess, least)
+        if excess > 0 and left < widths[column]:
+            for line in lines:
+                line[column] = cut(line[column], left)
+            excess -= widths[column] - max(width(line[column]) for line in lines)
+
+
+def _padded(cell: str, cells: int, at_the_right: bool) -> str:
+    room = " " * (cells - width(cell))
+    return room + cell if at_the_right else cell + room
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal a text takes."""
+    plain = click.unstyle(text)
+    return len(plain) if plain.isascii() else sum(cells for _, cells in _measured(plain))
+
+
+def shortened(text: str, cells: int) -> str:
+    """A text without colours, cut to so many cells of a terminal, with … where it was cut."""
+    if width(text) <= cells:
+        return text
+    kept, left = "", cells - 1
+    for char, taken in _measured(text):
+        left -= taken
+        if left < 0:
+            break
+        kept += char
+    return kept.rstrip(JOINER) + "…"
+
+
+def shortened_path(path: str, cells: int) -> str:
+    """A path cut to so many cells of a terminal, with … where its beginning was."""
+    kept = path
+    while width(kept) > max(cells - (kept != path), 0):
+        kept = kept[1:]
+    return kept if kept == path else "…" + kept
+
+
+def _measured(text: str) -> Iterator[tuple[str, int]]:
+    """Each character with the cells it takes beyond those before it.
+
+    What is joined to an emoji is drawn in its place.
+    """
+    before, taken = "", 0
+    for char in text:
+        if before == JOINER or (ord(char) in _SKIN_TONES and taken == 2):
+            cells = 0
+        elif char == EMOJI_STYLE:
+            cells = 2 - taken if taken else 0
+        elif unicodedata.category(char) in ("Mn", "Me", "Cf"):
+            cells = 0
+        else:
+            cells = 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        yield char, cells
+        before = char
+        taken = cells or taken

@@ -1,0 +1,82 @@
+"""`claude-shim` as a program: its streams, its exit codes, and what goes wrong as one line."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> "NoReturn":
+    """Run `claude-shim`: 0 is success, 1 a failure, 2 a wrong use, 75 that something is busy.
+
+    What goes wrong is one line on stderr.
+    """
+    if sys.platform == "win32":
+        sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
+    _open_closed_streams()
+
+    import io
+    import signal
+
+    import click
+
+    from shim.base import environment, messages
+    from shim.commands.claude_shim import group
+    from shim.lease import busy
+    from shim.store import locked_file
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
+    try:
+        try:
+            sys.exit(group(standalone_mode=False))
+        finally:
+            _flush()
+    except click.Abort:
+        sys.exit(130)
+    except click.UsageError as problem:
+        path = problem.ctx.command_path if problem.ctx else "claude-shim"
+        messages.warn(f"{problem.format_message()} `{path} --help` helps.")
+        sys.exit(problem.exit_code)
+    except click.ClickException as problem:
+        messages.warn(problem.format_message())
+        sys.exit(problem.exit_code)
+    except locked_file.Busy as problem:
+        messages.warn(str(problem))
+        sys.exit(busy.EXIT_BUSY)
+    except (messages.Failure, OSError) as problem:
+        messages.warn(str(problem))
+        sys.exit(1)
+    except Exception as problem:
+        if environment.is_on("NSED_SHIM_DEBUG"):
+            raise
+        what = f"{type(problem).__name__}: {problem}"
+        messages.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
+        sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Have nothing in the place of streams that the caller closed, so that no file of ours is."""
+    import os
+
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _flush() -> None:
+    """Write what is printed but not yet written. Raises OSError, and then gives it up."""
+    import os
+
+    try:
+        sys.stdout.flush()
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"stdout cannot be written: {problem.strerror}") from problem
+
+
+if __name__ == "__main__":
+    main()

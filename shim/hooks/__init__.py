@@ -1,0 +1,1 @@
+"""What claude runs for us while it lives."""

@@ -1,0 +1,1 @@
+"""What is installed: the launcher, the plugin for claude, and what shells need."""

@@ -1,0 +1,75 @@
+"""What a shell's start-up file needs: the launcher first on PATH, and completion."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+NAMES = ("bash", "zsh", "fish")
+
+_START_UP_FILES = {
+    # A login shell, as macOS starts in each window, reads no other.
+    "bash": "~/.bash_profile" if sys.platform == "darwin" else "~/.bashrc",
+    "zsh": "~/.zshrc",
+    "fish": "~/.config/fish/config.fish",
+}
+
+_CODE = Path(__file__).parent / "shell_code"
+_FILES = {
+    "bash": ("first-on-path.sh", "completion.bash"),
+    "zsh": ("first-on-path.sh", "completion.zsh"),
+    "fish": ("init.fish",),
+}
+
+
+def own() -> str | None:
+    """The name of the user's shell, as `SHELL` has it, or None for one that we know nothing of."""
+    name = os.path.basename(os.environ.get("SHELL", ""))
+    return name if name in NAMES else None
+
+
+def start_up_file(shell: str) -> str:
+    """The file that a shell reads as it starts."""
+    return _START_UP_FILES[shell]
+
+
+def code(shell: str, directory: Path) -> str:
+    """What puts a directory first on PATH, and makes the shell complete `claude-shim`."""
+    code = "\n".join((_CODE / name).read_text("utf-8") for name in _FILES[shell])
+    return code.replace("@DIRECTORY@", _quoted(shell, directory))
+
+
+def own_program() -> str:
+    """What to type for `claude-shim`: its name where PATH has it, else its path."""
+    name = "claude-shim"
+    path = os.path.abspath(sys.argv[0])
+    return name if shutil.which(name) or os.path.basename(path) != name else path
+
+
+def init_line(shell: str, directory: Path | None) -> str:
+    """The line for the start-up file, that has `claude-shim` print the code.
+
+    `directory` is the launcher's, where it is not the usual one.
+    """
+    words = [own_program(), "init", shell]
+    if directory is not None:
+        words += ["--bin-dir", str(directory)]
+    command = " ".join(_quoted(shell, word) for word in words)
+    return f"{command} | source" if shell == "fish" else f'eval "$({command})"'
+
+
+def path_line(shell: str | None, directory: Path) -> str:
+    """The line that puts a directory first on PATH, and no more."""
+    if shell == "fish":
+        return f"fish_add_path --move --path {_quoted(shell, directory)}"
+    return f"export PATH={_quoted(shell, directory)}:$PATH"
+
+
+def _quoted(shell: str | None, word: Path | str) -> str:
+    quoted = shlex.quote(str(word))
+    if shell != "fish" or quoted == str(word):
+        return quoted
+    # To fish, a backslash means something between single quotes too.
+    text = str(word).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

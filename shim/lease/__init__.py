@@ -1,0 +1,1 @@
+"""One live claude a conversation: the lock, what to do when it is taken, who runs."""

@@ -1,0 +1,220 @@
+"""The lease: the right to be the one live claude for a room and agent.
+
+A POSIX write lock on bytes of the file `leases` beside the store, which holds nothing. The kernel
+keeps such a lock through an exec, gives it to no child, names its holder, and frees it the moment
+the holder dies (FACTS.md, "many at once").
+
+Every session key has a stretch of the file to itself. Of its first two bytes the holder locks the
+first alone for a one-shot run, which will be over soon, and both for a streaming or interactive
+one. Those who wait stand in line on the bytes behind these, each on the one behind the last that
+is taken; who dies leaves the line without a trace.
+"""
+
+import fcntl
+import posix
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    from shim.base.session_key import SessionKey
+
+FILE_NAME: "Final" = "leases"
+
+# What a call may do with a conversation: go on with it, go on with a copy, or leave claude alone.
+OURS: "Final" = "ours"
+FORK: "Final" = "fork"
+ASIDE: "Final" = "aside"
+
+_STRETCH = 1 << 20
+# The largest prime below 2^42: so many stretches fit into the offsets a lock can have.
+_STRETCHES = 4398046511093
+_LINE = 2
+# The lease's descriptor stays open in claude: out of the way of those a caller hands down, and
+# below the limit of open files, which is 256 on macOS.
+_HIGH_DESCRIPTORS = (1000, 250, 100, 10)
+_NAP = 0.01
+_IS_MACOS = sys.platform == "darwin"
+
+
+class Holder:
+    """Who has the lease: a pid (0 where the system can't say) and whether its run may go on."""
+
+    __slots__ = ("goes_on", "pid")
+
+    def __init__(self, pid: int, goes_on: bool) -> None:
+        self.pid = pid
+        self.goes_on = goes_on
+
+
+class Lease:
+    """The lease of one session key, not taken yet. Closing it gives it back.
+
+    Raises OSError: FileNotFoundError where the directory is missing, `ENOLCK` or `ENOSYS` from the
+    first use where the filesystem has no locks.
+    """
+
+    __slots__ = ("_file", "_start")
+
+    def __init__(self, directory: str, key: "SessionKey") -> None:
+        self._start = start_of(key.room, key.agent)
+        self._file = _open_high(f"{directory}/{FILE_NAME}")
+
+    def take(self, goes_on: bool) -> bool:
+        """Take the lease if nobody has it and nobody waits for it; return whether it is ours."""
+        return self._lock(goes_on) and (self._first_in_line(_STRETCH) is None or self._unlock())
+
+    def holder(self) -> Holder | None:
+        """Who has the lease, if anyone but this process."""
+        found = self._ask(0, _LINE)
+        return Holder(found[2], goes_on=found[1] > 1) if found else None
+
+    def is_free(self) -> bool:
+        """Whether nobody has the lease, this process aside, and nobody waits for it."""
+        return self.holder() is None and self._first_in_line(_STRETCH) is None
+
+    def wait(self, goes_on: bool, is_worth_it: "Callable[[Holder | None, float], bool]") -> bool:
+        """Wait in line for the lease; return whether it is ours.
+
+        Who comes first gets it first. `is_worth_it` is asked every 10 ms, with the holder and the
+        seconds waited so far; where it says no, the wait is over. A signal ends it as it would
+        end any program.
+        """
+        started = time.monotonic()
+        place = self._stand_in_line()
+        try:
+            while self._first_in_line(place) is not None or not self._lock(goes_on):
+                if not is_worth_it(self.holder(), time.monotonic() - started):
+                    return False
+                time.sleep(_NAP)
+            return True
+        finally:
+            self._set(fcntl.LOCK_UN, place, 1)
+
+    def close(self) -> None:
+        """Give the lease back, or the wish to have it."""
+        posix.close(self._file)
+
+    def _lock(self, goes_on: bool) -> bool:
+        return self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, 0, 2 if goes_on else 1)
+
+    def _unlock(self) -> bool:
+        self._set(fcntl.LOCK_UN, 0, _LINE)
+        return False
+
+    def _stand_in_line(self) -> int:
+        place = _LINE
+        while True:
+            while (taken := self._ask(place, _STRETCH - place)) is not None:
+                place = taken[0] + taken[1]
+            if self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, place, 1):
+                return place
+
+    def _first_in_line(self, before: int) -> tuple[int, int, int] | None:
+        """Somebody who stands in line before a place."""
+        return self._ask(_LINE, before - _LINE) if before > _LINE else None
+
+    def _set(self, how: int, at: int, length: int) -> bool:
+        try:
+            fcntl.lockf(self._file, how, length, self._start + at)
+        except (BlockingIOError, PermissionError):
+            return False  # some systems say EACCES for a lock that is taken
+        return True
+
+    def _ask(self, at: int, length: int) -> tuple[int, int, int] | None:
+        """Where another's lock on these bytes starts, how long it is, and whose it is."""
+        answer = fcntl.fcntl(self._file, fcntl.F_GETLK, _pack(self._start + at, length))
+        kind, start, length, pid = _unpack(answer)
+        return None if kind == fcntl.F_UNLCK else (start - self._start, length, pid)
+
+
+def start_of(room: str, agent: str) -> int:
+    """Where the stretch of a room and agent starts in the file."""
+    # The store can hold half a character, which JSON can write and no environment.
+    name = f"{room}\0{agent}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(name, "big") % _STRETCHES * _STRETCH
+
+
+def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
+    """Every stretch that others have locks on, by its start: the holder, and who waits, in line.
+
+    Costs two questions to the kernel for each lock, and nothing for stretches without one. Must
+    not be called by who has a lease of this directory: closing the file gives it back. Raises
+    OSError, where the filesystem has no locks for instance.
+    """
+    found: dict[int, tuple[Holder | None, list[int]]] = {}
+    try:
+        file = posix.open(f"{directory}/{FILE_NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return found
+    try:
+        locks = sorted(_locks(file))
+    finally:
+        posix.close(file)
+    for at, length, pid in locks:
+        start, place = at // _STRETCH * _STRETCH, at % _STRETCH
+        holder, line = found.get(start, (None, []))
+        if place < _LINE:
+            holder = Holder(pid, goes_on=length > 1)
+        else:
+            line = [*line, pid]
+        found[start] = holder, line
+    return found
+
+
+def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
+    """Where each lock of others starts, how long it is, and whose it is, in no order."""
+    unknown = [(0, _STRETCHES * _STRETCH)]
+    while unknown:
+        start, stop = unknown.pop()
+        kind, at, length, pid = _unpack(
+            fcntl.fcntl(file, fcntl.F_GETLK, _pack(start, stop - start))
+        )
+        if kind == fcntl.F_UNLCK:
+            continue
+        yield at, length, pid
+        end = at + length if length else stop
+        unknown += [part for part in ((start, at), (end, stop)) if part[0] < part[1]]
+
+
+def _open_high(path: str) -> int:
+    """Open a file on a descriptor that is out of the way and stays open in the next program."""
+    low = posix.open(path, posix.O_RDWR | posix.O_CREAT, 0o600)
+    try:
+        for least in _HIGH_DESCRIPTORS:
+            try:
+                return fcntl.fcntl(low, fcntl.F_DUPFD, least)
+            except OSError:
+                continue  # beyond the limit of open files
+        return fcntl.fcntl(low, fcntl.F_DUPFD, 3)
+    finally:
+        # Before any lock is taken: closing a descriptor gives back all locks on its file.
+        posix.close(low)
+
+
+# `struct flock`, by hand because `struct` is a module more. Linux, 64 bits: short l_type, short
+# l_whence, 4 bytes of padding, off_t l_start, off_t l_len, pid_t l_pid, padding. macOS: off_t
+# l_start, off_t l_len, pid_t l_pid, short l_type, short l_whence.
+
+
+def _pack(start: int, length: int) -> bytes:
+    kind = fcntl.F_WRLCK.to_bytes(2, sys.byteorder)
+    stretch = start.to_bytes(8, sys.byteorder) + length.to_bytes(8, sys.byteorder)
+    if _IS_MACOS:
+        return stretch + bytes(4) + kind + bytes(2)
+    return kind + bytes(6) + stretch + bytes(8)
+
+
+def _unpack(answer: bytes) -> tuple[int, int, int, int]:
+    """The lock's type, start, length and holder."""
+    at = 0 if _IS_MACOS else 8
+    kind_at = 20 if _IS_MACOS else 0
+    return (
+        int.from_bytes(answer[kind_at : kind_at + 2], sys.byteorder),
+        int.from_bytes(answer[at : at + 8], sys.byteorder),
+        int.from_bytes(answer[at + 8 : at + 16], sys.byteorder),
+        int.from_bytes(answer[at + 16 : at + 20], sys.byteorder, signed=True),
+    )

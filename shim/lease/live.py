@@ -1,0 +1,205 @@
+"""Who runs: the claudes that have leases, those who wait for them, and those without."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from shim.base.session_key import SessionKey
+from shim.claude import invocation, registry
+from shim.lease import lease
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ONE_SHOT, STREAMING, INTERACTIVE = "one-shot", "streaming", "interactive"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has the lease of a room and agent, and who waits for it."""
+
+    pid: int
+    """0 where the system can't say: a process in another container."""
+    goes_on: bool
+    """Whether its run is streaming or interactive, rather than over soon."""
+    waiting: tuple[int, ...] = ()
+    """The pids of those in line, the first first."""
+
+
+class Holders:
+    """The leases of a store that are held, of all its rooms and agents."""
+
+    def __init__(self, by_start: Mapping[int, Holder]) -> None:
+        self._by_start = by_start
+
+    def of(self, room: str, agent: str) -> Holder | None:
+        """Who has the lease of a room and agent, as the store names them."""
+        if not self._by_start:
+            return None
+        return self._by_start.get(lease.start_of(room, agent))
+
+    def beside(self, keys: Iterable[tuple[str, str]]) -> list[tuple[SessionKey | None, Holder]]:
+        """Those whose room and agent are none of these, with the names they go by themselves."""
+        known = {lease.start_of(*key) for key in keys}
+        found = []
+        for start, holder in self._by_start.items():
+            if start not in known:
+                key = key_of(holder.pid)
+                is_its = key is not None and lease.start_of(key.room, key.agent) == start
+                found.append((key if is_its else None, holder))
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._by_start)
+
+
+class Presence:
+    """Who is live for the rooms and agents of a store, with a lease or without."""
+
+    def __init__(self, holders: Holders, conversations: Mapping[int, str]) -> None:
+        """`conversations` is what `registry.conversations` says."""
+        self._holders = holders
+        self._by_conversation = {session_id: pid for pid, session_id in conversations.items()}
+
+    def on(self, room: str, agent: str, session_id: str) -> int | None:
+        """The pid of a claude that has the lease or is on the conversation, or None.
+
+        It is 0 where the system can't say.
+        """
+        holder = self._holders.of(room, agent)
+        return self._by_conversation.get(session_id) if holder is None else holder.pid
+
+
+@dataclass(frozen=True)
+class Process:
+    """A claude's process, as far as the system tells."""
+
+    pid: int
+    kind: str
+    """`one-shot`, `streaming` or `interactive`: the way it runs."""
+    since: float
+    """When it started, in seconds of the system's clock."""
+    memory: int
+    """The bytes of memory that it has, without its children's."""
+    directory: str | None
+    """Where it works."""
+
+
+@dataclass(frozen=True)
+class Claude:
+    """A claude that is live for a room and agent."""
+
+    pid: int
+    goes_on: bool | None
+    """What its lease says; None of a stranger, which has none."""
+    waiting: tuple[int, ...]
+    """The pids of those who wait for its lease, the first in line first."""
+    process: Process | None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it is live on the conversation without having the lease."""
+        return self.goes_on is None
+
+    @property
+    def kind(self) -> str | None:
+        """The way it runs, or None where nobody can tell."""
+        if self.process is not None:
+            return self.process.kind
+        return ONE_SHOT if self.goes_on is False else None
+
+
+def holders(directory: str) -> Holders:
+    """The leases that are held in a store's directory. Costs nothing for keys without one.
+
+    Must not be called by who has a lease itself: looking gives it back. Raises OSError where the
+    filesystem has no locks.
+    """
+    found = {}
+    for start, (holder, line) in lease.all_held(directory).items():
+        if holder is None:  # its holder has just died: the first in line has it in a moment
+            holder, line = lease.Holder(line[0], goes_on=False), line[1:]
+        found[start] = Holder(holder.pid, holder.goes_on, tuple(line))
+    return Holders(found)
+
+
+def presence(directory: str) -> Presence:
+    """Who is live for a store now. As `holders` otherwise."""
+    return Presence(holders(directory), registry.conversations())
+
+
+def of(directory: str, key: SessionKey) -> Holder | None:
+    """Who has the lease of a room and agent, or None. As `holders` otherwise."""
+    return holders(directory).of(key.room, key.agent)
+
+
+def claudes(holder: Holder | None, strange: Iterable[int]) -> list[Claude]:
+    """The claudes that have a lease and that are strangers to it, in this order."""
+    found = [Claude(pid, None, (), process(pid)) for pid in strange]
+    if holder is not None:
+        own = process(holder.pid, holder.goes_on)
+        found.insert(0, Claude(holder.pid, holder.goes_on, holder.waiting, own))
+    return found
+
+
+def strangers(holder: Holder | None, session_id: str, live: Mapping[int, str]) -> list[int]:
+    """The pids of claudes that are live on a conversation without having its lease.
+
+    `live` is what `registry.conversations` says.
+    """
+    on_it = [pid for pid, conversation in live.items() if conversation == session_id]
+    # Some installations of claude are a script that waits for a child, which is the real one.
+    return [pid for pid in on_it if holder is None or holder.pid not in _lineage(pid)]
+
+
+def process(pid: int, goes_on: bool | None = None) -> Process | None:
+    """What the system tells of a claude; None where it is gone, or another user's.
+
+    `goes_on` is what its lease says, if it has one.
+    """
+    try:
+        claude = psutil.Process(pid)
+        with claude.oneshot():
+            args = claude.cmdline()[1:]
+            since, memory = claude.create_time(), claude.memory_info().rss
+        return Process(pid, _kind(args, goes_on), since, memory, _directory(claude))
+    except (psutil.Error, ValueError):
+        return None
+
+
+def key_of(pid: int) -> SessionKey | None:
+    """The room and agent in a process's environment, which the wrapper exports to its claude."""
+    try:
+        environ = psutil.Process(pid).environ()
+    except (psutil.Error, ValueError):
+        return None
+    room, agent = environ.get("NSED_ROOM_ID", ""), environ.get("NSED_AGENT_NAME", "")
+    return SessionKey(os.fsencode(room), os.fsencode(agent)) if agent else None
+
+
+def _kind(args: list[str], goes_on: bool | None) -> str:
+    asked = invocation.read(args)
+    if asked.value("--input-format") == "stream-json":
+        return STREAMING
+    if goes_on is None:
+        goes_on = not asked.has("--print")
+    return INTERACTIVE if goes_on else ONE_SHOT
+
+
+def _directory(claude: psutil.Process) -> str | None:
+    try:
+        return claude.cwd()
+    except psutil.Error:
+        return None
+
+
+def _lineage(pid: int) -> list[int]:
+    """A process and those it descends from."""
+    try:
+        return [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
+    except psutil.Error:
+        return [pid]

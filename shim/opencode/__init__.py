@@ -1,0 +1,1 @@
+"""OpenCode around us: its command line, and our plugin for it."""

@@ -1,0 +1,112 @@
+"""The store's rare ways: those that parse the whole of sessions.json, mend or rewrite it.
+
+The functions on an open file are called with its lock held.
+"""
+
+from shim.base import times
+from shim.base.files import content
+from shim.base.messages import explain, warn
+from shim.store import document, locked_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from shim.store.document import Document
+    from shim.store.history import Head
+
+    Change = Callable[[Document], Iterable[Head]]
+
+
+def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bool) -> str | None:
+    """The session id of a room and agent in a file of any layout, or None."""
+    mappings = load(path, file, is_locked)
+    entry = mappings.get(room, {}).get(agent)
+    if entry is None:
+        return None
+    if touch:
+        entry["last_used"] = times.now()
+        _try_to_commit(path, file, mappings)
+    return str(entry["uuid"])
+
+
+def recorded(path: str, file: int, room: str, agent: str, session_id: str) -> bytes:
+    """The document with a room and agent mapped to a session id, used now."""
+    mappings = load(path, file)
+    entries = mappings.setdefault(room, {})
+    known = entries.get(agent, {})
+    if known and known["uuid"] != session_id:
+        _remember(path, room, agent, known)
+    entries[agent] = {**known, "uuid": session_id, "last_used": times.now()}
+    return document.dump(mappings)
+
+
+def _remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
+    from shim.store import history
+
+    try:
+        history.remember(path.rpartition("/")[0], room, agent, entry)
+    except OSError as problem:
+        warn(f"the earlier conversation {entry['uuid']} is not noted: {problem.strerror}")
+
+
+def load(path: str, file: int, is_locked: bool = True) -> "Document":
+    """The parsed document; one that is damaged is kept aside and mended from its backup.
+
+    Without the lock nothing is touched: what looks damaged may be half written.
+    """
+    data = content(file)
+    try:
+        if data.strip():
+            return document.parse(data)
+        problem = "it is empty"
+    except document.Damaged as damage:
+        problem = str(damage)
+    try:
+        backup = document.parse(locked_file.backup(path))
+    except document.Damaged:
+        backup = {}
+    if not data.strip() and not backup:
+        return {}
+    if backup and data.startswith(locked_file.TORN):
+        mended = backup
+    else:
+        mended = document.merge(document.salvage(data), backup)
+    if is_locked:
+        _mend(path, file, data, mended, problem)
+    return mended
+
+
+def change(path: str, file: int, action: "Change") -> None:
+    """Change the mappings as the action does, and note in the history the heads it returns.
+
+    The history is written first: what it does not have could not be had back.
+    """
+    from shim.store import history
+
+    mappings = load(path, file)
+    history.remember_all(path.rpartition("/")[0], action(mappings))
+    kept = {room: entries for room, entries in mappings.items() if entries}
+    locked_file.commit(path, file, document.dump(kept))
+
+
+def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -> None:
+    kept = ""
+    if data.strip():
+        try:
+            kept = f"; what it held is kept as {locked_file.keep_aside(path, data)}"
+        except OSError as reason:
+            warn(f"{path} is damaged: {problem}; left as it is ({reason.strerror})")
+            return
+    count = sum(map(len, mended.values()))
+    recovered = "1 mapping was" if count == 1 else f"{count} mappings were"
+    warn(f"{path} is damaged: {problem}; {recovered} recovered{kept}")
+    _try_to_commit(path, file, mended)
+
+
+def _try_to_commit(path: str, file: int, mappings: "Document") -> None:
+    try:
+        locked_file.commit(path, file, document.dump(mappings))
+    except OSError as problem:
+        explain(f"{path} cannot be written: {problem.strerror}")

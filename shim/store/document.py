@@ -1,0 +1,157 @@
+"""sessions.json as a parsed document: what isn't canonical is read, and what is damaged mended."""
+
+import json
+import re
+
+from shim.base.times import nanoseconds, now
+from shim.store.layout import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    Entries = dict[str, dict[str, Any]]
+    Document = dict[str, Entries]
+
+# A room's first line, any line as far in (it ends the room), or an entry.
+_STRING = r'"(?:[^"\\\n]|\\.)*"'
+_PIECE = re.compile(
+    rf"^  (?:(?P<room>{_STRING}): {{$|\S|  (?P<agent>{_STRING}): (?P<entry>{{\n"
+    rf'      "uuid": {_STRING},\n      "last_used": {_STRING}\n    }}))',
+    re.MULTILINE,
+)
+
+
+class Damaged(ValueError):
+    """The document is not what the seed's program would accept; says in what."""
+
+
+def parse(data: bytes) -> "Document":
+    """Read a document. Fields that an entry has beyond the seed's two are kept.
+
+    Raises Damaged where the seed's program would refuse it.
+    """
+    document: Document = _json(data)
+    problems = list(_problems(document))
+    if problems:
+        raise Damaged(problems[0])
+    return document
+
+
+def salvage(data: bytes) -> "Document":
+    """What can still be read of a damaged document: whole entries of the seed's form.
+
+    An entry whose time alone is wrong is kept, as used now.
+    """
+    try:
+        document = _json(data)
+    except Damaged:
+        document = _pieces(data)
+    kept: Document = {}
+    for room, entries in document.items() if isinstance(document, dict) else ():
+        for agent, entry in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("uuid"), str):
+                if nanoseconds(entry.get("last_used")) is None:
+                    entry["last_used"] = now()
+                kept.setdefault(room, {})[agent] = entry
+    return kept
+
+
+def _pieces(data: bytes) -> "Document":
+    """The entries that stand whole, in the canonical layout, in something that is no JSON."""
+    document: Document = {}
+    if b'"uuid"' not in data:
+        return document
+    room = None
+    for match in _PIECE.finditer(data.decode("utf-8", "replace")):
+        try:
+            if match["agent"] is None:
+                room = match["room"] and json.loads(match["room"])
+            elif room is not None:
+                entries = document.setdefault(room, {})
+                entries[json.loads(match["agent"])] = json.loads(match["entry"])
+        except ValueError:
+            continue
+    return document
+
+
+def merge(torn: "Document", backup: "Document") -> "Document":
+    """The mappings of both; of one that is in both, the one used last.
+
+    What only the backup has counts as used now: its timestamps are those of the last change of
+    structure, and nothing may be cleaned up for that.
+    """
+    merged = {room: dict(entries) for room, entries in torn.items()}
+    for room, entries in backup.items():
+        for agent, entry in entries.items():
+            known = merged.setdefault(room, {}).get(agent)
+            if known is None:
+                merged[room][agent] = {**entry, "last_used": now()}
+            elif (nanoseconds(entry["last_used"]) or 0) > (nanoseconds(known["last_used"]) or 0):
+                merged[room][agent] = entry
+    return merged
+
+
+def dump(document: "Document") -> bytes:
+    """The document in its canonical layout."""
+    if not document:
+        return b"{}"
+    return b"{\n  %s\n}" % b",\n  ".join(
+        b"%s: %s" % (quote(room), _dump_entries(entries)) for room, entries in document.items()
+    )
+
+
+def unused_since(mappings: "Document", cutoff: int) -> "Document":
+    """The mappings last used before a time in nanoseconds of the epoch."""
+    unused: Document = {}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if (nanoseconds(entry["last_used"]) or 0) < cutoff:
+                unused.setdefault(room, {})[agent] = entry
+    return unused
+
+
+def _json(data: bytes) -> "Any":
+    try:
+        # RecursionError: arrays nested deeper than Python's stack.
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as problem:
+        at = getattr(problem, "pos", getattr(problem, "start", 0))
+        raise Damaged(f"it is no JSON, from character {at} on") from problem
+
+
+def _refuse(constant: str) -> "NoReturn":
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _problems(document: object) -> "Any":
+    if not isinstance(document, dict):
+        yield "its top level is no object"
+        return
+    for room, entries in document.items():
+        if not isinstance(entries, dict):
+            yield f"room {room!r} is no object"
+            continue
+        for agent, entry in entries.items():
+            if not isinstance(entry, dict) or not isinstance(entry.get("uuid"), str):
+                yield f"room {room!r}, agent {agent!r} has no uuid"
+            elif nanoseconds(entry.get("last_used")) is None:
+                yield f"room {room!r}, agent {agent!r} has no time of last use"
+
+
+def _dump_entries(entries: "Entries") -> bytes:
+    if not entries:
+        return b"{}"
+    return b"{\n    %s\n  }" % b",\n    ".join(
+        b"%s: %s" % (quote(agent), _dump_entry(entry)) for agent, entry in entries.items()
+    )
+
+
+def _dump_entry(entry: "dict[str, Any]") -> bytes:
+    if entry.keys() == {"uuid", "last_used"}:
+        return b'{\n      "uuid": %s,\n      "last_used": %s\n    }' % (
+            quote(entry["uuid"]),
+            quote(entry["last_used"]),
+        )
+    text = json.dumps(entry, indent=2, ensure_ascii=False)
+    return text.replace("\n", "\n    ").encode("utf-8", "replace")

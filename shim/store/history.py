@@ -1,0 +1,132 @@
+"""history.jsonl beside the store: the conversations that rooms and agents had before."""
+
+import json
+import os
+
+from shim.base import times
+from shim.base.files import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+    from typing import Any, Final
+
+    from shim.store.document import Document
+
+    Head = tuple[str, str, dict[str, Any]]
+    """A room, an agent, and the entry that they had in the store."""
+
+FILE_NAME: "Final" = "history.jsonl"
+_KEPT_FOR_A_KEY = 20
+
+
+def remember(directory: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
+    """Add an entry that a room and agent have no more; the last 20 of each are kept.
+
+    Called with the store's lock held. Raises OSError.
+    """
+    remember_all(directory, [(room, agent, entry)])
+
+
+def remember_all(directory: str, heads: "Iterable[Head]") -> None:
+    """The same for many at once."""
+    path = f"{directory}/{FILE_NAME}"
+    added = [{"room": room, "agent": agent, **entry} for room, agent, entry in heads]
+    own: dict[tuple[str, str], list[dict[str, Any]]] = {_key(line): [] for line in added}
+    lines = [*_lines(path), *added]
+    for line in lines:
+        if _key(line) in own:
+            own[_key(line)].append(line)
+    surplus = {id(line) for each in own.values() for line in _sorted(each)[:-_KEPT_FOR_A_KEY]}
+    if surplus:
+        replace(path, _text(line for line in lines if id(line) not in surplus))
+    elif added:
+        _append(path, _text(added))
+
+
+def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
+    """The entries that a room and agent had before, the oldest first. Raises OSError."""
+    return _sorted(
+        line for line in _lines(f"{directory}/{FILE_NAME}") if _key(line) == (room, agent)
+    )
+
+
+def everything(directory: str) -> "list[Head]":
+    """Every entry, the oldest of all first. Raises OSError."""
+    lines = _sorted(_lines(f"{directory}/{FILE_NAME}"))
+    return [(line.pop("room"), line.pop("agent"), line) for line in lines]
+
+
+class Forgetting:
+    """The history without entries of keys that have no mapping, and whose conversations are gone.
+
+    It is made before the store's lock is taken: a long history takes a while. Raises OSError.
+    """
+
+    def __init__(self, directory: str, mappings: "Document", there: "Container[str]") -> None:
+        self._path = f"{directory}/{FILE_NAME}"
+        self._before = self._status()
+        lines = _lines(self._path)
+        left = [
+            line
+            for line in lines
+            if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
+        ]
+        self._after = _text(left) if len(left) < len(lines) else None
+
+    def commit(self) -> None:
+        """Write it, if the history is still the same. Called with the store's lock held."""
+        if self._after is not None and self._status() == self._before:
+            replace(self._path, self._after)
+
+    def _status(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _sorted(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
+    # They stand in the order of their use, but for those that were imported.
+    return sorted(lines, key=lambda line: times.nanoseconds(line.get("last_used")) or 0)
+
+
+def _key(line: "dict[str, Any]") -> tuple[str, str]:
+    return line["room"], line["agent"]
+
+
+def _text(lines: "Iterable[dict[str, Any]]") -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def _append(path: str, text: bytes) -> None:
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        # A line that a killed process left unfinished is closed, and passed over by who reads.
+        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        rest = memoryview((b"\n" if torn else b"") + text)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    finally:
+        os.close(file)
+
+
+def _lines(path: str) -> "list[dict[str, Any]]":
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return []
+    lines = []
+    for line in content.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and all(
+            isinstance(entry.get(name), str) for name in ("room", "agent", "uuid")
+        ):
+            lines.append(entry)
+    return lines

@@ -1,0 +1,484 @@
+"""`claude-shim doctor`: nothing to say of a good set-up, and the fault of each broken one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shim
+from shim.install import launcher
+from tests.support.recorder import World, derived, read_line, write_program
+
+PACKAGE = Path(shim.__file__).parent
+CLAUDE = """\
+#!/bin/sh
+PATH=/usr/bin:/bin
+case "$*" in
+  --version) echo "2.1.330 (Claude Code)" ;;
+  --help) printf 'Usage\\n\\nOptions:\\n  -r, --resume [value]\\n\\nCommands:\\n  mcp\\n' ;;
+esac
+"""
+Json = dict[str, Any]
+
+
+class Place(World):
+    """A world in which Python programs of the test's go on until its end."""
+
+    def __init__(self, root: Path, launcher: Path) -> None:
+        super().__init__(root, launcher)
+        self.python = Path(sys.executable)
+        self.package = PACKAGE
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def keep_running(self, program: str, *args: str) -> int:
+        """Start a program that prints a line when it is so far, and reads stdin to its end."""
+        self.environment["PYTHONPATH"] = str(PACKAGE.parent)
+        python = Path(sys.executable)
+        process = self.start("-c", program, *args, program=python, stdin=subprocess.PIPE)
+        self.running.append(process)
+        assert process.stdout
+        read_line(process.stdout)
+        return process.pid
+
+
+@pytest.fixture
+def good(tmp_path: Path, launcher_path: Path) -> Iterator[Place]:
+    """Installed beside the store, first on PATH, with one conversation."""
+    world = Place(tmp_path, launcher_path)
+    write_program(world.claude.path, CLAUDE)
+    store = world.store.parent
+    store.mkdir(mode=0o700)
+    (store / "housekeeping").touch(mode=0o600)  # today's is done
+    world.launcher = launcher.install(store / "bin")
+    world.path(store / "bin", world.claude.path.parent, "/usr/bin", "/bin")
+    world.environment["SHELL"] = "/bin/bash"
+    started = world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
+    assert (started.exit_code, started.stderr) == (0, b"")
+    transcript = world.transcript(derived("r"))
+    resumed = world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
+    assert (resumed.exit_code, resumed.stderr) == (0, b"")
+    assert transcript.exists()
+    yield world
+    for process in world.running:
+        process.kill()
+        process.communicate()
+
+
+def claude_shim(world: Place, *args: str) -> tuple[int, str, str]:
+    program = "from shim.commands.__main__ import main; main()"
+    path = {"PYTHONPATH": str(world.package.parent)}
+    run = world.run("-c", program, *args, program=world.python, env=path)
+    return run.exit_code, run.stdout.decode(), run.stderr.decode()
+
+
+def examined(world: Place) -> tuple[int, list[Json]]:
+    exit_code, output, errors = claude_shim(world, "doctor", "--json")
+    assert errors == ""
+    return exit_code, json.loads(output)
+
+
+def test_a_good_set_up_has_nothing_to_mend(good: Place) -> None:
+    before = snapshot(good.home)
+
+    exit_code, findings = examined(good)
+
+    assert [finding for finding in findings if finding["status"] != "ok"] == []
+    assert [finding for finding in findings if finding["mend"] is not None] == []
+    assert exit_code == 0
+    assert snapshot(good.home) == before
+
+
+def snapshot(where: Path) -> dict[Path, tuple[int, int, int]]:
+    paths = [where, *where.rglob("*")]
+    statuses = {path: path.lstat() for path in paths}
+    return {path: (s.st_mode, s.st_mtime_ns, s.st_ino) for path, s in statuses.items()}
+
+
+# What a person sees
+
+
+def shown(world: Place) -> str:
+    _, output, errors = claude_shim(world, "doctor")
+    assert errors == ""
+    python = f"{sys.version.split()[0]} in {sys.prefix}"
+    return output.replace(python, "PYTHON").replace(str(world.root), "ROOT")
+
+
+def test_the_report_on_a_good_set_up(good: Place) -> None:
+    free = shown(good).split("disk         ")[1].split(" GB")[0]
+    assert shown(good).replace(f"{free} GB", "81.7 GB") == (
+        "✓ version      0.1.0, with Python PYTHON\n"
+        "✓ launcher     ROOT/home/.nsed/bin/claude\n"
+        "✓ path         the launcher is the first claude on PATH\n"
+        "✓ shell        no start-up file has an alias in front of the launcher\n"
+        "✓ claude       2.1.330 (Claude Code), ROOT/real/claude\n"
+        "✓ options      learned from the help of this claude\n"
+        "✓ plugin       ROOT/home/.nsed/bin/.claude-shim-plugin\n"
+        "✓ hook         it follows a conversation that moves on\n"
+        "✓ store        1 mapping in ROOT/home/.nsed/sessions.json\n"
+        "✓ privacy      ROOT/home/.nsed is yours alone\n"
+        "✓ backup       it has the same mappings\n"
+        "✓ locks        other processes are kept out: flock and fcntl\n"
+        "✓ leases       0 claudes with a lease, and nobody in the way\n"
+        "✓ clean-up     claude deletes what is idle for 30 days:"
+        " 1 of 1 conversation kept beyond that\n"
+        "✓ clock        it is not behind anything that was written\n"
+        "✓ disk         81.7 GB are free\n"
+        "✓ environment  no room and no agent here: claude is as ever\n"
+        "\n"
+        "Nothing needs mending.\n"
+    )
+
+
+def test_the_report_on_an_empty_home(tmp_path: Path, launcher_path: Path) -> None:
+    world = Place(tmp_path, launcher_path)
+    world.path("/usr/bin", "/bin")
+    world.environment["SHELL"] = "/usr/bin/zsh"
+    free = shown(world).split("disk         ")[1].split(" GB")[0]
+    assert shown(world).replace(f"{free} GB", "81.7 GB") == (
+        "✓ version      0.1.0, with Python PYTHON\n"
+        "✗ launcher     there is none on PATH, nor in ROOT/home/.nsed/bin\n"
+        "               mend: claude-shim install\n"
+        "✓ shell        no start-up file has an alias in front of the launcher\n"
+        "✗ claude       there is none, neither on PATH nor in the usual places\n"
+        "               mend: npm install -g @anthropic-ai/claude-code\n"
+        "✓ store        no conversation yet: the first call with a room makes"
+        " ROOT/home/.nsed/sessions.json\n"
+        "✓ clean-up     claude deletes what is idle for 30 days;"
+        " there is no conversation yet\n"
+        "✓ clock        it is not behind anything that was written\n"
+        "✓ disk         81.7 GB are free\n"
+        "✓ environment  no room and no agent here: claude is as ever\n"
+        "\n"
+        "2 problems.\n"
+    )
+
+
+def test_a_terminal_without_unicode_gets_ascii_marks(good: Place) -> None:
+    good.environment["PYTHONIOENCODING"] = "ascii"
+    good.environment["NSED_ON_BUSY"] = "naïve"
+    exit_code, output, errors = claude_shim(good, "doctor")
+    assert (exit_code, errors) == (1, "")
+    assert "+ launcher     " in output
+    assert "x environment  NSED_ON_BUSY=na\\xefve is none of" in output
+
+
+# Broken set-ups
+
+
+def launcher_removed(world: Place) -> None:
+    claude_shim(world, "uninstall")
+
+
+def launcher_off_path(world: World) -> None:
+    world.path(world.claude.path.parent, "/usr/bin", "/bin")
+    world.environment["SHELL"] = "/usr/bin/fish"
+
+
+def launcher_behind_another(world: World) -> None:
+    other = write_program(world.root / "other" / "claude", CLAUDE)
+    world.path(other.parent, world.launcher.parent, world.claude.path.parent, "/usr/bin", "/bin")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def python_removed(world: World) -> None:
+    shebang, _, _ = world.launcher.read_text().partition("\n")
+    edit(world.launcher, shebang, "#!/nowhere/python3 -IS")
+
+
+def package_removed(world: World) -> None:
+    for path in (world.launcher, launcher.hook(world.launcher.parent)):
+        edit(path, str(PACKAGE.parent), "/nowhere")
+    (world.launcher.parent / ".claude-shim-modules").unlink()
+
+
+def launcher_of_another_version(world: World) -> None:
+    with world.launcher.open("a") as file:
+        file.write("# as another version writes it\n")
+
+
+def another_claude_shim(world: Place) -> None:
+    world.package = world.root / "another" / "shim"
+    shutil.copytree(PACKAGE, world.package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def modules_outdated(world: World) -> None:
+    (world.launcher.parent / ".claude-shim-modules").write_bytes(b"of another Python")
+
+
+def launcher_that_is_not_executable(world: World) -> None:
+    world.launcher.chmod(0o644)
+
+
+def foreign_claude_in_the_launchers_place(world: World) -> None:
+    world.launcher.unlink()
+    write_program(world.launcher, CLAUDE)
+
+
+def alias(world: World) -> None:
+    (world.home / ".zshrc").write_text('alias claude="~/.claude/local/claude"\n')
+
+
+def shell_function(world: World) -> None:
+    (world.home / ".bashrc").write_text("# mine\nclaude() {\n  /opt/claude --verbose\n}\n")
+
+
+def no_claude(world: World) -> None:
+    world.claude.path.unlink()
+
+
+def claude_that_crashes(world: World) -> None:
+    write_program(world.claude.path, "#!/bin/sh\necho out of memory >&2\nexit 3\n")
+
+
+def claude_that_hangs(world: World) -> None:
+    write_program(world.claude.path, "#!/bin/sh\nexec sleep 100\n")
+
+
+def wrapper_that_comes_back(world: World) -> None:
+    write_program(world.claude.path, f'#!/bin/sh\nexec {world.launcher} "$@"\n')
+
+
+def claude_with_another_help(world: World) -> None:
+    write_program(world.claude.path, "#!/bin/sh\necho 3.0.0 is another program\n")
+    world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
+
+
+def named_claude_missing(world: World) -> None:
+    world.environment["NSED_CLAUDE_BIN"] = "/nowhere/claude"
+
+
+def plugin_changed(world: World) -> None:
+    hooks = launcher.plugin(world.launcher.parent) / "hooks" / "hooks.json"
+    hooks.write_text("{}")
+
+
+def plugin_removed(world: World) -> None:
+    shutil.rmtree(launcher.plugin(world.launcher.parent))
+
+
+def hook_that_speaks(world: World) -> None:
+    edit(
+        launcher.hook(world.launcher.parent),
+        "`claude-shim install`.\n",
+        "`claude-shim install`.\nprint('hi', flush=True)\n",
+    )
+
+
+def hook_that_records_nothing(world: World) -> None:
+    edit(launcher.hook(world.launcher.parent), "    main()\n", "    pass\n")
+
+
+def torn_store(world: World) -> None:
+    world.store.write_bytes(world.store.read_bytes()[:-9])
+
+
+def directory_in_the_stores_place(world: World) -> None:
+    world.store.unlink()
+    world.store.mkdir(mode=0o700)
+
+
+def fifo_in_the_stores_place(world: World) -> None:
+    world.store.unlink()
+    os.mkfifo(world.store, 0o600)
+
+
+def link_to_itself_in_the_stores_place(world: World) -> None:
+    world.store.unlink()
+    world.store.symlink_to(world.store)
+
+
+def damaged_store_without_backup(world: World) -> None:
+    torn_store(world)
+    backup(world).unlink(missing_ok=True)
+
+
+def store_removed(world: World) -> None:
+    world.store.unlink()
+
+
+def id_that_is_no_uuid(world: World) -> None:
+    edit(world.store, derived("r"), "x" * 36)
+    edit(backup(world), derived("r"), "x" * 36)
+
+
+def store_open_to_others(world: World) -> None:
+    world.store.parent.chmod(0o755)
+    world.store.chmod(0o644)
+
+
+def backup(world: World) -> Path:
+    return world.store.with_name("sessions.json.bak")
+
+
+def damaged_backup(world: World) -> None:
+    backup(world).write_text("{")
+
+
+def backup_out_of_step(world: World) -> None:
+    edit(world.store, '"r"', '"another room"')
+
+
+def store_locked(world: Place) -> None:
+    program = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, fcntl.LOCK_EX);"
+        " print('locked', flush=True); sys.stdin.read()"
+    )
+    world.keep_running(program, str(world.store))
+
+
+def locked_and_torn(world: Place) -> None:
+    torn_store(world)
+    store_locked(world)
+
+
+def lease_of_a_program_that_is_no_claude(world: Place) -> None:
+    program = (
+        "import sys; from shim.lease.lease import Lease;"
+        " from shim.base.session_key import SessionKey;"
+        " lease = Lease(sys.argv[1], SessionKey(b'r', b'claude')); assert lease.take(True);"
+        " print('taken', flush=True); sys.stdin.read()"
+    )
+    world.keep_running(program, str(world.store.parent))
+
+
+def claude_without_its_lease(world: Place) -> None:
+    pid = world.keep_running("import sys; print('here', flush=True); sys.stdin.read()")
+    started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    registry = world.home / ".claude" / "sessions"
+    registry.mkdir()
+    entry = {"pid": pid, "sessionId": derived("r"), "procStart": started}
+    (registry / f"{pid}.json").write_text(json.dumps(entry))
+
+
+def idle_conversation_that_is_not_kept(world: World) -> None:
+    world.transcript(derived("r"), age=25 * 86400)
+    world.environment["NSED_KEEP_DAYS"] = "0"
+
+
+def settings_that_are_no_json(world: World) -> None:
+    (world.home / ".claude" / "settings.json").write_text('{"cleanupPeriodDays": 365,}')
+
+
+def time_of_use_in_the_future(world: World) -> None:
+    for path in (world.store, backup(world)):
+        edit(path, f'"last_used": "{time.strftime("%Y")}', '"last_used": "2999')
+
+
+def setting(name: str, value: str | None) -> Callable[[Place], None]:
+    def set_variable(world: World) -> None:
+        if value is None:
+            del world.environment[name]
+        else:
+            world.environment[name] = value
+
+    set_variable.__name__ = f"{name}={value}"
+    return set_variable
+
+
+def store_under_a_file(world: World) -> None:
+    world.environment["NSED_SESSION_DIR"] = f"{world.claude.path}/store"
+
+
+def opencode_without_plugin(world: World) -> None:
+    opencode = write_program(world.root / "opencode" / "opencode", "#!/bin/sh\n")
+    world.environment["PATH"] += f":{opencode.parent}"
+
+
+def opencode_plugin_outdated(world: Place) -> None:
+    assert claude_shim(world, "install", "--opencode")[0] == 0
+    path = world.home / ".config" / "opencode" / "plugin" / "claude-shim.js"
+    path.write_text(path.read_text() + "// as another version writes it\n")
+
+
+def working_directory_removed(world: Place) -> None:
+    # A process is not started in a directory that is gone: the shell leaves it behind.
+    program = write_program(
+        world.root / "python", f'#!/bin/sh\nrmdir "$PWD"\nexec {sys.executable} "$@"\n'
+    )
+    world.python = program
+
+
+INSTALL = "claude-shim install"
+BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
+    # What is done to it, the check that says so, what it finds, how to mend it.
+    (launcher_removed, "launcher", "there is none", INSTALL),
+    (launcher_off_path, "path", "is not on PATH: claude is ", "`claude-shim init fish | source`"),
+    (launcher_behind_another, "path", "other/claude is in front", "claude-shim init bash"),
+    (python_removed, "launcher claude", "its Python is gone: /nowhere/python3", INSTALL),
+    (package_removed, "launcher claude hook", "its package is gone from /nowhere", INSTALL),
+    (launcher_of_another_version, "launcher", "is not what this version writes", INSTALL),
+    (another_claude_shim, "launcher", "belongs to another claude-shim, in", INSTALL),
+    (modules_outdated, "launcher", "calls are slower", INSTALL),
+    (launcher_that_is_not_executable, "launcher path claude", "is no executable file", INSTALL),
+    (foreign_claude_in_the_launchers_place, "launcher", "is not ours", "move it away"),
+    (alias, "shell", "~/.zshrc:1 has it pass PATH by", "take that line out"),
+    (shell_function, "shell", "~/.bashrc:2 makes claude a function", "command claude"),
+    (no_claude, "claude", "neither on PATH nor in the usual places", "npm install"),
+    (claude_that_crashes, "claude", "exits with 3: out of memory", "npm install"),
+    (claude_that_hangs, "claude", "says no version within", "npm install"),
+    (wrapper_that_comes_back, "claude", "does not get to it", "NSED_CLAUDE_BIN"),
+    (claude_with_another_help, "options", "says nothing we understand", "--help"),
+    (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
+    (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
+    (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),
+    (hook_that_speaks, "hook plugin", "says 'hi'", INSTALL),
+    (hook_that_records_nothing, "hook plugin", "records nothing", INSTALL),
+    (torn_store, "store", "is damaged: it is no JSON", "with the backup"),
+    (directory_in_the_stores_place, "store", "it is no regular file", "move it away"),
+    (fifo_in_the_stores_place, "store", "it is no regular file", "move it away"),
+    (link_to_itself_in_the_stores_place, "store", "Too many levels", "move it away"),
+    (damaged_store_without_backup, "store", "is damaged", "what can be read of it"),
+    (store_removed, "store", "is gone, but its backup is there", "fills it"),
+    (id_that_is_no_uuid, "store", "no UUID: 'xxx", "claude-shim forget"),
+    (store_open_to_others, "privacy", ".nsed, sessions.json are open to others", "chmod -R go="),
+    (damaged_backup, "backup", "it is no JSON", "rm "),
+    (backup_out_of_step, "backup", "2 mappings in sessions.json or in the backup alone", "nothing"),
+    (store_locked, "locks", "is locked by another process: python", "look at what it does"),
+    (locked_and_torn, "store locks", "it stays locked by another process: python", "end the"),
+    (lease_of_a_program_that_is_no_claude, "leases", "has a lease, and is no claude", "kill "),
+    (claude_without_its_lease, "leases", "without its lease", "NSED_ROOM_ID=r claude"),
+    (idle_conversation_that_is_not_kept, "clean-up", "1 within 7 days", "cleanupPeriodDays"),
+    (settings_that_are_no_json, "clean-up", "settings.json is no JSON", "correct it"),
+    (time_of_use_in_the_future, "clock", "1 mapping used in the future", "set the clock"),
+    (setting("NSED_ON_BUSY", "sometimes"), "environment", "NSED_ON_BUSY=sometimes", "correct"),
+    (setting("NSED_BUSY_TIMEOUT", "1h"), "environment", "NSED_BUSY_TIMEOUT=1h", "correct"),
+    (setting("NSED_KEEP_DAYS", "-1"), "environment", "NSED_KEEP_DAYS=-1", "correct"),
+    (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
+    (setting("NSED_SHIM_DISABLE", "1"), "environment", "claude is left alone", "unset"),
+    (setting("HOME", None), "store", "neither HOME nor USERPROFILE", "set HOME"),
+    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "install --opencode"),
+    (opencode_plugin_outdated, "opencode", "is not what this version writes", "opencode install"),
+    (working_directory_removed, "environment", "the working directory is gone", "cd to"),
+    (store_under_a_file, "store", "cannot be made", "set NSED_SESSION_DIR"),
+]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "checks", "found", "mend"), BROKEN, ids=lambda it: getattr(it, "__name__", "")
+)
+def test_the_fault_is_named(
+    good: Place, break_it: Callable[[Place], None], checks: str, found: str, mend: str
+) -> None:
+    break_it(good)
+
+    exit_code, findings = examined(good)
+
+    faults = [finding for finding in findings if finding["status"] != "ok"]
+    assert {fault["check"] for fault in faults} == set(checks.split())
+    named = [fault for fault in faults if found in fault["found"]]
+    assert [fault["check"] for fault in named] == [checks.split()[0]]
+    assert mend in named[0]["mend"]
+    assert exit_code == any(fault["status"] == "problem" for fault in faults)

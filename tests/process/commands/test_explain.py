@@ -1,0 +1,295 @@
+"""`claude-shim explain`: it says what the wrapper then does, and changes nothing."""
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shim.base.session_key import SessionKey
+from shim.lease.lease import Lease
+from tests.support.recorder import Run, World, derived
+
+CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
+ROOM = "a room"
+U = derived(ROOM)
+OTHER = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+THERE = Path("/another/project")
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+STREAMING = ["--input-format", "stream-json"]
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    world.environment["NSED_ROOM_ID"] = ROOM
+    world.environment["LC_ALL"] = "C.UTF-8"
+    return world
+
+
+def explain(world: World, *args: str) -> Run:
+    return world.run("explain", *args, program=CLAUDE_SHIM)
+
+
+def holder(world: World, goes_on: bool) -> Iterator[None]:
+    """Somebody else who has the lease of the room's claude."""
+    world.store.parent.mkdir(mode=0o700, exist_ok=True)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        Lease(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
+        os.write(writing, b"taken")
+        signal.pause()
+    assert os.read(reading, 5) == b"taken"
+    yield
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.fixture
+def one_shot_holder(world: World) -> Iterator[None]:
+    yield from holder(world, goes_on=False)
+
+
+@pytest.fixture
+def streaming_holder(world: World) -> Iterator[None]:
+    yield from holder(world, goes_on=True)
+
+
+def nothing(_: World) -> None:
+    """A home without a past."""
+
+
+def here(world: World) -> None:
+    world.transcript(U)
+
+
+def elsewhere(world: World) -> None:
+    world.transcript(U, THERE)
+
+
+def here_and_elsewhere(world: World) -> None:
+    here(world)
+    elsewhere(world)
+
+
+def unusable(world: World) -> None:
+    world.transcript(U, messages=False)
+
+
+def mapped(world: World) -> None:
+    world.map(ROOM, "claude", OTHER)
+    world.transcript(OTHER)
+
+
+def mapped_without_transcript(world: World) -> None:
+    world.map(ROOM, "claude", OTHER)
+
+
+def damaged(world: World) -> None:
+    mapped(world)
+    text = world.store.read_text()
+    world.store.write_text(text[:-1])
+
+
+def lost(world: World) -> None:
+    mapped(world)
+    world.store.rename(world.store.with_name("sessions.json.bak"))
+
+
+def not_a_uuid(world: World) -> None:
+    world.map(ROOM, "claude", "no uuid")
+
+
+def cleaned_up(world: World) -> None:
+    kept_and_gone(world, idle=400)
+
+
+def deleted(world: World) -> None:
+    kept_and_gone(world, idle=1)
+
+
+def kept_and_gone(world: World, idle: float) -> None:
+    kept = world.store.parent / "kept" / f"{U}.jsonl"
+    kept.parent.mkdir(parents=True)
+    world.transcript(U, age=idle * 86400).rename(kept)
+
+
+def replaced(world: World) -> None:
+    """What is kept is good, and the transcript is not."""
+    deleted(world)
+    unusable(world)
+
+
+def fifo(world: World) -> None:
+    world.store.parent.mkdir(mode=0o700)
+    os.mkfifo(world.store)
+
+
+def variable(name: str, value: str) -> Callable[[World], None]:
+    def put(world: World) -> None:
+        here(world)
+        world.environment[name] = value
+
+    return put
+
+
+# Each row of DESIGN.md's tables: from facts to command line, and what is left alone.
+ROWS = [
+    (nothing, ["-p", "hi"]),
+    (here, ["-p", "hi"]),
+    (elsewhere, ["-p", "hi"]),
+    (here_and_elsewhere, ["-p", "hi"]),
+    (unusable, ["-p", "hi"]),
+    (mapped, ["-p", "hi"]),
+    (mapped_without_transcript, ["-p", "hi"]),
+    (damaged, ["-p", "hi"]),
+    (lost, ["-p", "hi"]),
+    (not_a_uuid, ["-p", "hi"]),
+    (cleaned_up, ["-p", "hi"]),
+    (deleted, ["-p", "hi"]),
+    (replaced, ["-p", "hi"]),
+    (fifo, ["-p", "hi"]),
+    (cleaned_up, ["--session-id", U, "-p", "hi"]),
+    (deleted, ["--session-id", U, "-p", "hi"]),
+    (here, STREAMING),
+    (nothing, STREAMING),
+    (nothing, ["--session-id", OTHER]),
+    (mapped, ["--session-id", U, "-p", "hi"]),
+    (here, ["--model", "x", "--session-id", U, "--", "hi"]),
+    (here, ["--session-id", "no uuid"]),
+    (here, ["--continue"]),
+    (here, ["-r", OTHER]),
+    (here, ["--no-session-persistence", "-p", "hi"]),
+    (here, ["--bg"]),
+    (here, ["mcp", "list"]),
+    (here, ["--help"]),
+    (here, ["--agent", "reviewer", "-p", "hi"]),
+    (variable("NSED_AGENT_NAME", "reviewer"), ["-p", "hi"]),
+    (variable("NSED_ROOM_ID", ""), ["-p", "hi"]),
+    (variable("NSED_SHIM_DISABLE", "1"), ["-p", "hi"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("arrange", "args"), ROWS, ids=[f"{arrange.__name__}: {' '.join(a)}" for arrange, a in ROWS]
+)
+def test_it_says_what_the_wrapper_then_does_and_changes_nothing(
+    world: World, arrange: Callable[[World], None], args: list[str]
+) -> None:
+    arrange(world)
+    _agree(world, args)
+
+
+@pytest.mark.usefixtures("streaming_holder")
+@pytest.mark.parametrize("arrange", [nothing, here, elsewhere, mapped])
+def test_beside_a_streaming_holder_both_fork(
+    world: World, arrange: Callable[[World], None]
+) -> None:
+    arrange(world)
+    args = _agree(world, ["-p", "hi"])
+    assert ("--fork-session" in args) == (arrange is not nothing)
+
+
+@pytest.mark.usefixtures("one_shot_holder")
+@pytest.mark.parametrize(("policy", "timeout"), [("fork", "600"), ("", "0")])
+def test_beside_a_one_shot_holder_that_is_not_waited_for_both_fork(
+    world: World, policy: str, timeout: str
+) -> None:
+    here(world)
+    world.environment |= {"NSED_ON_BUSY": policy, "NSED_BUSY_TIMEOUT": timeout}
+    assert "--fork-session" in _agree(world, ["-p", "hi"])
+
+
+@pytest.mark.usefixtures("one_shot_holder")
+def test_a_wait_is_told_and_not_waited(world: World) -> None:
+    here(world)
+    said = explain(world, "-p", "hi")
+    assert b"it would wait for its turn" in said.stdout
+    assert f"--resume {U} -p hi".encode() in said.stdout
+
+
+@pytest.mark.usefixtures("one_shot_holder")
+def test_a_call_that_would_fail_for_a_busy_conversation_is_told_with_its_exit_code(
+    world: World,
+) -> None:
+    here(world)
+    world.environment["NSED_ON_BUSY"] = "fail"
+    said = explain(world, "--json", "-p", "hi")
+    account = json.loads(said.stdout)
+    assert (account["claude"], account["exit_code"]) == (None, 75)
+    assert world.run("-p", "hi").exit_code == 75
+
+
+def test_without_a_claude_it_says_so_as_the_wrapper_does(world: World) -> None:
+    world.claude.path.unlink()
+    account = json.loads(explain(world, "--json", "-p", "hi").stdout)
+    assert account["exit_code"] == world.run("-p", "hi").exit_code == 127
+    assert "there is no claude to run" in account["steps"][-1]["message"]
+
+
+def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
+    here(world)
+    said = explain(world, "--", "-p", "say hi").stdout.decode()
+    assert said == (
+        f"  the launcher is {world.launcher}\n"
+        f"  the real claude is {world.claude.path}\n"
+        "  this claude's options are not learned yet: the built-in table serves here\n"
+        f"  room '{ROOM}', agent 'claude'\n"
+        "  a one-shot run\n"
+        "  nobody has the lease: it would be taken, the first one here\n"
+        f"  conversation {U} (derived): {world.transcript(U)}\n"
+        f"  room '{ROOM}', agent 'claude' would be mapped to {U}\n"
+        "claude would become:\n"
+        f"  {world.claude.path} --resume {U} -p 'say hi'\n"
+    )
+
+
+def test_without_any_claude_on_path_there_is_no_launcher_either(world: World) -> None:
+    world.path(world.root)
+    assert explain(world, "-p").stdout.startswith(
+        b"! there is no claude on PATH, and no launcher: see `install`\n"
+    )
+
+
+def test_a_launcher_that_is_not_first_on_path_is_told(world: World) -> None:
+    world.path(world.claude.path.parent, world.launcher.parent)
+    assert explain(world, "-p").stdout.startswith(b"! the launcher is not first on PATH")
+
+
+def _agree(world: World, args: list[str]) -> list[str]:
+    """Explain a call and make it; the arguments that both come to."""
+    before = _tree(world.home)
+    account: dict[str, Any] = json.loads(explain(world, "--json", "--", *args).stdout)
+    assert _tree(world.home) == before
+
+    world.run(*args)
+    (call,) = world.claude.calls
+    told = _without_new_ids(account["args"])
+    assert told == _without_new_ids([os.fsdecode(arg) for arg in call.args])
+    assert account["claude"] == str(world.claude.path)
+    for name, value in account["environment"].items():
+        assert call.variable(name) == value.encode()
+    return told
+
+
+def _without_new_ids(args: list[str]) -> list[str]:
+    """The arguments, of which the id of a fork is another each time."""
+    known = (U, OTHER)
+    return ["a new id" if ID.fullmatch(arg) and arg not in known else arg for arg in args]
+
+
+def _tree(directory: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Every file with its mode, its time of change and its content."""
+    files = {}
+    for path in directory.rglob("*"):
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        files[str(path)] = (status.st_mode, status.st_mtime_ns, content)
+    return files

@@ -1,0 +1,350 @@
+"""`claude-shim install` and `uninstall`, and a launcher whose package is gone."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import shim
+from tests.support.recorder import Run, World, derived, write_program
+
+PACKAGE = Path(shim.__file__).parent
+FOUND = [b"--session-id", derived("r").encode(), b"-p"]
+FOREIGN = "#!/bin/sh\necho foreign\n"
+
+
+def claude_shim(world: World, *args: str, **env: str) -> Run:
+    """Run `claude-shim`, as its console script does."""
+    program = "from shim.commands.__main__ import main; main()"
+    env["PYTHONPATH"] = str(PACKAGE.parent)
+    return world.run("-c", program, *args, program=Path(sys.executable), env=env)
+
+
+@pytest.fixture
+def bin_dir(world: World) -> Path:
+    return world.root / "bin"
+
+
+# Installing
+
+
+def test_install_writes_a_launcher_that_runs_claude(world: World, bin_dir: Path) -> None:
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+
+    assert run.exit_code == 0
+    assert str(bin_dir / "claude") in run.stdout.decode()
+    assert str(world.claude.path) in run.stdout.decode()
+    assert (bin_dir / "claude").stat().st_mode & 0o777 == 0o755
+    world.path(bin_dir, world.claude.path.parent)
+    call = world.call("-p", program=bin_dir / "claude", env={"NSED_ROOM_ID": "r"})
+    assert call.args == FOUND
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"NSED_SESSION_DIR": "{home}/elsewhere"}], ids=["home", "named"]
+)
+def test_the_launcher_stands_beside_the_store_if_not_told_otherwise(
+    world: World, env: dict[str, str]
+) -> None:
+    env = {name: value.format(home=world.home) for name, value in env.items()}
+    claude_shim(world, "install", **env)
+    assert Path(env.get("NSED_SESSION_DIR", world.home / ".nsed"), "bin", "claude").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("name", ["bin", "it's a $HOME `bin`"])
+def test_the_line_it_prints_puts_the_launcher_first(world: World, shell: str, name: str) -> None:
+    bin_dir = world.root / name
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir), SHELL=f"/bin/{shell}")
+    line = run.stdout.decode().splitlines()[-1]
+
+    shown = world.run("-c", f"{line}\ncommand -v claude", program=Path(shutil.which(shell) or ""))
+
+    assert shown.stdout.decode() == f"{bin_dir}/claude\n"
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/usr/bin/zsh", ""])
+def test_bash_and_zsh_are_told_to_export_path(world: World, bin_dir: Path, shell: str) -> None:
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir), SHELL=shell)
+    assert run.stdout.decode().splitlines()[-1] == f"  export PATH={bin_dir}:$PATH"
+
+
+def test_fish_is_told_in_its_own_words(world: World, bin_dir: Path) -> None:
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir), SHELL="/usr/bin/fish")
+    assert run.stdout.decode().splitlines()[-1] == f"  fish_add_path --move --path {bin_dir}"
+
+
+def test_a_launcher_that_is_first_on_path_needs_no_line(world: World, bin_dir: Path) -> None:
+    world.path(bin_dir, world.claude.path.parent)
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+    assert "nothing more to do" in run.stdout.decode()
+    assert "export" not in run.stdout.decode()
+
+
+def test_a_second_install_replaces_the_launcher_at_once(world: World, bin_dir: Path) -> None:
+    claude_shim(world, "install", "--bin-dir", str(bin_dir))
+    launcher = bin_dir / "claude"
+    text = launcher.read_text()
+    names = sorted(bin_dir.iterdir())
+    launcher.write_text(text + "# from before the update\n")
+    with open(launcher) as opened:
+        run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+
+        assert run.exit_code == 0
+        assert opened.read().endswith("# from before the update\n")  # replaced, not rewritten
+    assert launcher.read_text() == text
+    assert sorted(bin_dir.iterdir()) == names
+
+
+def test_install_overwrites_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:
+    foreign = write_program(bin_dir / "claude", FOREIGN)
+
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+
+    assert run.exit_code != 0
+    assert str(foreign) in run.lines[-1]
+    assert foreign.read_text() == FOREIGN
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)])
+def test_install_replaces_nothing_that_is_no_file(
+    world: World, bin_dir: Path, make: Callable[[Path], None]
+) -> None:
+    bin_dir.mkdir()
+    make(bin_dir / "claude")
+    before = (bin_dir / "claude").lstat()
+
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+
+    assert run.exit_code != 0
+    assert os.path.samestat((bin_dir / "claude").lstat(), before)
+
+
+def test_install_says_in_one_line_why_it_cannot(world: World) -> None:
+    run = claude_shim(world, "install", "--bin-dir", str(world.claude.path / "bin"))
+    assert run.exit_code != 0
+    assert len(run.lines) == 1
+
+
+# Uninstalling
+
+
+def test_uninstall_removes_the_launcher_and_leaves_the_store(world: World) -> None:
+    world.map("r", "claude", derived("r"))
+    claude_shim(world, "install")
+
+    run = claude_shim(world, "uninstall")
+
+    assert run.exit_code == 0
+    assert list((world.home / ".nsed/bin").iterdir()) == []
+    assert world.mappings == {"r": {"claude": derived("r")}}
+
+
+def test_uninstall_removes_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:
+    foreign = write_program(bin_dir / "claude", FOREIGN)
+    run = claude_shim(world, "uninstall", "--bin-dir", str(bin_dir))
+    assert "no launcher of ours" in run.stdout.decode()
+    assert foreign.read_text() == FOREIGN
+
+
+def test_uninstall_of_nothing_is_no_error(world: World, bin_dir: Path) -> None:
+    assert claude_shim(world, "uninstall", "--bin-dir", str(bin_dir)).exit_code == 0
+
+
+# Installed by another interpreter or from another place
+
+
+def install_from(world: World, package: Path, python: Path | None = None) -> Path:
+    """Install a launcher from a copy of the package, maybe with another interpreter."""
+    shutil.copytree(PACKAGE, package / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    launcher = world.root / "launcher" / "claude"
+    program = (
+        "import sys; from pathlib import Path; from shim.install import launcher;"
+        " launcher.install(Path(sys.argv[1]))"
+    )
+    run = world.run(
+        *("-c", program, str(launcher.parent)),
+        program=python or Path(sys.executable),
+        env={
+            "PYTHONPATH": os.pathsep.join([str(package), sysconfig.get_path("purelib")]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+    )
+    assert (run.exit_code, run.stderr) == (0, b"")
+    world.path(launcher.parent, world.claude.path.parent)
+    return launcher
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "a space", 'it\'s "quoted"', "$HOME `id`", "é", "long" * 50],
+    ids=["plain", "space", "quotes", "shell", "not ASCII", "long"],
+)
+def test_an_interpreter_in_an_odd_place_runs_the_launcher(world: World, name: str) -> None:
+    python = world.root / name / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+
+    launcher = install_from(world, world.root / "package", python)
+    call = world.call("-p", "a  b", "", program=launcher, env={"NSED_ROOM_ID": "r"})
+
+    start = "".join(launcher.read_text().splitlines()[:2])
+    assert str(world.root) in start
+    assert " -IS" in start
+    compile(launcher.read_text(), launcher, "exec")  # what Python warns of is seen at every call
+    assert call.args == [b"--session-id", derived("r").encode(), b"-p", b"a  b", b""]
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@pytest.mark.parametrize("name", ['it\'s a "place"', "é 🙂"])
+def test_a_package_in_an_odd_place_is_found(world: World, name: str, locale: str) -> None:
+    launcher = install_from(world, world.root / name)
+    call = world.call("-p", program=launcher, env={"NSED_ROOM_ID": "r", "LC_ALL": locale})
+    assert call.args == FOUND
+
+
+def test_a_launcher_from_a_virtual_environment_outlives_it(world: World) -> None:
+    venv = world.root / "venv"
+    make = ("-m", "venv", "--without-pip", str(venv))
+    assert world.run(*make, program=Path(sys.executable)).exit_code == 0
+    launcher = install_from(world, venv / "package", venv / "bin" / "python")
+    shutil.rmtree(venv)
+
+    run = world.run("-p", program=launcher)
+
+    assert run.warning
+    assert world.claude.calls[0].args == [b"-p"]
+
+
+# The package changed
+
+
+def test_a_changed_package_is_used_without_installing_again(world: World) -> None:
+    launcher = install_from(world, world.root / "package")
+    plan = world.root / "package" / "shim" / "call" / "plan.py"
+    plan.write_text(plan.read_text().replace('"--session-id"', '"--changed"'))
+
+    call = world.call("-p", program=launcher, env={"NSED_ROOM_ID": "r"})
+
+    assert call.args[0] == b"--changed"
+
+
+@pytest.mark.parametrize("share", [None, 0, 0.1, 0.5, 0.99], ids=str)
+def test_the_launcher_can_do_without_what_stands_beside_it(
+    world: World, share: float | None
+) -> None:
+    launcher = install_from(world, world.root / "package")
+    for path in (path for path in launcher.parent.rglob("*") if path.is_file()):
+        if path == launcher:
+            continue
+        content = path.read_bytes()
+        path.unlink()
+        if share is not None:
+            path.write_bytes(content[: int(len(content) * share)])
+
+    run = world.run("-p", program=launcher, env={"NSED_ROOM_ID": "r"})
+
+    assert run.exit_code == 0
+    assert len(run.lines) <= 1
+    assert world.claude.calls[0].args == FOUND
+
+
+# The package gone
+
+
+@pytest.fixture
+def orphan(world: World) -> Path:
+    """A launcher whose package has been deleted."""
+    package = world.root / "package"
+    launcher = install_from(world, package)
+    shutil.rmtree(package)
+    return launcher
+
+
+ARGS = [b"-p", b"two words", b"", b"\xff", "é".encode()]
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@pytest.mark.parametrize("room", [None, "r"])
+def test_without_its_package_the_launcher_warns_and_runs_claude(
+    world: World, orphan: Path, room: str | None, locale: str
+) -> None:
+    world.claude.then("exit 42")
+
+    run = world.run(*ARGS, program=orphan, env={"NSED_ROOM_ID": room, "LC_ALL": locale})
+
+    assert run.exit_code == 42
+    assert str(orphan) in run.warning
+    assert world.claude.calls[0].args == ARGS
+
+
+def test_a_broken_package_is_like_one_that_is_gone(world: World) -> None:
+    launcher = install_from(world, world.root / "package")
+    (world.root / "package/shim/call/wrapper.py").write_text("this is no Python")
+
+    run = world.run("-p", program=launcher)
+
+    assert run.warning
+    assert world.claude.calls[0].args == [b"-p"]
+
+
+def test_without_its_package_it_runs_the_named_claude(world: World, orphan: Path) -> None:
+    world.path(orphan.parent)
+    run = world.run("-p", program=orphan, env={"NSED_CLAUDE_BIN": str(world.claude.path)})
+    assert run.exit_code == 0
+    assert len(world.claude.calls) == 1
+
+
+def test_without_its_package_it_runs_no_other_launcher(world: World, orphan: Path) -> None:
+    world.path(orphan.parent, world.launcher.parent, world.claude.path.parent)
+    run = world.run("-p", program=orphan)
+    assert run.warning
+    assert len(world.claude.calls) == 1
+
+
+def test_without_its_package_and_without_a_claude_it_exits_127(world: World, orphan: Path) -> None:
+    world.path(orphan.parent)
+    run = world.run("-p", program=orphan)
+    assert run.exit_code == 127
+    assert all(line.startswith("claude-shim: ") for line in run.lines)
+
+
+def test_without_its_package_claude_has_its_usual_signal_dispositions(
+    world: World, orphan: Path
+) -> None:
+    direct = world.call(program=world.claude.path).kernel
+    world.run(program=orphan)
+    assert world.claude.calls[-1].kernel == direct
+
+
+def _closed() -> None:
+    os.close(2)
+
+
+def _full() -> None:
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
+
+@pytest.mark.parametrize("stderr", [_closed, _full])
+def test_without_its_package_and_with_nowhere_to_warn_it_still_runs_claude(
+    world: World, orphan: Path, stderr: object
+) -> None:
+    world.claude.then("exit 42")
+    run = world.run("-p", program=orphan, before_exec=stderr)
+    assert (run.exit_code, run.stdout) == (42, b"")
+
+
+def test_a_launcher_older_than_its_package_runs_claude_all_the_same(world: World) -> None:
+    launcher = install_from(world, world.root / "package")
+    wrapper = world.root / "package" / "shim" / "call" / "wrapper.py"
+    wrapper.write_text(wrapper.read_text().replace("def main(plugin: str)", "def main()"))
+
+    run = world.run("-p", "hi", program=launcher, env={"NSED_ROOM_ID": "r"})
+
+    assert run.exit_code == 0
+    assert "install claude-shim again" in run.warning
+    assert world.claude.calls[0].args == [b"-p", b"hi"]

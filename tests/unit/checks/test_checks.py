@@ -1,0 +1,347 @@
+"""The checks of doctor that no whole process can be brought into, and their rules."""
+
+import errno
+import fcntl
+import json
+import os
+import posix
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import shim
+from shim.checks import examination, installation, outliving, running, setup, storage, surroundings
+from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
+from shim.checks.setup import Setup
+from shim.claude import registry
+from shim.install import launcher
+from shim.keep import folder
+from shim.lease import busy
+from shim.store.store import Store
+
+ID = "e02e610b-76e2-53bd-9543-ea295dd26fc7"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, and no variable of ours in the environment."""
+    variables = {name: value for name, value in posix.environ.items() if name[:5] != b"NSED_"}
+    variables |= {b"HOME": bytes(tmp_path), b"XDG_CONFIG_HOME": bytes(tmp_path / "config")}
+    monkeypatch.setattr(posix, "environ", variables)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    """A store with one mapping."""
+    store = Store(str(home / ".nsed"))
+    store.record("r", "claude", ID)
+    return store
+
+
+def only(findings: Iterator[Finding]) -> Finding:
+    (finding,) = findings
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("room", "agent", "call"),
+    [
+        ("r", "claude", "NSED_ROOM_ID=r claude"),
+        ("it's", "b c", """NSED_ROOM_ID='it'"'"'s' NSED_AGENT_NAME='b c' claude"""),
+        ("", "claude", "NSED_AGENT_NAME=claude claude"),
+    ],
+)
+def test_how_a_stranger_is_to_be_started_can_be_typed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, room: str, agent: str, call: str
+) -> None:
+    mapped = "0c9b9d52-0d0a-5f0e-8a44-f2f1c4f6b0aa"
+    store.record(room, agent, mapped)
+    Path(store.directory, "leases").touch()
+    monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
+    finding = only(running.leases(Setup()))
+    assert (finding.mend or "").endswith(f": {call}")
+
+
+# What cannot be had in a test
+
+
+@pytest.mark.usefixtures("store")
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=1_500_000))
+    finding = only(storage.disk(Setup()))
+    assert finding.status == PROBLEM
+    assert "1.5 MB are free" in finding.found
+
+
+@pytest.mark.usefixtures("store")
+def test_another_users_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    finding = only(storage.privacy(Setup()))
+    assert finding.status == PROBLEM
+    assert "of another user" in finding.found
+    assert f"chown -R {user + 1}" in str(finding.mend)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_store_that_can_only_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    found = list(storage.store(Setup()))
+    assert [finding.status for finding in found] == [PROBLEM]
+    assert "new ones are not recorded" in found[0].found
+
+
+def test_nowhere_to_make_a_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
+    finding = only(storage.store(Setup()))
+    assert finding.status == PROBLEM
+    assert f"{home}/.nsed cannot be made: {home} is no directory" in finding.found
+
+
+def no_flock(_file: int, _how: int) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
+def flock_that_does_nothing(_file: int, _how: int) -> None:
+    return
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("flock", "found"),
+    [(no_flock, "No locks available"), (flock_that_does_nothing, "it keeps nobody out")],
+)
+def test_a_filesystem_without_locks(
+    monkeypatch: pytest.MonkeyPatch, flock: Callable[[int, int], None], found: str
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", flock)
+    finding = only(running.locks(Setup()))
+    assert finding.status == PROBLEM
+    assert found in finding.found
+    assert "NSED_SESSION_DIR" in str(finding.mend)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [(time.time(), PROBLEM), (0, OK), (3600, PROBLEM)],
+    ids=["at the epoch", "right", "by an hour"],
+)
+def test_a_clock_that_is_behind(
+    monkeypatch: pytest.MonkeyPatch, behind: float, status: str
+) -> None:
+    now = time.time() - behind
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert only(storage.clock(Setup())).status == status
+
+
+# Checks that go wrong
+
+
+def run(monkeypatch: pytest.MonkeyPatch, **them: Callable[[Setup], Iterator[Finding]]) -> Any:
+    monkeypatch.setattr(examination, "CHECKS", them)
+    return list(examination.examine(Setup()))
+
+
+def test_a_check_that_fails_is_a_finding_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(_: Setup) -> Iterator[Finding]:
+        yield ok("so far")
+        raise OSError(errno.EIO, "Input/output error", "/dev/sick")
+
+    def works(_: Setup) -> Iterator[Finding]:
+        yield ok("well")
+
+    first, second, third = run(monkeypatch, fails=fails, works=works)
+
+    assert first == ("fails", ok("so far"))
+    assert second[1].status == PROBLEM
+    assert "Input/output error: '/dev/sick'" in second[1].found
+    assert third == ("works", ok("well"))
+
+
+def test_a_check_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(_: Setup) -> Iterator[Finding]:
+        reading, _writing = os.pipe()
+        os.read(reading, 1)
+        yield ok("never")
+
+    monkeypatch.setattr(examination, "_PATIENCE", 0.05)
+    ((_, finding),) = run(monkeypatch, hangs=hangs)
+    assert finding.status == PROBLEM
+    assert "longer than 0.05 s" in finding.found
+
+
+# The rules
+
+
+def test_a_document_that_is_being_written_is_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import fcntl, sys; path = sys.argv[1]; file = open(path, 'r+');"
+        " whole = file.read(); fcntl.flock(file, fcntl.LOCK_EX);"
+        " open(path, 'r+').write('!'); print(flush=True); sys.stdin.readline();"
+        " open(path, 'r+').write(whole)"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, store.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert writer.stdout
+    writer.stdout.readline()
+    # It gets done while it is waited for.
+    monkeypatch.setattr(setup.time, "sleep", lambda _: writer.communicate(b"\n"))
+
+    contents = setup.read(Path(store.path))
+
+    assert writer.returncode == 0
+    assert list(contents.mappings) == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("alias claude='~/.claude/local/claude'", PROBLEM),
+        ("  alias claude=/opt/claude/bin/claude  # mine", PROBLEM),
+        ("alias claude 'env A=b /opt/claude'", OK),
+        ("alias claude 'A=b /opt/claude'", PROBLEM),
+        ("alias claude='claude --dangerously-skip-permissions'", OK),
+        ("alias claude=$HOME/launcher/claude", OK),
+        ("# alias claude=/opt/claude", OK),
+        ("alias claudette=/opt/claude", OK),
+        ("alias claude='/opt/unfinished", OK),
+        ("claude() { command claude; }", WARNING),
+        ("function claude --wraps claude", WARNING),
+        ("claude --version", OK),
+    ],
+)
+def test_what_start_up_files_do_to_claude(home: Path, line: str, status: str) -> None:
+    (home / "launcher").mkdir()
+    (home / "launcher" / "claude").write_text("#!/bin/sh\n# claude-shim launcher\n")
+    (home / ".bashrc").write_text(f"{line}\n")
+    assert only(installation.shell(Setup())).status == status
+
+
+VALUES = [
+    "",
+    "0",
+    "wait",
+    "fork",
+    "fail",
+    "WAIT",
+    "600",
+    "0.5",
+    "-1",
+    "1e3",
+    "nan",
+    "inf",
+    "1h",
+    "x",
+]
+READ: Mapping[str, Callable[[], object]] = {
+    "NSED_ON_BUSY": busy._policy,
+    "NSED_BUSY_TIMEOUT": busy._timeout,
+    "NSED_KEEP_DAYS": folder.days,
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", READ)
+def test_a_variable_is_a_fault_exactly_where_the_wrapper_warns_of_it(
+    name: str, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    posix.environ[name.encode()] = value.encode()
+    READ[name]()
+    warned = f"{name}={value} is no" in capfd.readouterr().err
+
+    finding = only(surroundings.variables(Setup()))
+
+    assert (finding.status == PROBLEM) == warned
+    assert not warned or f"{name}={value} is no" in finding.found
+
+
+@pytest.mark.parametrize("python", ["/usr/bin/python3", "/a place/it's/python", "/" + "long" * 50])
+def test_a_launcher_says_who_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    monkeypatch.setattr(launcher, "_interpreter", lambda _: python)
+    path = tmp_path / "claude"
+    path.write_text(launcher.launcher_text(tmp_path))
+    made_by = launcher.maker(path)
+    assert made_by == launcher.Maker(python, str(Path(shim.__file__).resolve().parent.parent))
+
+
+def test_what_is_no_launcher_says_nothing_of_who_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "claude"
+    path.write_text("#!/bin/sh\n# claude-shim launcher\n")
+    assert launcher.maker(path) is None
+
+
+# What claude's clean-up means
+
+
+def transcript(home: Path, days: float) -> Path:
+    """The conversation of the one mapping, idle for so many days."""
+    path = home / ".claude" / "projects" / "-work" / f"{ID}.jsonl"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    written = time.time() - days * 86400
+    os.utime(path, (written, written))
+    return path
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("days", "period", "status", "found"),
+    [
+        (1, None, OK, "idle for 30 days: 0 of 1 conversation kept beyond that"),
+        (25, None, WARNING, "of 1 conversation, 0 can go any time, and 1 within 7 days"),
+        (31, None, WARNING, "of 1 conversation, 1 can go any time, and 0 within 7 days"),
+        (31, 365, OK, "idle for 365 days"),
+        (2, 1, WARNING, "idle for 1 day: of 1 conversation, 1 can go any time"),
+    ],
+)
+def test_conversations_that_are_not_kept_and_near_their_end(
+    home: Path, days: float, period: int | None, status: str, found: str
+) -> None:
+    transcript(home, days)
+    if period is not None:
+        settings = {"cleanupPeriodDays": period}
+        (home / ".claude" / "settings.json").write_text(json.dumps(settings))
+
+    finding = only(outliving.clean_up(Setup()))
+
+    assert finding.status == status
+    assert found in finding.found
+
+
+def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
+    kept = Path(folder.path(store.directory, ID))
+    kept.parent.mkdir()
+    os.link(transcript(home, days=31), kept)
+    finding = only(outliving.clean_up(Setup()))
+    assert finding == ok(
+        "claude deletes what is idle for 30 days: 1 of 1 conversation kept beyond that"
+    )
+
+
+@pytest.mark.usefixtures("store")
+def test_where_there_can_be_no_links_there_are_copies(home: Path) -> None:
+    transcript(home, days=1)
+    elsewhere = Setup()
+    assert elsewhere.contents.is_there
+    elsewhere.store = Path("/dev")
+    finding = only(outliving.clean_up(elsewhere))
+    assert "as copies because it is another filesystem" in finding.found

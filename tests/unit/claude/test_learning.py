@@ -1,0 +1,198 @@
+"""Learning claude's options from its help."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shim.claude import invocation, learned, learning, options
+from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, Surface, built_in
+
+BUILT_IN = built_in()
+
+HELP = """\
+Usage: claude [options] [command] [prompt]
+
+Claude Code - starts an interactive session by default
+
+Arguments:
+  prompt                                Your prompt
+
+Options:
+  --add-dir <directories...>            More directories (e.g.
+                                        --add-dir a b)
+  --allowedTools, --allowed-tools <tools...>
+      Comma or space-separated list
+  --autocompact <auto|tokens>           Window size
+  --brand-new <value>                   A value option of tomorrow
+  -d2e, --debug-to-stderr               Three letters behind a dash
+  -n, --name [name]                     Maybe a name
+  -p, --print                           Print response and exit
+  -r, --resume [value]                  Resume a conversation
+
+Commands:
+  brew [options] <pot>                  A subcommand of tomorrow
+  mcp                                   Configure servers
+  stop|halt <id>                        Two names
+"""
+
+
+@pytest.fixture
+def surface() -> Surface:
+    lines = learning.read_help(HELP)
+    assert lines is not None
+    return Surface(lines + options.hidden()[1:])
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name", "takes"),
+    [
+        ("--add-dir", "--add-dir", VARIADIC),
+        ("--allowedTools", "--allowed-tools", VARIADIC),
+        ("--allowed-tools", "--allowed-tools", VARIADIC),
+        ("--autocompact", "--autocompact", VALUE),
+        ("--brand-new", "--brand-new", VALUE),
+        ("-d2e", "--debug-to-stderr", FLAG),
+        ("-n", "--name", OPTIONAL),
+        ("-p", "--print", FLAG),
+        ("--resume", "--resume", OPTIONAL),
+        ("--max-turns", "--max-turns", VALUE),  # hidden
+    ],
+)
+def test_an_option_is_learned(surface: Surface, spelling: str, name: str, takes: str) -> None:
+    assert surface.option(spelling) == (name, takes)
+
+
+def test_subcommands_are_learned_and_those_that_are_gone_are_not_kept(surface: Surface) -> None:
+    words = ("brew", "mcp", "stop", "halt", "ultrareview", "prompt", "Comma")
+    known = [word for word in words if surface.is_subcommand(word)]
+    assert known == ["brew", "mcp", "stop", "halt"]
+
+
+def test_what_is_new_is_handled_with_no_change_of_ours(surface: Surface) -> None:
+    assert invocation.read(["brew", "tea"], surface).subcommand == "brew"
+    asked = invocation.read(["--brand-new", "--resume", "hi"], surface)
+    assert (asked.left_alone, asked.operands) == (None, ["hi"])
+
+
+@pytest.mark.parametrize("text", ["", "no help", "Options:\n  -x\n", HELP.replace("--resume", "-")])
+def test_another_programs_help_is_not_taken_for_claudes(text: str) -> None:
+    assert learning.read_help(text) is None
+
+
+def program(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_claude_is_asked_once_until_it_is_replaced(tmp_path: Path) -> None:
+    help_text = tmp_path / "help"
+    help_text.write_text(HELP)
+    asks = f"echo asked >>{tmp_path}/log; cat {help_text}"
+    claude = program(tmp_path / "claude", asks)
+    store = str(tmp_path / "store")
+
+    for _ in range(2):
+        assert learned.of(claude, store).is_subcommand("brew")
+    help_text.write_text(HELP.replace("brew", "roast"))
+    assert not learned.of(claude, store).is_subcommand("roast")
+    program(tmp_path / "next", asks + " # a newer one")
+    (tmp_path / "next").replace(claude)
+    assert learned.of(claude, store).is_subcommand("roast")
+
+    assert (tmp_path / "log").read_text().count("asked") == 2
+    kept = list((tmp_path / "store" / "surfaces").iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+
+
+def test_a_link_that_moves_to_another_claude_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text(HELP)
+    (tmp_path / "help2").write_text(HELP.replace("brew", "roast"))
+    program(tmp_path / "one", f"cat {tmp_path}/help")
+    program(tmp_path / "two", f"cat {tmp_path}/help2")
+    link = tmp_path / "claude"
+    link.symlink_to("one")
+    assert learned.of(str(link), str(tmp_path)).is_subcommand("brew")
+    link.unlink()
+    link.symlink_to("two")
+    assert learned.of(str(link), str(tmp_path)).is_subcommand("roast")
+
+
+@pytest.mark.parametrize("text", ["exit 3", "echo nothing of use", "kill -9 $$"])
+def test_where_nothing_can_be_learned_the_built_in_table_serves_and_nobody_asks_again(
+    tmp_path: Path, text: str
+) -> None:
+    claude = program(tmp_path / "claude", f"echo asked >>{tmp_path}/log; {text}")
+    for _ in range(2):
+        assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert (tmp_path / "log").read_text() == "asked\n"
+
+
+def test_a_claude_that_never_ends_its_help_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "_PATIENCE", 0.2)
+    claude = program(tmp_path / "claude", f"echo $$ >{tmp_path}/pid; exec sleep 60")
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_without_a_place_to_keep_it_the_built_in_table_serves(tmp_path: Path) -> None:
+    (tmp_path / "store").touch()
+    claude = program(tmp_path / "claude", f"echo '{HELP}'")
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+
+
+def test_it_is_asked_in_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/users/home")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
+    claude = program(tmp_path / "claude", f"env >{tmp_path}/env; pwd >>{tmp_path}/env")
+    learned.of(claude, str(tmp_path / "store"))
+    environ = (tmp_path / "env").read_text()
+    assert "/users/home" not in environ
+    assert "secret" not in environ
+    home = next(line for line in environ.splitlines() if line.startswith("HOME="))
+    assert not Path(home.removeprefix("HOME=")).exists()
+
+
+def test_many_at_once_ask_once(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text(HELP)
+    claude = program(tmp_path / "claude", f"echo asked >>{tmp_path}/log; cat {tmp_path}/help")
+    program_text = (
+        "import sys; from shim.claude import learned;"
+        " sys.exit(not learned.of(*sys.argv[1:]).is_subcommand('brew'))"
+    )
+    command = [sys.executable, "-c", program_text, claude, str(tmp_path / "store")]
+    running = [subprocess.Popen(command) for _ in range(6)]
+    assert [process.wait(30) for process in running] == [0] * 6
+    assert (tmp_path / "log").read_text() == "asked\n"
+
+
+def test_only_the_newest_surfaces_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "_KEPT_SURFACES", 3)
+    claude = program(tmp_path / "claude", "exit 1")
+    for number in range(5):
+        os.utime(claude, ns=(number, number))
+        learned.of(claude, str(tmp_path / "store"))
+        written = time.time() - 100 + number
+        for path in (tmp_path / "store" / "surfaces").glob(f"*-{number}.failed"):
+            os.utime(path, (written, written))
+    names = sorted(path.stem[-2:] for path in (tmp_path / "store" / "surfaces").iterdir())
+    assert names == ["-2", "-3", "-4"]
+
+
+def test_a_claude_that_could_not_be_asked_is_asked_again_a_day_later(tmp_path: Path) -> None:
+    (tmp_path / "help").touch()
+    claude = program(tmp_path / "claude", f"cat {tmp_path}/help")
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    (tmp_path / "help").write_text(HELP)
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    (failed,) = (tmp_path / "store" / "surfaces").iterdir()
+    os.utime(failed, (0, 0))
+    assert learned.of(claude, str(tmp_path / "store")).is_subcommand("brew")

@@ -1,0 +1,116 @@
+"""Who is live on what a command changes, and how long it waits for them."""
+
+import os
+import posix
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shim.base.session_key import SessionKey
+from shim.claude import registry
+from shim.cli import asking
+from shim.lease import live
+from shim.lease.lease import Lease
+from shim.lease.live import Holder, Holders
+
+KEY = ("r", "a")
+U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+V = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path / "config"))
+
+
+class Leases:
+    """Who has the lease, each time somebody looks; the last one stays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: Holder | None) -> None:
+        self.looks = 0
+        self._seen = seen
+        monkeypatch.setattr(live, "holders", self._look)
+
+    def _look(self, _: str) -> Holders:
+        holder = self._seen[min(self.looks, len(self._seen) - 1)]
+        self.looks += 1
+        return _Of(holder)
+
+
+class _Of(Holders):
+    def __init__(self, holder: Holder | None) -> None:
+        self._holder = holder
+
+    def of(self, room: str, agent: str) -> Holder | None:
+        return self._holder
+
+
+def test_nobody_is_live_where_nothing_runs(tmp_path: Path) -> None:
+    assert asking.who_is_live(str(tmp_path), [KEY], U) == []
+
+
+def test_a_one_shot_claude_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_shot = Holder(posix.getpid(), goes_on=False)
+    leases = Leases(monkeypatch, one_shot, one_shot, one_shot, None)
+    assert asking.who_is_live("", [KEY]) == []
+    assert leases.looks == 4
+
+
+def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.2)
+    Leases(monkeypatch, Holder(posix.getpid(), goes_on=False))
+    started = time.monotonic()
+    (claude,) = asking.who_is_live("", [KEY])
+    assert time.monotonic() - started > 0.2
+    assert str(claude) == f"claude {posix.getpid()} (one-shot) is live on room 'r', agent 'a'"
+
+
+def test_a_claude_that_goes_on_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = Leases(monkeypatch, Holder(posix.getpid(), goes_on=True))
+    (claude,) = asking.who_is_live("", [KEY])
+    assert (leases.looks, claude.kind) == (1, "interactive")
+
+
+def test_a_claude_that_the_system_does_not_show_is_named_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Leases(monkeypatch, Holder(0, goes_on=True))
+    monkeypatch.setattr(live, "process", lambda *_: None)
+    (claude,) = asking.who_is_live("", [KEY])
+    assert str(claude).startswith("claude in another container (streaming or interactive) is live")
+
+
+def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    holder = os.fork()
+    if not holder:  # to a process its own locks are none
+        Lease(str(tmp_path), SessionKey(b"r", b"other")).take(goes_on=True)
+        os.write(writing, b"x")
+        signal.pause()
+    try:
+        os.read(reading, 1)
+        assert asking.who_is_live(str(tmp_path), [KEY]) == []
+        (claude,) = asking.who_is_live(str(tmp_path), [KEY, ("r", "other")])
+        assert (claude.pid, claude.of) == (holder, "room 'r', agent 'other'")
+    finally:
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_claudes_without_the_lease_are_found_by_room_and_agent_and_by_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "conversations", lambda: {11: V, 12: U, 13: V})
+    monkeypatch.setattr(live, "key_of", {11: SessionKey(b"r", b"a")}.get)
+    monkeypatch.setattr(live, "process", lambda *_: live.Process(0, live.STREAMING, 0, 0, None))
+    found = asking.who_is_live(str(tmp_path), [KEY], U)
+    assert [(claude.pid, claude.of) for claude in found] == [
+        (11, "room 'r', agent 'a'"),
+        (12, f"conversation {U}"),
+    ]

@@ -1,0 +1,711 @@
+"""Kept conversations and the daily housekeeping, on directories."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shim.base import session_key
+from shim.claude import cleanup, transcripts
+from shim.claude.transcripts import Transcript
+from shim.keep import folder, holding, housekeeping, putting_back
+from shim.store import history
+
+U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+DAY = 86400.0
+LINE = '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"}}\n'
+
+
+class World:
+    """A store and claude's projects, in a home."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.store = home / ".nsed"
+        self.store.mkdir()
+        self.projects = home / ".claude" / "projects"
+        self.project = self.projects / "-work"
+        self.project.mkdir(parents=True)
+
+    def transcript(self, session_id: str = U, idle: float = 0, text: str = LINE) -> Path:
+        """A transcript, idle for so many days."""
+        path = self.path(session_id)
+        path.write_text(text)
+        return aged(path, idle)
+
+    def path(self, session_id: str = U) -> Path:
+        """Where the conversation's transcript is, if it is there."""
+        return self.project / f"{session_id}.jsonl"
+
+    def map(self, session_id: str, room: str = "r", unused: float = 0) -> None:
+        """Map a room to a conversation, last used so many days ago."""
+        path = self.store / "sessions.json"
+        rooms = json.loads(path.read_text()) if path.exists() else {}
+        used = time.strftime(
+            "%Y-%m-%dT%H:%M:%S.000000000Z", time.gmtime(time.time() - unused * DAY)
+        )
+        rooms[room] = {"claude": {"uuid": session_id, "last_used": used}}
+        path.write_text(json.dumps(rooms, indent=2))
+
+    @property
+    def rooms(self) -> list[str]:
+        return list(json.loads((self.store / "sessions.json").read_text()))
+
+    def hold(self, path: Path) -> bool:
+        transcript = Transcript(str(path), True, path.stat())
+        return holding.hold(str(self.store), path.stem, transcript, is_ours=True)
+
+    def put_back(self, session_id: str = U) -> bool:
+        """Put it back if that is the way; whether there is a transcript then."""
+        holding.put_back(str(self.store), session_id)
+        return self.path(session_id).exists()
+
+    def keep_house(self) -> None:
+        housekeeping.keep_house(str(self.store), str(self.projects))
+
+    def kept(self, session_id: str = U) -> Path:
+        return self.store / "kept" / f"{session_id}.jsonl"
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cleanup._general.cache_clear()
+    cleanup._of_projects.cache_clear()
+    return World(tmp_path)
+
+
+def aged(path: Path, days: float) -> Path:
+    written = time.time() - days * DAY
+    os.utime(path, (written, written))
+    return path
+
+
+def idle(path: Path) -> float:
+    """For how many days a file has not been written."""
+    return (time.time() - path.stat().st_mtime) / DAY
+
+
+def no_links(monkeypatch: pytest.MonkeyPatch, number: int = errno.EXDEV) -> None:
+    """Let the filesystem have no hard links."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.link", fail)
+    monkeypatch.setattr("posix.link", fail)
+
+
+class TestAConversationThatGoesOn:
+    def test_its_transcript_is_linked_once_and_stays_so(self, world: World) -> None:
+        transcript = world.transcript()
+        assert world.hold(transcript)
+        assert world.hold(transcript)
+        assert world.kept().samefile(transcript)
+        assert transcript.stat().st_nlink == 2
+        assert (world.store / "kept").stat().st_mode & 0o777 == 0o700
+
+    def test_one_that_was_kept_before_and_dropped_is_linked_with_its_new_place(
+        self, world: World
+    ) -> None:
+        world.hold(world.transcript())
+        world.kept().unlink()
+        world.project.rename(world.projects / "-other")
+        world.project = world.projects / "-other"
+        assert world.hold(world.path())
+        assert putting_back.origin(str(world.store), U) == str(world.project / f"{U}.jsonl")
+
+    def test_idle_for_half_a_day_it_counts_as_written_now(self, world: World) -> None:
+        transcript = world.transcript(idle=0.6)
+        assert world.hold(transcript)
+        assert idle(transcript) < 0.1
+
+    def test_idle_for_less_its_time_stays(self, world: World) -> None:
+        transcript = world.transcript(idle=0.4)
+        assert world.hold(transcript)
+        assert idle(transcript) > 0.3
+
+    def test_one_that_claude_takes_at_this_moment_is_told_as_gone(self, world: World) -> None:
+        transcript = world.transcript(idle=40)
+        gone = Transcript(str(transcript), True, transcript.stat())
+        world.hold(transcript)
+        transcript.unlink()
+        assert not holding.hold(str(world.store), U, gone, is_ours=True)
+
+    def test_nothing_is_kept_for_no_days(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NSED_KEEP_DAYS", "0")
+        assert world.hold(world.transcript())
+        assert not world.kept().exists()
+
+    def test_without_hard_links_it_is_left_to_housekeeping(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        assert world.hold(world.transcript())
+        assert not world.kept().exists()
+
+
+class TestATranscriptThatAnotherFileTookThePlaceOf:
+    """As of a live claude whose transcript was cleaned up: its next turn starts a new one."""
+
+    NEW = LINE.replace("null", '"x"')
+
+    @staticmethod
+    def replaced(world: World, idle: float, old: str, new: str) -> Path:
+        """A transcript in the place of one that was deleted after so many idle days."""
+        transcript = world.transcript(idle=idle, text=old)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        transcript.write_text(new)
+        return transcript
+
+    def test_gets_the_earlier_turns_back(self, world: World) -> None:
+        transcript = self.replaced(world, 40, LINE.rstrip(), self.NEW)
+        assert world.hold(transcript)
+        assert transcript.read_text() == LINE + self.NEW
+        assert world.kept().samefile(transcript)
+
+    def test_gets_nothing_back_that_a_person_deleted(self, world: World) -> None:
+        transcript = self.replaced(world, 1, LINE, self.NEW)
+        assert world.hold(transcript)
+        assert transcript.read_text() == self.NEW
+        assert world.kept().samefile(transcript)
+
+    def test_gets_nothing_twice_where_it_was_copied(self, world: World) -> None:
+        transcript = self.replaced(world, 40, LINE, LINE + self.NEW)
+        assert world.hold(transcript)
+        assert transcript.read_text() == LINE + self.NEW
+        assert world.kept().samefile(transcript)
+
+    def test_is_left_alone_while_a_claude_may_write_it(self, world: World) -> None:
+        transcript = self.replaced(world, 40, LINE, self.NEW)
+        world.map(U)
+        world.keep_house()
+        there = Transcript(str(transcript), True, transcript.stat())
+        assert holding.hold(str(world.store), U, there, is_ours=False)
+        assert transcript.read_text() == self.NEW
+        assert world.kept().read_text() == LINE
+
+    def test_is_kept_itself_where_what_was_kept_is_of_no_use(self, world: World) -> None:
+        world.map(U)
+        transcript = self.replaced(world, 40, "{}\n", LINE)
+        world.keep_house()
+        assert world.kept().samefile(transcript)
+
+    def test_a_copy_that_has_more_is_not_overwritten(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        world.map(U)
+        transcript = world.transcript(idle=40, text=LINE + self.NEW)
+        world.keep_house()
+        transcript.write_text(LINE)
+        world.keep_house()
+        assert world.kept().read_text() == LINE + self.NEW
+        assert world.hold(transcript)
+        assert transcript.read_text() == LINE
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "warns"),
+    [("", 365, 0), ("0", 0, 0), ("0.5", 0.5, 0), ("soon", 365, 1), ("-1", 365, 1), ("nan", 365, 1)],
+)
+def test_the_days_to_keep_a_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    days: float,
+    warns: int,
+) -> None:
+    monkeypatch.setenv("NSED_KEEP_DAYS", text)
+    assert folder.days() == days
+    assert capsys.readouterr().err.count("NSED_KEEP_DAYS") == warns
+
+
+class TestATranscriptThatIsGone:
+    def test_one_that_was_long_idle_is_put_back_as_written_now(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert world.put_back()
+        assert transcript.samefile(world.kept())
+        assert idle(transcript) < 0.1
+        assert os.listdir(world.project) == [transcript.name]
+
+    def test_its_project_may_be_gone_too(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        world.project.rmdir()
+        assert world.put_back()
+        assert transcript.read_text() == LINE
+        assert world.project.stat().st_mode & 0o777 == 0o700
+
+    def test_one_that_was_young_was_deleted_by_a_person_and_is_kept_no_longer(
+        self, world: World
+    ) -> None:
+        transcript = world.transcript(idle=29)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert not world.put_back()
+        assert os.listdir(world.store / "kept") == []
+
+    def test_one_that_was_young_when_it_was_deleted_stays_deleted_after_a_quiet_year(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript(idle=1)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        now = time.time()
+        monkeypatch.setattr("time.time", lambda: now + 400 * DAY)
+        assert not world.put_back()
+        assert not world.kept().exists()
+
+    def test_one_that_cannot_be_seen_is_not_deleted(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript(idle=1)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        lstat = os.lstat
+
+        def refuse(path: str) -> os.stat_result:
+            if path == str(transcript):
+                raise PermissionError(errno.EACCES, "no", path)
+            return lstat(path)
+
+        monkeypatch.setattr("os.lstat", refuse)
+        with pytest.raises(PermissionError):
+            world.put_back()
+        assert world.kept().exists()
+
+    def test_one_that_a_file_of_no_use_took_the_place_of_is_put_back(self, world: World) -> None:
+        transcript = world.transcript(idle=1)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        transcript.write_text("{}\n")
+        holding.begin_to_put_back(str(world.store), U)
+        transcripts.set_aside(str(transcript))  # and a kill here would change nothing
+        assert world.put_back()
+        assert transcript.read_text() == LINE
+
+    def test_one_that_is_of_no_use_itself_is_not_put_back(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.write_text("{}\n")
+        holding.begin_to_put_back(str(world.store), U)
+        transcripts.set_aside(str(transcript))
+        assert not world.put_back()
+
+    def test_it_is_put_back_into_claudes_directory_of_today(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        (world.home / ".claude").rename(world.home / "moved")
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "moved"))
+        holding.put_back(str(world.store), U)
+        assert (world.home / "moved" / "projects" / "-work" / f"{U}.jsonl").exists()
+
+    def test_who_decides_without_end_is_not_waited_for(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.hold(world.transcript())
+        world.path().unlink()
+        folder = os.open(world.store / "kept", os.O_RDONLY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        monkeypatch.setattr(putting_back, "_PATIENCE", 0.05)
+        with pytest.raises(TimeoutError):
+            world.put_back()
+        os.close(folder)
+        assert world.kept().exists()
+
+    def test_one_that_was_never_kept_is_not_put_back(self, world: World) -> None:
+        assert not world.put_back()
+
+    def test_one_from_the_future_is_put_back_because_the_clock_is_wrong(self, world: World) -> None:
+        transcript = world.transcript(idle=-300)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert world.put_back()
+
+    def test_one_that_a_killed_call_began_to_put_back_is_put_back(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.rename(f"{transcript}.putting-back")
+        aged(world.kept(), 0)
+        assert world.put_back()
+        assert os.listdir(world.project) == [transcript.name]
+
+    def test_one_that_another_call_has_put_back_stays_as_it_is(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        os.link(transcript, f"{transcript}.putting-back")  # that one was killed at the end
+        assert world.put_back()
+        assert idle(transcript) > 399
+        assert os.listdir(world.project) == [transcript.name]
+
+    def test_without_hard_links_a_copy_is_put_back(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert world.put_back()
+        assert transcript.read_text() == LINE
+        assert transcript.stat().st_mode & 0o777 == 0o600
+        assert idle(transcript) < 0.1
+        # Deleted now, it is not taken for one that claude cleaned up.
+        transcript.unlink()
+        assert not world.put_back()
+
+    def test_where_it_cannot_be_put_back_it_stays_kept(self, world: World) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        world.project.rmdir()
+        world.project.write_text("no directory")
+        with pytest.raises(OSError, match="exists"):
+            world.put_back()
+        assert world.kept().exists()
+
+
+class TestCleanUpPeriod:
+    @pytest.mark.parametrize(
+        ("settings", "days"),
+        [
+            ({}, 30),
+            ({".claude/settings.json": 365}, 365),
+            ({".claude/settings.json": 5}, 5),
+            ({"work/.claude/settings.json": 5}, 5),
+            ({"work/.claude/settings.local.json": 5}, 5),
+            ({"other/.claude/settings.json": 5}, 5),
+            # to a claude anywhere else it is the default
+            ({"work/.claude/settings.json": 365}, 30),
+            ({".claude/settings.json": 365, "other/.claude/settings.json": 90}, 90),
+            # claude takes none of these
+            ({".claude/settings.json": 0}, 30),
+            ({".claude/settings.json": -5}, 30),
+            ({".claude/settings.json": 5.5}, 30),
+            ({".claude/settings.json": "5"}, 30),
+            ({".claude/settings.json": True}, 30),
+        ],
+    )
+    def test_it_is_the_smallest_that_any_claude_here_goes_by(
+        self, world: World, settings: dict[str, object], days: int
+    ) -> None:
+        other = str(world.home / "other")
+        (world.home / ".claude.json").write_text(json.dumps({"projects": {other: {}}}))
+        for name, value in settings.items():
+            path = world.home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"cleanupPeriodDays": value}))
+        assert cleanup.period(str(world.project / "x.jsonl")) == days
+
+    @pytest.mark.parametrize("room", ["its own", "another's"])
+    def test_a_project_where_only_one_shots_ran_is_known_from_its_transcripts(
+        self, world: World, room: str
+    ) -> None:
+        project = world.home / "project"
+        (project / ".claude").mkdir(parents=True)
+        (project / ".claude" / "settings.json").write_text('{"cleanupPeriodDays": 5}')
+        line = LINE.replace("{", json.dumps({"cwd": str(project)})[:-1] + ",", 1)
+        transcript = world.transcript(text=line, idle=6)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        if room == "another's":
+            world.kept().unlink()
+            world.transcript(U.replace("6f", "70"), text=line)
+            transcript = world.transcript(idle=6)
+            putting_back.keep_up(str(world.store), U, str(transcript))
+            transcript.unlink()
+        assert world.put_back()
+
+    def test_settings_that_are_no_file_are_not_waited_for(self, world: World) -> None:
+        os.mkfifo(world.home / ".claude" / "settings.json")
+        assert cleanup.period(str(world.project / "x.jsonl")) == 30
+
+    def test_settings_that_are_no_json_say_nothing(self, world: World) -> None:
+        (world.home / ".claude" / "settings.json").write_text("{")
+        (world.home / ".claude.json").write_text("[]")
+        assert cleanup.period(str(world.project / "x.jsonl")) == 30
+
+
+class TestHousekeeping:
+    def test_every_mapped_conversation_with_a_message_is_kept(self, world: World) -> None:
+        ids = [U.replace("6f", f"{n:02x}") for n in range(3)]
+        for n, session_id in enumerate(ids):
+            world.map(session_id, room=str(n))
+        world.transcript(ids[0])
+        world.transcript(ids[1], text='{"type":"queue-operation"}\n')
+        world.keep_house()
+        assert [world.kept(session_id).exists() for session_id in ids] == [True, False, False]
+
+    def test_what_is_mapped_to_nothing_is_not_kept(self, world: World) -> None:
+        world.transcript()
+        world.keep_house()
+        assert not world.kept().exists()
+
+    def test_a_transcript_that_another_file_took_the_place_of_is_kept_anew(
+        self, world: World
+    ) -> None:
+        world.map(U)
+        transcript = world.transcript()
+        world.keep_house()
+        transcript.unlink()
+        transcript.write_text(LINE + LINE)  # restored from a backup, and gone on with
+        world.keep_house()
+        assert world.kept().samefile(transcript)
+
+    def test_a_moved_project_is_where_it_will_be_put_back(self, world: World) -> None:
+        world.map(U)
+        world.transcript()
+        world.keep_house()
+        world.project.rename(world.projects / "-moved")
+        world.keep_house()
+        assert putting_back.origin(str(world.store), U) == str(
+            world.projects / "-moved" / f"{U}.jsonl"
+        )
+
+    def test_of_several_transcripts_the_last_written_with_a_message_is_kept(
+        self, world: World
+    ) -> None:
+        world.map(U)
+        older = world.transcript(idle=2)
+        world.project = world.projects / "-other"
+        world.project.mkdir()
+        world.transcript(idle=1, text="{}\n")
+        world.keep_house()
+        assert world.kept().samefile(older)
+
+    def test_a_deletion_by_a_person_is_honoured(self, world: World) -> None:
+        world.map(U)
+        transcript = world.transcript(idle=1)
+        world.keep_house()
+        transcript.unlink()
+        world.keep_house()
+        assert os.listdir(world.store / "kept") == []
+
+    def test_what_claude_cleaned_up_stays_kept(self, world: World) -> None:
+        world.map(U, unused=400)
+        transcript = world.transcript(idle=300)
+        world.keep_house()
+        transcript.unlink()
+        world.keep_house()
+        assert world.kept().read_text() == LINE
+        assert world.rooms == ["r"]
+
+    def test_what_a_killed_call_began_to_put_back_is_put_back(self, world: World) -> None:
+        world.map(U)
+        transcript = world.transcript(idle=1)
+        world.keep_house()
+        transcript.rename(f"{transcript}.putting-back")
+        world.keep_house()
+        assert transcript.samefile(world.kept())
+
+    def test_a_conversation_idle_for_longer_than_the_days_is_kept_no_longer(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.map(U)
+        transcript = world.transcript(idle=20)
+        world.keep_house()
+        monkeypatch.setenv("NSED_KEEP_DAYS", "19")
+        world.keep_house()
+        assert not world.kept().exists()
+        assert transcript.exists()
+
+    def test_for_no_days_what_is_kept_is_removed(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.map(U)
+        world.transcript(idle=-1)
+        world.keep_house()
+        monkeypatch.setenv("NSED_KEEP_DAYS", "0")
+        world.keep_house()
+        assert os.listdir(world.store / "kept") == []
+
+    def test_without_hard_links_what_changed_is_copied(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        world.map(U)
+        transcript = world.transcript()
+        world.keep_house()
+        first = world.kept().stat()
+        world.keep_house()
+        assert world.kept().stat().st_ino == first.st_ino
+        transcript.write_text(LINE + LINE)
+        world.keep_house()
+        assert world.kept().read_text() == LINE + LINE
+        assert not world.kept().samefile(transcript)
+
+    def test_a_full_disk_costs_only_what_it_has_no_room_for(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.map(U)
+        world.transcript()
+        no_links(monkeypatch, errno.ENOSPC)
+        world.keep_house()
+        assert not world.kept().exists()
+        assert world.rooms == ["r"]
+
+    def test_a_mapping_long_unused_whose_conversation_is_gone_is_dropped(
+        self, world: World
+    ) -> None:
+        world.map(U, room="gone", unused=91)
+        world.map(U.replace("6f", "70"), room="lately used", unused=89)
+        world.map(U.replace("6f", "71"), room="there", unused=91)
+        world.transcript(U.replace("6f", "71"))
+        world.keep_house()
+        assert world.rooms == ["lately used", "there"]
+
+    def test_a_mapping_stays_in_the_place_of_a_conversation_that_is_not_to_come_back(
+        self, world: World
+    ) -> None:
+        derived = session_key.derive(session_key.stored_key("forgotten", "claude"))
+        world.map(U, room="forgotten", unused=91)
+        world.transcript(derived)
+        world.keep_house()
+        assert world.rooms == ["forgotten"]
+
+    def test_an_earlier_head_is_forgotten_with_its_key_and_conversation(self, world: World) -> None:
+        heads = {"mapped": U, "there": U.replace("6f", "71"), "gone": U.replace("6f", "72")}
+        world.map(U.replace("6f", "70"), room="mapped")
+        world.transcript(heads["there"])
+        for room, session_id in heads.items():
+            entry = {"uuid": session_id, "last_used": "2026-01-02T03:04:05.000000000Z"}
+            history.remember(str(world.store), room, "claude", entry)
+        world.keep_house()
+        assert [room for room, *_ in history.everything(str(world.store))] == ["mapped", "there"]
+
+    def test_leftovers_of_killed_calls_are_removed_after_a_day(self, world: World) -> None:
+        world.map(U)
+        world.transcript()
+        world.keep_house()
+        folder = world.store / "kept"
+        for name in ("x.jsonl.new", "young.jsonl.new"):
+            (folder / name).touch()
+        aged(folder / "x.jsonl.new", 1.1)
+        world.keep_house()
+        assert sorted(os.listdir(folder)) == sorted([f"{U}.jsonl", f"{U}.from", "young.jsonl.new"])
+
+    @pytest.mark.parametrize("where", [".claude/projects", ".claude/projects/-other"])
+    def test_projects_that_cannot_be_read_are_no_deletion(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        elsewhere = U.replace("6f", "70")
+        world.map(U)
+        world.map(elsewhere, room="elsewhere", unused=91)
+        world.transcript()
+        listdir = os.listdir
+        (world.projects / "-other").mkdir()
+
+        def refuse(path: str) -> list[str]:
+            if path == str(world.home / where):
+                raise PermissionError(errno.EACCES, "no", path)
+            return listdir(path)
+
+        monkeypatch.setattr("os.listdir", refuse)
+        world.keep_house()
+        assert world.rooms == ["r", "elsewhere"]
+        # What can be read is kept.
+        assert world.kept().exists() == where.endswith("-other")
+
+    def test_another_directory_of_claudes_that_shares_the_store_is_seen(self, world: World) -> None:
+        other = world.home / "other" / "projects" / "-work"
+        other.mkdir(parents=True)
+        ids = [U, U.replace("6f", "70")]
+        for number, session_id in enumerate(ids):
+            (other / f"{session_id}.jsonl").write_text(LINE)
+            world.map(session_id, room=str(number), unused=91)
+        putting_back.keep_up(str(world.store), U, str(other / f"{U}.jsonl"))
+        world.keep_house()
+        assert world.rooms == ["0", "1"]
+        assert all(world.kept(session_id).exists() for session_id in ids)
+
+    def test_a_clock_that_jumped_ahead_drops_nothing_for_its_age(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.map(U)
+        transcript = world.transcript(idle=300)
+        world.keep_house()
+        transcript.unlink()
+        now = time.time()
+        monkeypatch.setattr("time.time", lambda: now + 400 * DAY)
+        world.keep_house()
+        assert world.kept().exists()
+
+    def test_what_a_claude_is_live_on_counts_as_written_now(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript(idle=40)
+        monkeypatch.setattr("shim.claude.registry.conversations", lambda: {1: U})
+        world.keep_house()
+        assert idle(transcript) < 0.1
+
+    def test_an_empty_store_is_no_trouble(self, world: World) -> None:
+        world.keep_house()
+
+    def test_killed_at_any_instant_it_loses_nothing(self, world: World) -> None:
+        new, held, taken, deleted = ([f"{n:04x}{s}{U[5:]}" for n in range(12)] for s in "abcd")
+        for session_id in (*new, *held, *taken, *deleted):
+            world.map(session_id, room=session_id)
+            world.transcript(session_id, idle=40 if session_id in taken else 1)
+        for session_id in (*held, *taken):
+            putting_back.keep_up(str(world.store), session_id, str(world.path(session_id)))
+        for session_id in (*taken, *deleted):
+            world.path(session_id).unlink()
+
+        def arrange() -> None:
+            for session_id in new:
+                world.kept(session_id).unlink(missing_ok=True)
+            for session_id in deleted:
+                world.kept(session_id).write_text(LINE)
+
+        arrange()
+        lasts = _seconds(world.keep_house)
+        done = 0
+        for n in range(200):
+            arrange()
+            _killed_after(lasts * n / 150, world.keep_house)
+            assert [s for s in (*new, *held) if not world.path(s).exists()] == []
+            assert [s for s in (*held, *taken) if not world.kept(s).exists()] == []
+            done += not any(world.kept(s).exists() for s in deleted)
+        assert 0 < done < 200
+        world.keep_house()
+        assert [s for s in (*new, *held) if not world.kept(s).samefile(world.path(s))] == []
+        assert sorted(os.listdir(world.project)) == sorted(f"{s}.jsonl" for s in (*new, *held))
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.monotonic()
+    _killed_after(60, work)
+    return time.monotonic() - started
+
+
+def _killed_after(seconds: float, work: Callable[[], None]) -> None:
+    """Do the work in a process of its own, killed after so many seconds unless it has ended."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)

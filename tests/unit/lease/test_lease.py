@@ -1,0 +1,224 @@
+"""The lease: who has it, who waits for it, and what becomes of both."""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shim.base.session_key import SessionKey
+from shim.call import continuing
+from shim.lease import busy, lease
+from shim.lease.lease import OURS, Holder, Lease
+from tests.support.children import Child, Fork
+from tests.support.real_claude import wait_until
+
+KEY = SessionKey(b"room", b"agent")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return str(tmp_path)
+
+
+def taken(directory: str, goes_on: bool = False, key: SessionKey = KEY) -> Callable[[], bool]:
+    return lambda: Lease(directory, key).take(goes_on)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_who_has_it_is_told_with_whether_they_go_on(
+    directory: str, fork: Fork, goes_on: bool
+) -> None:
+    holder = fork(taken(directory, goes_on))
+    assert holder.said() == "True"
+    mine = Lease(directory, KEY)
+    assert not mine.take(goes_on=True)
+    assert not mine.take(goes_on=False)
+    found = mine.holder()
+    assert found is not None
+    assert (found.pid, found.goes_on) == (holder.pid, goes_on)
+
+
+def test_it_is_free_the_moment_its_holder_dies(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    mine = Lease(directory, KEY)
+    holder.kill()
+    assert mine.holder() is None
+    assert mine.take(goes_on=False)
+
+
+@pytest.mark.parametrize("other", [(b"room", b"other"), (b"other", b"agent"), (b"", b"agent")])
+def test_other_keys_have_leases_of_their_own(
+    directory: str, fork: Fork, other: tuple[bytes, bytes]
+) -> None:
+    assert fork(taken(directory)).said() == "True"
+    assert fork(taken(directory, key=SessionKey(*other))).said() == "True"
+
+
+def test_it_passes_through_an_exec_on_a_descriptor_that_is_out_of_the_way(directory: str) -> None:
+    before = set(os.listdir("/dev/fd"))
+    mine = Lease(directory, KEY)
+    (number,) = set(os.listdir("/dev/fd")) - before
+    assert int(number) >= 100
+    assert os.get_inheritable(int(number))
+    mine.close()
+
+
+def test_few_descriptors_are_enough(directory: str, fork: Fork) -> None:
+    def work() -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        return Lease(directory, KEY).take(goes_on=False)
+
+    assert fork(work).said() == "True"
+
+
+def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> None:
+    def holder_that_leaves_a_child() -> int:
+        assert Lease(directory, KEY).take(goes_on=False)
+        child = os.fork()
+        if not child:
+            signal.pause()
+        return child
+
+    holder = fork(holder_that_leaves_a_child)
+    orphan = int(holder.said())
+    try:
+        holder.kill()
+        assert Lease(directory, KEY).take(goes_on=False)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def test_nothing_is_written_and_nobody_else_can_read(directory: str, fork: Fork) -> None:
+    fork(taken(directory)).said()
+    status = os.stat(f"{directory}/leases")
+    assert (status.st_size, stat.S_IMODE(status.st_mode)) == (0, 0o600)
+
+
+def waiting(directory: str) -> Callable[[], bool]:
+    return lambda: Lease(directory, KEY).wait(goes_on=False, is_worth_it=lambda *_: True)
+
+
+def have_locks(children: list[Child]) -> bool:
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    holders = {int(row[4]) for row in rows if row[1] == "POSIX"}
+    return holders.issuperset(child.pid for child in children)
+
+
+def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    line: list[Child] = []
+    for _ in range(4):
+        line.append(fork(waiting(directory)))
+        wait_until(lambda: have_locks(line), "another stands in line")
+    line.pop(1).kill()  # one who dies leaves the line
+    newcomer = Lease(directory, KEY)
+
+    holder.kill()
+    for child in line:
+        assert child.said() == "True"
+        assert not newcomer.take(goes_on=False)
+        child.kill()
+
+    assert newcomer.take(goes_on=False)
+
+
+def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
+    def out_of_the_line() -> bool:
+        mine = Lease(directory, KEY)
+        # The bytes of the lease and of the first place are one lock to the kernel.
+        return mine._lock(goes_on=True) and mine._stand_in_line() == 2
+
+    assert fork(out_of_the_line).said() == "True"
+    assert Lease(directory, KEY)._stand_in_line() == 3
+
+
+def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory, goes_on=True))
+    holder.said()
+    asked: list[tuple[int, bool]] = []
+
+    def once(found: Holder | None, waited: float) -> bool:
+        assert found is not None
+        assert waited >= 0
+        asked.append((found.pid, found.goes_on))
+        return len(asked) < 3
+
+    mine = Lease(directory, KEY)
+    assert not mine.wait(goes_on=False, is_worth_it=once)
+    assert asked == [(holder.pid, True)] * 3
+    holder.kill()
+    assert mine.take(goes_on=False)
+
+
+def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    # sys/fcntl.h: off_t l_start, off_t l_len, pid_t l_pid, short l_type, short l_whence.
+    monkeypatch.setattr(lease, "_IS_MACOS", True)
+    packed = lease._pack(0x1122, 2)
+    assert packed == (
+        b"\x22\x11" + bytes(6) + b"\x02" + bytes(7) + bytes(4) + b"%c\0" % fcntl.F_WRLCK + bytes(2)
+    )
+    answer = packed[:16] + (4242).to_bytes(4, "little") + b"\x03\0\0\0"
+    assert lease._unpack(answer) == (3, 0x1122, 2, 4242)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
+    directory: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", fail)
+    monkeypatch.setenv("NSED_SESSION_DIR", directory)
+    assert continuing.Acts("no plugin").turn(KEY, goes_on=False) == OURS
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "warns"),
+    [
+        ("", 600, False),
+        ("0", 0, False),
+        ("1.5", 1.5, False),
+        ("soon", 600, True),
+        ("-1", 600, True),
+        ("nan", 600, True),
+    ],
+)
+def test_the_time_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    seconds: float,
+    warns: bool,
+) -> None:
+    monkeypatch.setenv("NSED_BUSY_TIMEOUT", text)
+    assert busy._timeout() == seconds
+    assert capsys.readouterr().err.count("NSED_BUSY_TIMEOUT") == warns
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "warns"),
+    [("", None, False), ("wait", "wait", False), ("fork", "fork", False), ("later", None, True)],
+)
+def test_the_policy(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    policy: str | None,
+    warns: bool,
+) -> None:
+    monkeypatch.setenv("NSED_ON_BUSY", text)
+    assert busy._policy() == policy
+    assert capsys.readouterr().err.count("NSED_ON_BUSY") == warns
