@@ -39,10 +39,11 @@ def stored_key(room: str, agent: str) -> SessionKey:
     return SessionKey(room.encode("utf-8", "replace"), agent.encode("utf-8", "replace"))
 
 
-def exported_key(environ: "Mapping[bytes, bytes]") -> SessionKey | None:
-    """The session key in the environment of a claude that the wrapper became, or None."""
+def named_key(environ: "Mapping[bytes, bytes]") -> SessionKey | None:
+    """The session key that a process's variables name: of a claude, what the wrapper told it."""
+    room = environ.get(b"NSED_ROOM_ID") or environ.get(b"NSED_SESSION_ID") or b""
     agent = environ.get(b"NSED_AGENT_NAME")
-    return SessionKey(environ.get(b"NSED_ROOM_ID", b""), agent) if agent else None
+    return SessionKey(room, agent or DEFAULT_AGENT.encode()) if room or agent else None
 
 
 def derive(key: SessionKey) -> str:

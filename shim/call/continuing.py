@@ -53,7 +53,7 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     fork = session_key.new_session_id() if turn == FORK else None
     can_move = asked.goes_on or fork is not None
     hooks = acts.plugin if can_move and _takes_plugins(asked, acts.plugin) else None
-    flags = plan.flags(session_id, transcript, fork, hooks)
+    flags = plan.flags(session_id, transcript, fork, hooks, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -63,6 +63,13 @@ def _account(
     origin = "asked for" if chosen else "stored" if stored else "derived"
     where = transcript.path if transcript else "no transcript"
     return f"conversation {session_id} ({origin}): {where}"
+
+
+def _renders_prompt(asked: "Invocation") -> bool:
+    """Whether to have the system prompt rendered from this call, where it can be."""
+    snapshot = "--system-prompt-snapshot"
+    is_heeded = asked.is_interactive or asked.has(snapshot)
+    return asked.surface.surely_has(snapshot) and not is_heeded
 
 
 def _takes_plugins(asked: "Invocation", plugin: str) -> bool:

@@ -51,7 +51,7 @@ def prepare(
         explain("NSED_SHIM_DISABLE is set: claude is left alone")
         return untouched
     opencode = identity.around(posix.environ)
-    if not identity.is_possible(posix.environ, args, opencode):
+    if identity.resolve(posix.environ, b"", opencode) is None:
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     from shim.call import continuing  # an untouched call, on the way above, has no need of it
@@ -62,15 +62,17 @@ def prepare(
         explain(f"claude is left alone: {asked.left_alone}")
         return untouched
     agent = asked.value("--agent") or ""
-    key = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"), opencode)
-    if key is None:
-        explain("neither a room nor an agent: claude is left alone")
+    found = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"), opencode)
+    if found is None:
         return untouched
-    explain(str(key))
-    continued = continuing.command_line(key, asked, acts)
+    explain(str(found))
+    continued = continuing.command_line(found.key, asked, acts)
     if continued is None:
         return untouched
-    return continued, {"NSED_ROOM_ID": key.room_bytes, "NSED_AGENT_NAME": key.agent_bytes}
+    from shim.claude import transcripts
+
+    told = identity.exports(found.key, posix.environ)
+    return continued, told | transcripts.exports(posix.environ)
 
 
 def warn_that_claude_runs_as_asked(problem: Exception) -> None:

@@ -27,9 +27,11 @@ def variables(_: Setup) -> Iterator[Finding]:
     if environment.is_on("NSED_SHIM_DISABLE"):
         yield warning("NSED_SHIM_DISABLE is on: claude is left alone", "unset NSED_SHIM_DISABLE")
     elif not faults:
-        key = identity.resolve(os.environb, None)
+        found = identity.resolve(os.environb, b"", None)
         yield ok(
-            f"here, claude is {key}" if key else "no room and no agent here: claude is as ever"
+            f"here, claude is {found.key}"
+            if found
+            else "no room and no agent here: claude is as ever"
         )
 
 

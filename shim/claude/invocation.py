@@ -68,11 +68,19 @@ class Invocation:
         return args if self.has("--session-id") else flags + args
 
     @property
+    def is_streaming(self) -> bool:
+        """Whether the run takes turns from stdin until that ends."""
+        return self.value("--input-format") == "stream-json"
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a person has the run on a terminal."""
+        return not self.is_streaming and posix.isatty(_STDOUT) and not self.has("--print")
+
+    @property
     def goes_on(self) -> bool:
         """Whether the run lasts longer than one answer: streaming, or interactive."""
-        is_streaming = self.value("--input-format") == "stream-json"
-        is_interactive = posix.isatty(_STDOUT) and not self.has("--print")
-        return is_streaming or is_interactive
+        return self.is_streaming or self.is_interactive
 
     @property
     def left_alone(self) -> str | None:

@@ -25,13 +25,13 @@ def of(claude: str, store: str) -> Surface:
     except OSError:
         return built_in()
     learned = _read(path) or _learn(claude, store, path)
-    return Surface(learned) if learned else built_in()
+    return Surface(learned, is_learned=True) if learned else built_in()
 
 
 def known(claude: str, store: str) -> Surface | None:
     """The surface of a claude, if it was learned before. Raises OSError where it is gone."""
     learned = _read(_path(claude, store))
-    return Surface(learned) if learned else None
+    return Surface(learned, is_learned=True) if learned else None
 
 
 def failed(claude: str, store: str) -> bool:

@@ -20,10 +20,11 @@ class Surface:
     and claude some two hundred.
     """
 
-    __slots__ = ("text",)
+    __slots__ = ("is_learned", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, is_learned: bool = False) -> None:
         self.text = text
+        self.is_learned = is_learned
 
     def option(self, spelling: str) -> "tuple[str, str] | None":
         """An option's one name and what it takes, or None where claude has no such option."""
@@ -35,6 +36,10 @@ class Surface:
         start += len(spelling) + 2
         name, _, takes = self.text[start : self.text.index("\n", start)].partition(" ")
         return name, takes
+
+    def surely_has(self, spelling: str) -> bool:
+        """Whether this very claude said that it has the option: another might refuse it."""
+        return self.is_learned and self.option(spelling) is not None
 
     def is_subcommand(self, word: str) -> bool:
         """Whether claude has a subcommand of that name."""

@@ -8,7 +8,7 @@ import posix
 import sys
 
 from shim.base import environment
-from shim.base.session_key import exported_key, is_session_id
+from shim.base.session_key import is_session_id, named_key
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def follow(account: bytes) -> None:
     recorded.
     """
     session_id = _session_id(account)
-    key = exported_key(posix.environ)
+    key = named_key(posix.environ)
     if key is None or session_id is None:
         return
     store = Store(directory())

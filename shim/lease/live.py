@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shim.base.session_key import SessionKey
+from shim.base.session_key import SessionKey, named_key
 from shim.claude import invocation, registry
 from shim.lease import lease
 
@@ -172,13 +172,12 @@ def process(pid: int, goes_on: bool | None = None) -> Process | None:
 
 
 def key_of(pid: int) -> SessionKey | None:
-    """The room and agent in a process's environment, which the wrapper exports to its claude."""
+    """The room and agent in a process's environment, or None where nobody can tell."""
     try:
         environ = psutil.Process(pid).environ()
     except (psutil.Error, ValueError):
         return None
-    room, agent = environ.get("NSED_ROOM_ID", ""), environ.get("NSED_AGENT_NAME", "")
-    return SessionKey(os.fsencode(room), os.fsencode(agent)) if agent else None
+    return named_key({os.fsencode(name): os.fsencode(value) for name, value in environ.items()})
 
 
 def _kind(args: list[str], goes_on: bool | None) -> str:

@@ -1,12 +1,16 @@
 // claude-shim plugin: made by `claude-shim opencode install`, removed by `... uninstall`.
 //
 // It tells a claude that OpenCode starts who is calling: NSED_ROOM_ID is `oc-` and the id of the
-// root session, NSED_AGENT_NAME is the agent. What OpenCode itself was started with wins.
+// root session, NSED_AGENT_NAME is the agent. What OpenCode itself was started with wins, unless it
+// only inherited that from a claude around it, which told its names in NSED_SHIM_ROOM and -AGENT.
 
 import { AsyncLocalStorage } from "node:async_hooks"
 
 const ROOM = "NSED_ROOM_ID"
 const AGENT = "NSED_AGENT_NAME"
+const WORKERS_ROOM = "NSED_SESSION_ID"
+const TOLD_ROOM = "NSED_SHIM_ROOM"
+const TOLD_AGENT = "NSED_SHIM_AGENT"
 const DISABLE = "NSED_SHIM_DISABLE"
 const PATIENCE_MS = 2000
 
@@ -73,9 +77,9 @@ export const ClaudeShim = async ({ client }) => {
       if (!sessionID) return // a terminal that the user opened
       // An auxiliary agent runs no commands: this one is another's, in whose context it got.
       if (shared.calls.getStore()?.isAuxiliary) env[DISABLE] = shared.given[DISABLE]
-      const room = shared.given[ROOM] || (await roomOf(sessionID))
-      const agent = shared.given[AGENT] || (await agentOf(sessionID))
-      Object.assign(env, { [ROOM]: room, [AGENT]: agent })
+      const room = shared.said(ROOM) || shared.said(WORKERS_ROOM) || (await roomOf(sessionID))
+      const agent = shared.said(AGENT) || (await agentOf(sessionID))
+      Object.assign(env, { [ROOM]: room, [AGENT]: agent, [TOLD_ROOM]: "", [TOLD_AGENT]: "" })
     }),
   }
 }
@@ -85,10 +89,16 @@ export const ClaudeShim = async ({ client }) => {
 function watch(environment) {
   const calls = new AsyncLocalStorage()
   const given = {}
+  const told = { [ROOM]: TOLD_ROOM, [WORKERS_ROOM]: TOLD_ROOM, [AGENT]: TOLD_AGENT }
+  const said = (name) => (given[name] !== given[told[name]] ? given[name] : "")
   // Never undefined, which some programs would pass on as a word: empty means unset.
   const answers = {
-    [ROOM]: (call) => given[ROOM] || call?.room || "",
-    [AGENT]: (call) => given[AGENT] || (call?.room ? call.agent : ""),
+    [ROOM]: (call) => (call?.room ? said(ROOM) || said(WORKERS_ROOM) || call.room : given[ROOM]),
+    [AGENT]: (call) => (call?.room ? said(AGENT) || call.agent : given[AGENT]),
+    [WORKERS_ROOM]: () => given[WORKERS_ROOM],
+    // The names are said now: none of them is inherited any more.
+    [TOLD_ROOM]: (call) => (call?.room ? "" : given[TOLD_ROOM]),
+    [TOLD_AGENT]: (call) => (call?.room ? "" : given[TOLD_AGENT]),
     [DISABLE]: (call) => (call?.isAuxiliary ? "1" : given[DISABLE]),
   }
   for (const [name, answer] of Object.entries(answers)) {
@@ -101,5 +111,5 @@ function watch(environment) {
       // Node, unlike Bun, refuses: commands of the shell tool still get their names.
     }
   }
-  return { calls, given }
+  return { calls, given, said }
 }

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Run = Callable[..., Any]
 
 PLUGIN = Path(shim.__file__).parent / "opencode" / "claude-shim.js"
+# With these names, none is inherited any more.
+NOT_TOLD = {"NSED_SHIM_ROOM": "", "NSED_SHIM_AGENT": ""}
 PARENTS = {"grandchild": "child", "child": "root", "root": None}
 
 # Has `hooks`, `shellEnv` and `inCall` for a test's own lines, which end with a `return`.
@@ -58,6 +60,10 @@ setTimeout(async () => console.log(JSON.stringify(await (async () => { %(lines)s
 """
 
 
+def named(room: str, agent: str) -> dict[str, str]:
+    return {"NSED_ROOM_ID": room, "NSED_AGENT_NAME": agent, **NOT_TOLD}
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run lines of JavaScript beside the plugin; what they return."""
@@ -94,17 +100,14 @@ def test_a_session_is_followed_to_its_root_and_looked_up_once(run: Run) -> None:
         return [first, second, asked]
     """
     assert run(lines) == [
-        {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "alice"},
-        {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "bob"},
+        named("oc-root", "alice"),
+        named("oc-root", "bob"),
         len(PARENTS),
     ]
 
 
 def test_a_command_that_the_user_types_has_the_agent_of_its_message(run: Run) -> None:
-    assert run('return await shellEnv("root")') == {
-        "NSED_ROOM_ID": "oc-root",
-        "NSED_AGENT_NAME": "typed",
-    }
+    assert run('return await shellEnv("root")') == named("oc-root", "typed")
 
 
 def test_a_terminal_without_a_session_gets_no_names(run: Run) -> None:
@@ -113,21 +116,35 @@ def test_a_terminal_without_a_session_gets_no_names(run: Run) -> None:
 
 def test_each_variable_that_opencode_was_started_with_wins_by_itself(run: Run) -> None:
     lines = 'return await inCall("root", "build", () => shellEnv("root"))'
-    build = {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "build"}
-    for name in build:
+    build = named("oc-root", "build")
+    for name in ("NSED_ROOM_ID", "NSED_AGENT_NAME"):
         assert run(lines, **{name: "mine"}) == {**build, name: "mine"}
         assert run(lines, **{name: ""}) == build
+
+
+def test_what_opencode_only_inherited_from_a_claude_around_it_does_not_win(run: Run) -> None:
+    inherited = {
+        "NSED_ROOM_ID": "outer",
+        "NSED_SESSION_ID": "outer",
+        "NSED_AGENT_NAME": "a",
+        "NSED_SHIM_ROOM": "outer",
+        "NSED_SHIM_AGENT": "a",
+    }
+    lines = 'return await inCall("root", "build", async () => [await shellEnv("root"), names()])'
+    assert run(lines, **inherited) == [named("oc-root", "build"), "oc-root/build/"]
+    said = run(lines, **{**inherited, "NSED_SESSION_ID": "said"})
+    assert said == [named("said", "build"), "said/build/"]
 
 
 def test_without_an_environment_that_can_be_watched_commands_have_their_names(run: Run) -> None:
     lines = 'return await inCall("child", "build", () => shellEnv("child"))'
     node = shutil.which("node")
-    assert run(lines, program=node) == {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "build"}
+    assert run(lines, program=node) == named("oc-root", "build")
 
 
 def test_a_command_in_an_auxiliary_agents_context_is_of_the_agent_that_runs_it(run: Run) -> None:
     lines = 'return await inCall("root", "compaction", () => shellEnv("root"), "build")'
-    typed = {"NSED_ROOM_ID": "oc-root", "NSED_AGENT_NAME": "typed"}
+    typed = named("oc-root", "typed")
     assert run(lines) == {**typed, "NSED_SHIM_DISABLE": ""}
     assert run(lines, NSED_SHIM_DISABLE="0") == {**typed, "NSED_SHIM_DISABLE": "0"}
 

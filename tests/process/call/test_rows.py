@@ -49,7 +49,8 @@ def kept_aside(transcript: Path) -> Path:
         ({"NSED_ROOM_ID": "r"}, ["--agent="], "r", "claude"),
         ({"NSED_ROOM_ID": None, "NSED_AGENT_NAME": "a"}, [], "", "a"),
         ({"NSED_ROOM_ID": "", "NSED_AGENT_NAME": "a"}, [], "", "a"),
-        ({"NSED_ROOM_ID": None}, ["--agent", "b"], "", "b"),
+        ({"NSED_ROOM_ID": None, "NSED_SESSION_ID": "s", "NSED_AGENT_NAME": "a"}, [], "s", "a"),
+        ({"NSED_ROOM_ID": "r", "NSED_SESSION_ID": "s"}, [], "r", "claude"),
     ],
 )
 def test_room_and_agent_decide_the_conversation(
@@ -60,6 +61,7 @@ def test_room_and_agent_decide_the_conversation(
     assert call.args == [os.fsencode(arg) for arg in ["--session-id", derived(room, agent), *args]]
     assert call.variable("NSED_ROOM_ID") == room.encode()
     assert call.variable("NSED_AGENT_NAME") == agent.encode()
+    assert call.variable("NSED_SESSION_ID") == (room.encode() if "NSED_SESSION_ID" in env else None)
     assert world.mappings == {room: {agent: derived(room, agent)}}
 
 

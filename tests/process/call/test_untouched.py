@@ -1,4 +1,4 @@
-"""What reaches claude is what reaches it without the shim, but for our flags and two variables."""
+"""What reaches claude is what reaches it without the shim, but for our flags and variables."""
 
 import os
 import resource
@@ -19,6 +19,16 @@ ODD_ARGS: list[Text] = [
 ]
 
 
+def exports(room: str) -> list[bytes]:
+    """What a claude of a room is told, beyond the room that the caller gave it."""
+    return [
+        b"CLAUDE_CODE_EAGER_FLUSH=1",
+        b"NSED_AGENT_NAME=claude",
+        b"NSED_SHIM_AGENT=claude",
+        b"NSED_SHIM_ROOM=" + room.encode(),
+    ]
+
+
 class Way:
     """One way through the wrapper: what it adds to a call, and a check that it adds only that."""
 
@@ -30,7 +40,7 @@ class Way:
             return
         world.environment["NSED_ROOM_ID"] = ROOM
         self.flags = [b"--session-id", U.encode()]
-        self.exports = [b"NSED_AGENT_NAME=claude"]
+        self.exports = exports(ROOM)
         if name == "known key":
             world.map(ROOM, "claude", U)
             world.transcript(U)
@@ -149,7 +159,7 @@ def test_with_a_room_an_odd_environment_passes_too(world: World) -> None:
 
     call = world.call("-p", before_exec=raw_exec(world.launcher, [b"-p"], given))
 
-    assert sorted(call.environment) == sorted([*given, b"NSED_AGENT_NAME=claude"])
+    assert sorted(call.environment) == sorted([*given, *exports("r")])
 
 
 def test_variables_meant_for_python_neither_act_nor_vanish(way: Way) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import posix
 import random
 import select
 import signal
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from shim.store import file
+from shim.base import files
+from shim.store import locked_file
 from shim.store.store import Store
 
 PATIENCE = 60
@@ -43,15 +45,15 @@ def lines(reading: int) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-class PausingOs:
-    """The os module, but one of its calls, counted from the first, says so and stops half-way."""
+class PausingPosix:
+    """The posix module, but one of its calls, counted from the first, stops half-way."""
 
     def __init__(self, pause_at: int, report: int) -> None:
         self.calls_left = pause_at
         self.report = report
 
     def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
+        real = getattr(posix, name)
         if name not in ("open", "pwrite", "fsync", "rename", "ftruncate", "close"):
             return real
 
@@ -78,21 +80,24 @@ def add_keys(sessions: Store, life: int, report: int) -> None:
 
 
 # The calls of one change: those of the backup (open, write, fsync, close, rename, and the
-# directory's open, fsync, close) and of the file itself (reserve, mark, rest, truncate, unmark).
-CALLS_OF_A_CHANGE = 13
+# directory's open, fsync, close) and of the file itself (open, reserve, mark, rest, truncate,
+# unmark, close).
+CALLS_OF_A_CHANGE = 15
 
 
 def test_two_thousand_kills_lose_no_key_whose_call_returned(tmp_path: Path) -> None:
     sessions = Store(str(tmp_path))
     chance = random.Random(20261122)
     returned: dict[tuple[str, str], str] = {}
+    sessions.record("before", "all", str(uuid.uuid4()))  # there is a file to look at
     torn = 0
     for life in range(2000):
         pauses = life % 2 == 0
 
         def work(report: int, life: int = life, pauses: bool = pauses) -> None:
             if pauses:
-                file.os = PausingOs(1 + life // 2 % (2 * CALLS_OF_A_CHANGE), report)
+                pausing = PausingPosix(1 + life // 2 % (2 * CALLS_OF_A_CHANGE), report)
+                files.posix = locked_file.posix = pausing
             add_keys(sessions, life, report)
 
         pid, reading = fork(work)

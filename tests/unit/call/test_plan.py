@@ -32,5 +32,12 @@ ELSEWHERE = Transcript(PATH, False, os.stat("/"))
 def test_the_flags_start_resume_or_fork(
     transcript: Transcript | None, fork: str | None, flags: list[str]
 ) -> None:
-    assert plan.flags(U, transcript, fork, None) == flags
-    assert plan.flags(U, transcript, fork, "/plugin") == ["--plugin-dir", "/plugin", *flags]
+    assert plan.flags(U, transcript, fork, None, False) == flags
+    assert plan.flags(U, transcript, fork, "/plugin", False) == ["--plugin-dir", "/plugin", *flags]
+
+
+def test_what_is_resumed_has_the_system_prompt_of_this_call_and_what_begins_needs_no_word() -> None:
+    off = ["--system-prompt-snapshot", "off"]
+    assert plan.flags(U, HERE, None, None, True) == [*off, "--resume", U]
+    assert plan.flags(U, HERE, FORK, None, True)[:2] == off
+    assert plan.flags(U, None, None, None, True) == ["--session-id", U]
