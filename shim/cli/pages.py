@@ -1,0 +1,129 @@
+"""The book: the Markdown pages of `shim/help`, and how one reads in a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim.base import settings
+from shim.cli import advice
+from shim.cli.output import bold
+from shim.cli.tables import table, width
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+FOLDER = Path(__file__).parents[1] / "help"
+_INDENT = 2
+# A column of words that is narrower is hard to read.
+_NARROWEST = 24
+_ITEM = re.compile(r"( *)([-*]|\d+\.) +")
+_BREAK = re.compile(r"```|#|\||\s*$")
+
+
+def topics() -> dict[str, str]:
+    """The topics of the book, each with the title of its page."""
+    return {
+        path.stem: path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
+        for path in sorted(FOLDER.glob("*.md"))
+    }
+
+
+def page(topic: str) -> str:
+    """A topic's page as Markdown, with what comes from tables in the code in its place."""
+    text = (FOLDER / f"{topic}.md").read_text("utf-8")
+    for line, part in {"{{settings}}": _settings, "{{advice}}": advice.markdown}.items():
+        if line in text:
+            text = text.replace(line, part())
+    return text
+
+
+def of_setting(setting: settings.Setting) -> str:
+    """One environment variable as an item of a page."""
+    return (
+        f"- `{setting.name}`: {setting.meaning} Takes {setting.kind}."
+        f" Unset: {setting.default}. Read by {setting.readers}."
+    )
+
+
+def rendered(markdown: str, cells: int) -> Iterator[str]:
+    """A page as lines for a terminal that many cells wide; code stays as it is."""
+    lines = markdown.splitlines()
+    while lines:
+        line = lines.pop(0)
+        if line.startswith("```"):
+            while lines and not (line := lines.pop(0)).startswith("```"):
+                yield (" " * 2 * _INDENT + line).rstrip()
+        elif line.startswith("#"):
+            yield bold(_plain(line.lstrip("# ")))
+        elif line.startswith("|"):
+            rows = [line]
+            while lines and lines[0].startswith("|"):
+                rows.append(lines.pop(0))
+            yield from _table([_cells(row) for row in rows], cells - _INDENT)
+        elif not line.strip():
+            yield ""
+        else:
+            item = _ITEM.match(line)
+            while lines and not _BREAK.match(lines[0]) and not _ITEM.match(lines[0]):
+                line += " " + lines.pop(0).strip()
+            yield from _wrapped(line, cells, len(item[0]) if item else 0)
+
+
+def _settings() -> str:
+    return "\n".join(
+        (
+            *("## Ours\n", *map(of_setting, settings.OWN)),
+            *("\n## Others'\n", *map(of_setting, settings.OTHERS)),
+        )
+    )
+
+
+def _plain(text: str) -> str:
+    """Words without the marks that only Markdown needs; backquotes say what is to be typed."""
+    return re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1 (\2)", text).replace("**", "")
+
+
+def _wrapped(text: str, cells: int, hang: int = 0, indent: int = _INDENT) -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        max(cells, _NARROWEST),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hang),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _cells(row: str) -> list[str]:
+    inner = re.split(r"(?<!\\)\|", row.strip().removeprefix("|").removesuffix("|"))
+    return [_plain(cell.strip().replace("\\|", "|")) for cell in inner]
+
+
+def _table(rows: Sequence[list[str]], cells: int) -> Iterator[str]:
+    """A table whose widest column is wrapped until it fits, or a record for each row."""
+    header, body = rows[0], rows[2:]
+    widths = [max(map(width, column)) for column in zip(header, *body, strict=True)]
+    widest = widths.index(max(widths))
+    left = cells - sum(widths) - 2 * (len(widths) - 1) + widths[widest]
+    if left < min(_NARROWEST, widths[widest]):
+        yield from _records(header, body, cells)
+        return
+    lines = []
+    for row in body:
+        pieces = textwrap.wrap(row[widest], left, break_on_hyphens=False) or [""]
+        for number, piece in enumerate(pieces):
+            first = row if number == 0 else [""] * len(row)
+            lines.append([*first[:widest], piece, *first[widest + 1 :]])
+    for line in table(header, lines):
+        yield " " * _INDENT + line
+
+
+def _records(header: list[str], body: Sequence[list[str]], cells: int) -> Iterator[str]:
+    for row in body:
+        yield from _wrapped(row[0] or "-", cells + _INDENT)
+        for title, cell in zip(header[1:], row[1:], strict=True):
+            if cell:
+                yield from _wrapped(f"{title}: {cell}", cells + _INDENT, indent=2 * _INDENT)
