@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shim.base import settings
 from shim.cli import advice
@@ -34,10 +35,7 @@ def topics() -> dict[str, str]:
 def page(topic: str) -> str:
     """A topic's page as Markdown, with what comes from tables in the code in its place."""
     text = (FOLDER / f"{topic}.md").read_text("utf-8")
-    for line, part in {"{{settings}}": _settings, "{{advice}}": advice.markdown}.items():
-        if line in text:
-            text = text.replace(line, part())
-    return text
+    return re.sub(r"^{{(\w+)}}$", lambda match: _PARTS[match[1]](), text, flags=re.MULTILINE)
 
 
 def of_setting(setting: settings.Setting) -> str:
@@ -79,6 +77,27 @@ def _settings() -> str:
             *("\n## Others'\n", *map(of_setting, settings.OTHERS)),
         )
     )
+
+
+def _schemas() -> str:
+    """What is stored and printed, a table of fields each."""
+    parts = []
+    for schema in json.loads((FOLDER / "schemas.json").read_text("utf-8"))["$defs"].values():
+        parts += [f"### {schema['title']}", "", schema["description"], ""]
+        fields = schema.get("properties", {})
+        rows = [f"| `{name}` | {_type(it)} | {it['description']} |" for name, it in fields.items()]
+        parts += ["| field | value | meaning |", "|---|---|---|", *rows, ""] if rows else []
+    return "\n".join(parts)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    them = schema.get("enum") or [schema.get("const", schema.get("type"))]
+    flat = [each for one in them for each in (one if isinstance(one, list) else [one])]
+    return " or ".join("null" if each is None else str(each) for each in flat)
+
+
+# What stands in a page as `{{name}}`, on a line of its own.
+_PARTS = {"settings": _settings, "advice": advice.markdown, "schemas": _schemas}
 
 
 def _plain(text: str) -> str:
@@ -126,4 +145,5 @@ def _records(header: list[str], body: Sequence[list[str]], cells: int) -> Iterat
         yield from _wrapped(row[0] or "-", cells + _INDENT)
         for title, cell in zip(header[1:], row[1:], strict=True):
             if cell:
-                yield from _wrapped(f"{title}: {cell}", cells + _INDENT, indent=2 * _INDENT)
+                text = f"{title}: {cell}" if len(header) > 2 else cell
+                yield from _wrapped(text, cells + _INDENT, indent=2 * _INDENT)
