@@ -20,9 +20,11 @@ from tests.support.recorder import World, write_program
 
 README = FOLDER.parents[1] / "README.md"
 HOME = "/home/ada"
+_FILES = (README, *sorted(FOLDER.glob("*.md")))
 
 _BLOCK = re.compile(
-    r"(?:^<!-- given\n(?P<given>(?:(?!-->).*\n)*)-->\n+)?^```console\n(?P<lines>(?:(?!```).*\n)*)```$",
+    r"(?:^<!-- given\n(?P<given>(?:(?!-->).*\n)*)-->\n+)?"
+    r"^```console\n(?P<lines>(?:(?!```).*\n)*)```$",
     re.MULTILINE,
 )
 _END = "end of what a command says"
@@ -47,10 +49,13 @@ esac
 while [ $# -gt 0 ]; do
   case $1 in
     --session-id|--resume) id=$2; shift ;;
-    -p) prompt=$2; shift ;;
+    --output-format) shift ;;
+    -*) ;;
+    *) prompt=$1 ;;
   esac
   shift
 done
+[ "$prompt" ] || prompt=$(cat)
 id=${id##*/}
 project=$HOME/.claude/projects/$(pwd | tr -c 'a-zA-Z0-9\\n' -)
 mkdir -p "$project"
@@ -77,7 +82,7 @@ class Block(NamedTuple):
 def blocks() -> list[Block]:
     """Every block of the README and of the pages."""
     found = []
-    for path in (README, *sorted(FOLDER.glob("*.md"))):
+    for path in _FILES:
         text = path.read_text("utf-8")
         for match in _BLOCK.finditer(text):
             steps: list[tuple[str, list[str]]] = []
@@ -89,6 +94,12 @@ def blocks() -> list[Block]:
             given = (match["given"] or "").splitlines()
             found.append(Block(path, text.count("\n", 0, match.start("lines")), given, steps))
     return found
+
+
+def recipes() -> list[tuple[Path, str]]:
+    """The programs in Python that the README and the pages show."""
+    pattern = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(path, code) for path in _FILES for code in pattern.findall(path.read_text("utf-8"))]
 
 
 def set_up(world: World) -> None:
