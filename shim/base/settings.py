@@ -38,8 +38,15 @@ OWN = (
     Setting(
         "NSED_ROOM_ID",
         _TEXT,
-        "no room, unless OpenCode's command line names a session",
+        "NSED_SESSION_ID, else the session that OpenCode's command line names",
         "The room. With a room and no agent, the agent is `claude`.",
+        "each call, OpenCode's plugin, hooks",
+    ),
+    Setting(
+        "NSED_SESSION_ID",
+        _TEXT,
+        "no room",
+        "The room, where NSED_ROOM_ID names none: what NSED's workers set.",
         "each call, OpenCode's plugin, hooks",
     ),
     Setting(
@@ -104,6 +111,20 @@ OWN = (
         _BOTH,
     ),
     Setting(
+        "NSED_SHIM_ROOM",
+        _TEXT,
+        "not inside a claude of a room",
+        "Set for what runs inside: a room that still has this value was inherited, not said.",
+        "each call, OpenCode's plugin",
+    ),
+    Setting(
+        "NSED_SHIM_AGENT",
+        _TEXT,
+        "not inside a claude of a room",
+        "The same for the agent.",
+        "each call, OpenCode's plugin",
+    ),
+    Setting(
         "NSED_SHIM_CHAIN",
         _TEXT,
         "no loop so far",
@@ -132,6 +153,13 @@ OTHERS = (
         _TEXT,
         "not inside a claude",
         "Claude's word to the commands it runs; tells calls from inside a conversation.",
+        _CALL,
+    ),
+    Setting(
+        "CLAUDE_CODE_CHILD_SESSION",
+        _TEXT,
+        "not inside a claude",
+        "Claude's mark on what it runs, with which an interactive claude would keep nothing.",
         _CALL,
     ),
     Setting(

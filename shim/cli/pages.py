@@ -47,15 +47,15 @@ def of_setting(setting: settings.Setting) -> str:
 
 
 def rendered(markdown: str, cells: int) -> Iterator[str]:
-    """A page as lines for a terminal that many cells wide; code stays as it is."""
-    lines = markdown.splitlines()
+    """A page as lines for a terminal that many cells wide; code stays, comments go."""
+    lines = re.sub(r"<!--.*?-->\n*", "", markdown, flags=re.DOTALL).splitlines()
     while lines:
         line = lines.pop(0)
         if line.startswith("```"):
             while lines and not (line := lines.pop(0)).startswith("```"):
                 yield (" " * 2 * _INDENT + line).rstrip()
         elif line.startswith("#"):
-            yield bold(_plain(line.lstrip("# ")))
+            yield from map(bold, _wrapped(line.lstrip("# "), cells, indent=0))
         elif line.startswith("|"):
             rows = [line]
             while lines and lines[0].startswith("|"):

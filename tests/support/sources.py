@@ -135,6 +135,10 @@ def _variables(module: ast.Module) -> Iterator[str]:
     }
     set_for_others = {
         id(key) for node in ast.walk(module) if isinstance(node, ast.Dict) for key in node.keys
+    } | {
+        id(node.slice)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
     }
     for node in ast.walk(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
