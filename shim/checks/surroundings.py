@@ -56,7 +56,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
 def _faults() -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
-    for setting in settings.OWN:
+    for setting in settings.table().values():
         value = environment.get(setting.name)
         if value and (fault := setting.fault(value)):
             mend = f"correct it, or unset it: it takes {setting.kind}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 # Stands in a message of the table for any words.
@@ -26,11 +27,10 @@ class Advice:
 def everything() -> list[Advice]:
     """The whole table: `# SECTION` lines, and blocks of messages with what to do indented below."""
     found, section = [], ""
-    text = Path(__file__).with_suffix(".txt").read_text("utf-8")
-    for block in text.strip().split("\n\n"):
+    for block in Path(__file__).with_suffix(".txt").read_text("utf-8").split("\n\n"):
+        if block.startswith("# "):
+            section, _, block = block[2:].partition("\n")
         lines = block.splitlines()
-        if lines[0].startswith("# "):
-            section = lines.pop(0)[2:]
         messages = tuple(line for line in lines if not line.startswith(" "))
         what_to_do = " ".join(line.strip() for line in lines if line.startswith(" "))
         found.append(Advice(section, messages, what_to_do))
@@ -45,13 +45,14 @@ def about(message: str) -> Advice | None:
 
 def markdown() -> str:
     """The table as a part of a page."""
-    parts, section = [], ""
-    for advice in everything():
-        if advice.section != section:
-            section = advice.section
-            parts.append(f"## {section}\n")
-        parts.append(f"- {'; '.join(f'`{m}`' for m in advice.messages)}: {advice.what_to_do}\n")
-    return "\n".join(parts)
+    parts = []
+    for section, them in groupby(everything(), key=lambda it: it.section):
+        parts.append(f"## {section}")
+        for it in them:
+            # Backquotes within backquotes would end them.
+            messages = "; ".join(f"`{message.replace('`', '')}`" for message in it.messages)
+            parts.append(f"- {messages}: {it.what_to_do}")
+    return "\n\n".join(parts)
 
 
 def _pattern(message: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +72,10 @@ def rendered(markdown: str, cells: int) -> Iterator[str]:
 
 
 def _settings() -> str:
-    return "\n".join(
-        (
-            *("## Ours\n", *map(of_setting, settings.OWN)),
-            *("\n## Others'\n", *map(of_setting, settings.OTHERS)),
-        )
-    )
+    parts = []
+    for section, them in groupby(settings.table().values(), key=lambda it: it.section):
+        parts += [f"## {section}\n", *map(of_setting, them), ""]
+    return "\n".join(parts)
 
 
 def _schemas() -> str:

@@ -25,7 +25,7 @@ class _Subject(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        them = {**pages.topics(), **{it.name: it.meaning for it in settings.ALL.values()}}
+        them = {**pages.topics(), **{it.name: it.meaning for it in settings.table().values()}}
         return [CompletionItem(it, help=them[it]) for it in them if it.startswith(incomplete)]
 
 
@@ -48,14 +48,14 @@ def command(context: click.Context, subject: tuple[str, ...]) -> None:
         _show(_contents())
     elif text in pages.topics():
         _show(pages.page(text))
-    elif text in settings.ALL:
-        _show(pages.of_setting(settings.ALL[text]))
+    elif text in settings.table():
+        _show(pages.of_setting(settings.table()[text]))
     elif found := _command(context.find_root(), subject):
         click.echo(found.get_help())
     elif fitting := advice.about(text):
         _show(fitting.what_to_do)
     else:
-        known = [*pages.topics(), *settings.ALL, *_names(context.find_root())]
+        known = [*pages.topics(), *settings.table(), *_names(context.find_root())]
         close = mapped.close_to(text, known) or ": `claude-shim help` lists what there is"
         raise click.ClickException(f"there is no page on {text!r}{close}")
 

@@ -62,7 +62,7 @@ def test_a_page_is_readable_at_any_width(world: World, topic: str, columns: int)
 
 def test_each_variable_has_an_entry_and_a_place_in_the_page(world: World) -> None:
     page = " ".join(shown(world, "help", "environment").split())
-    for name, setting in settings.ALL.items():
+    for name, setting in settings.table().items():
         assert " ".join(f"- `{name}`: {setting.meaning}".split()) in page
     assert "fork" in shown(world, "help", "NSED_ON_BUSY")
 
