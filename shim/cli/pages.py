@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,22 +121,28 @@ def _cells(row: str) -> list[str]:
 
 
 def _table(rows: Sequence[list[str]], cells: int) -> Iterator[str]:
-    """A table whose widest column is wrapped until it fits, or a record for each row."""
-    header, body = rows[0], rows[2:]
-    widths = [max(map(width, column)) for column in zip(header, *body, strict=True)]
-    widest = widths.index(max(widths))
-    left = cells - sum(widths) - 2 * (len(widths) - 1) + widths[widest]
-    if left < min(_NARROWEST, widths[widest]):
-        yield from _records(header, body, cells)
-        return
-    lines = []
-    for row in body:
-        pieces = textwrap.wrap(row[widest], left, break_on_hyphens=False) or [""]
-        for number, piece in enumerate(pieces):
-            first = row if number == 0 else [""] * len(row)
-            lines.append([*first[:widest], piece, *first[widest + 1 :]])
-    for line in table(header, lines):
+    """A table whose widest columns are wrapped until it fits, or a record for each row."""
+    rows = [rows[0], *rows[2:]]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(width, column)) for column in columns]
+    # Words stay whole: they may be names to copy.
+    words = [max(map(width, " ".join(column).split()), default=0) for column in columns]
+    least = [max(word, min(_NARROWEST, whole)) for word, whole in zip(words, widths, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > cells:
+        wrappable = [at for at, whole in enumerate(widths) if whole > least[at]]
+        if not wrappable:
+            yield from _records(rows[0], rows[1:], cells)
+            return
+        widths[max(wrappable, key=widths.__getitem__)] -= 1
+    lines = [
+        pieces for row in rows for pieces in zip_longest(*map(_pieces, row, widths), fillvalue="")
+    ]
+    for line in table(lines[0], lines[1:]):
         yield " " * _INDENT + line
+
+
+def _pieces(cell: str, cells: int) -> list[str]:
+    return textwrap.wrap(cell, max(cells, 1), break_on_hyphens=False) or [""]
 
 
 def _records(header: list[str], body: Sequence[list[str]], cells: int) -> Iterator[str]:

@@ -62,6 +62,15 @@ def test_the_widest_column_is_wrapped_where_it_does_not_fit() -> None:
     ]
 
 
+def test_several_columns_are_wrapped_where_one_is_not_enough() -> None:
+    words = "one word and another one again"
+    assert lines(f"| a | b |\n|---|---|\n| {words} | {words} |", 56) == [
+        "  a                         b",
+        "  one word and another one  one word and another one",
+        "  again                     again",
+    ]
+
+
 def test_a_table_becomes_records_where_that_would_be_too_narrow() -> None:
     assert lines(TABLE, 26) == [
         "  `a | b`",
