@@ -72,9 +72,9 @@ def good(tmp_path: Path, launcher_path: Path) -> Iterator[Place]:
 
 
 def claude_shim(world: Place, *args: str) -> tuple[int, str, str]:
-    program = "from shim.commands.__main__ import main; main()"
     path = {"PYTHONPATH": str(world.package.parent)}
-    run = world.run("-c", program, *args, program=world.python, env=path)
+    # Not `-c`: CPython 3.13.0 then fails to import socket where the working directory is gone.
+    run = world.run("-m", "shim.commands", *args, program=world.python, env=path)
     return run.exit_code, run.stdout.decode(), run.stderr.decode()
 
 
