@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shim.base import session_key, times
+from shim.base import times
 from shim.base.messages import warn
 from shim.claude import projects, registry, summary
 from shim.cli.output import at_home, doubtful, good, iso
@@ -65,6 +65,10 @@ class Survey:
         """The paths of transcripts by session id."""
         return projects.places(set(self._session_ids))
 
+    @cached_property
+    def _kept(self) -> set[str]:
+        return set(folder.session_ids(self.directory))
+
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
@@ -72,6 +76,8 @@ class Survey:
 
     def claudes(self, mapping: Mapping) -> list[live.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
+        if not self.holders and not self.conversations:
+            return []
         own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
         strange = live.strangers(own, mapping.session_id, self.conversations)
         return live.claudes(own, strange)
@@ -82,9 +88,8 @@ class Survey:
         Where claude has deleted it, it is the kept one that the next call puts back.
         """
         paths = self.places.get(session_id, [])
-        # What the store has for an id can be any text.
-        may_be_kept = not paths and session_key.is_session_id(session_id)
-        if may_be_kept and putting_back.to_put_back(self.directory, session_id):
+        is_kept = not paths and session_id in self._kept
+        if is_kept and putting_back.to_put_back(self.directory, session_id):
             paths = [folder.path(self.directory, session_id)]
         return summary.best(paths)
 
