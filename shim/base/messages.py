@@ -56,8 +56,13 @@ def explain(message: str) -> None:
     """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
     if listener is not None:
         listener(message, False)
-    elif environment.is_on("NSED_SHIM_DEBUG"):
+    elif is_explaining():
         _write("debug: " + message)
+
+
+def is_explaining() -> bool:
+    """Whether anybody hears what is explained."""
+    return listener is not None or environment.is_on("NSED_SHIM_DEBUG")
 
 
 def _is_on_terminal() -> bool:

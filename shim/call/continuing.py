@@ -3,7 +3,7 @@
 import posix
 import time
 
-from shim.base import session_key
+from shim.base import messages, session_key
 from shim.base.files import is_directory, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
@@ -55,6 +55,8 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         acts.make_way(session_id, in_the_way)
     transcript = acts.keep(session_id, transcript, turn == OURS)
     explain(_account(session_id, chosen, stored, transcript))
+    if transcript is not None and not transcript.is_here:
+        _tell_of_another_tree(asked, transcript)
     acts.housekeep()
     if turn == FORK:
         return _fork(asked, acts, session_id, transcript)
@@ -107,6 +109,18 @@ def _account(
     origin = "asked for" if chosen else "stored" if stored else "derived"
     where = transcript.path if transcript else "no transcript"
     return f"conversation {session_id} ({origin}): {where}"
+
+
+def _tell_of_another_tree(asked: "Invocation", transcript: "Transcript") -> None:
+    """Warn a person before the conversation goes on in another working tree than it lived in."""
+    if not asked.is_interactive and not messages.is_explaining():
+        return
+    from shim.call import trees
+
+    lived_in = trees.other_than_here(transcript.path)
+    if lived_in is not None:
+        tell = warn if asked.is_interactive else explain
+        tell(f"this conversation lived in {lived_in}: here is another working tree, or branch")
 
 
 def _renders_prompt(asked: "Invocation") -> bool:
