@@ -10,7 +10,6 @@ from tests.support.recorder import World
 
 BLOCKS = console.blocks()
 RECIPES = console.recipes()
-SDK = next((console.README.parent / ".cache").glob("claude-agent-sdk==*")) / "claude_agent_sdk"
 TALK = """
 print(ask("thread-1", "Remember the word heron"))
 print(ask("thread-2", "Remember the word crane"))
@@ -39,10 +38,11 @@ def test_a_bot_of_the_recipe_remembers_what_was_said_in_a_thread(world: World, c
 @pytest.mark.parametrize("code", [it for _, it in RECIPES if "claude_agent_sdk" in it])
 def test_the_sdk_has_what_its_recipe_uses(code: str) -> None:
     compile(code, "recipe", "exec")
-    options = (SDK / "types.py").read_text().split("class ClaudeAgentOptions", 1)[1]
+    (sdk,) = (console.README.parent / ".cache").glob("claude-agent-sdk==*/claude_agent_sdk")
+    options = (sdk / "types.py").read_text().split("class ClaudeAgentOptions", 1)[1]
     assert "\n    cli_path: str | Path | None" in options
     assert "\n    env: dict[str, str]" in options
-    exported = (SDK / "__init__.py").read_text()
+    exported = (sdk / "__init__.py").read_text()
     assert all(f'"{name}"' in exported for name in ("ClaudeAgentOptions", "ResultMessage", "query"))
 
 
