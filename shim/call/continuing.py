@@ -118,9 +118,10 @@ def _tell_of_another_tree(asked: "Invocation", transcript: "Transcript") -> None
     from shim.call import trees
 
     lived_in = trees.other_than_here(transcript.path)
-    if lived_in is not None:
-        tell = warn if asked.is_interactive else explain
-        tell(f"this conversation lived in {lived_in}: here is another working tree, or branch")
+    if lived_in is not None and asked.is_interactive:
+        warn(f"this conversation lived in {lived_in}: here is another working tree, or branch")
+    elif lived_in is not None:
+        explain(f"it lived in {lived_in}: here is another working tree")
 
 
 def _renders_prompt(asked: "Invocation") -> bool:
