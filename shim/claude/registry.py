@@ -41,6 +41,11 @@ def conversation_of(pid: int) -> str | None:
     return str(entry["sessionId"]) if "sessionId" in entry else None
 
 
+def is_in_background(pid: int) -> bool:
+    """Whether a claude is a worker of claude's own background service (`--bg`, or ←)."""
+    return bool(_of(pid).get("kind") == "bg")
+
+
 def entry_of(pid: int) -> "dict[str, Any]":
     """What the registry says of a claude; of one in the background, what it says of its worker.
 

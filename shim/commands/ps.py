@@ -58,7 +58,8 @@ def command(watch: float | None, as_json: bool) -> None:
 
     \b
     KIND       one-shot (`claude -p`), streaming (kept running by a program)
-               or interactive (on a terminal); a `stranger` is live on the
+               or interactive (on a terminal), or background (claude's own
+               service has it: `claude stop`); a `stranger` is live on the
                conversation of a room without having its lease: it was started
                without the shim, or is a fork that has become the room's
     WAITING    the process ids of calls in line for this one to end

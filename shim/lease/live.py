@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ONE_SHOT, STREAMING, INTERACTIVE = "one-shot", "streaming", "interactive"
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Process:
 
     pid: int
     kind: str
-    """`one-shot`, `streaming` or `interactive`: the way it runs."""
+    """`one-shot`, `streaming`, `interactive` or `background`: the way it runs."""
     since: float
     """When it started, in seconds of the system's clock."""
     memory: int
@@ -167,7 +168,8 @@ def process(pid: int, goes_on: bool | None = None) -> Process | None:
         with claude.oneshot():
             args = claude.cmdline()[1:]
             since, memory = claude.create_time(), claude.memory_info().rss
-        return Process(pid, _kind(args, goes_on), since, memory, _directory(claude))
+        kind = BACKGROUND if registry.is_in_background(pid) else _kind(args, goes_on)
+        return Process(pid, kind, since, memory, _directory(claude))
     except (psutil.Error, ValueError):
         return None
 

@@ -190,10 +190,16 @@ class World:
         return Stream(process, errors)
 
     def terminal(
-        self, *args: str, room: str = "", agent: str = "", cwd: Path | None = None
+        self,
+        *args: str,
+        room: str = "",
+        agent: str = "",
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Terminal:
         """Start an interactive claude on a terminal, and wait for its prompt."""
-        terminal = Terminal(self.launcher, args, self.environment(room, agent), cwd or self.work)
+        environment = self.environment(room, agent, env)
+        terminal = Terminal(self.launcher, args, environment, cwd or self.work)
         self._terminals.append(terminal)
         terminal.wait_for("❯")
         return terminal
