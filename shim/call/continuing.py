@@ -30,7 +30,7 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         explain("--session-id names no conversation: claude is left alone")
         return None
     # Before the lease, because a new conversation has to wait for nobody.
-    if chosen and transcripts.find(chosen) == (None, []) and not acts.can_be_put_back(chosen):
+    if chosen and transcripts.find(chosen) == (None, []) and not acts.can_be_had_back(chosen):
         explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
         return None
     turn = acts.turn(key, asked.goes_on)
@@ -51,6 +51,8 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         acts.record(key, session_id)
     acts.housekeep()
     fork = session_key.new_session_id() if turn == FORK else None
+    if fork and transcript:
+        acts.give(transcript, fork)
     can_move = asked.goes_on or fork is not None
     hooks = acts.plugin if can_move and _takes_plugins(asked, acts.plugin) else None
     flags = plan.flags(session_id, transcript, fork, hooks, _renders_prompt(asked))
@@ -181,30 +183,39 @@ class Acts:
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""
-        if self.store is not None:
-            # Before, so that a kill in between leaves a call that puts it back.
-            holding.begin_to_put_back(self.store.directory, session_id)
+        # Before, so that a kill in between leaves a call that puts it back.
+        is_copy = self.store is not None and holding.begin_to_put_back(
+            self.store.directory, session_id
+        )
+        then = ", and the copy of a day goes on in its place" if is_copy else ""
         for path in paths:
-            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
+            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}{then}")
 
-    def can_be_put_back(self, session_id: str) -> bool:
-        """Whether the conversation is kept, and is to be put back. Raises OSError."""
-        return self.store is not None and holding.can_be_put_back(self.store.directory, session_id)
+    def can_be_had_back(self, session_id: str) -> bool:
+        """Whether the conversation is another account's, or kept. Raises OSError."""
+        return self.store is not None and holding.can_be_had_back(self.store.directory, session_id)
 
     def keep(
         self, session_id: str, transcript: "Transcript | None", is_ours: bool
     ) -> "Transcript | None":
-        """Keep the transcript, or put back one that claude's clean-up took; what is there then.
+        """Keep the transcript; where there is none, have it back; what is there then.
 
         Raises OSError where it cannot be put back. To start afresh would be to lose it.
         """
         if self.store is None:
             return transcript
         where = self.store.directory
-        if transcript is not None and holding.hold(where, session_id, transcript, is_ours):
-            return transcript
-        holding.put_back(where, session_id)
-        return transcripts.find(session_id)[0]
+        if transcript is None or not holding.hold(where, session_id, transcript, is_ours):
+            transcript = holding.have_back(where, session_id)
+            if transcript is not None:
+                holding.hold(where, session_id, transcript, is_ours)
+            elif is_ours:
+                holding.begin(where, session_id)
+        return transcript
+
+    def give(self, transcript: "Transcript", fork: str) -> None:
+        """Give a fork what lies beside its parent's transcript, and claude leaves behind."""
+        holding.give(transcript.path, fork)
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is time."""

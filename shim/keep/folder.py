@@ -2,7 +2,12 @@
 
 `kept/<session id>.jsonl` is the transcript itself under a second name: it costs nothing, grows with
 the conversation, and is still there when claude has deleted the first (FACTS.md, "clean-up").
-`kept/<session id>.from` is a symbolic link that says where the first name was.
+Beside it, by the same session id:
+- `.from`, a symbolic link, says where the first name was, or where a conversation that starts now
+  will have it: another account finds it there.
+- `.link`, a symbolic link to nowhere, says of which file the two names were seen to be.
+- `.jsonl.gz` is a compressed copy (`copies.py`).
+- the directory of that name has what claude keeps beside the transcript (`beside.py`).
 """
 
 import posix
@@ -16,7 +21,10 @@ if TYPE_CHECKING:
 
 NAME: "Final" = "kept"
 ENDING: "Final" = ".jsonl"
-_ORIGIN = ".from"
+FROM: "Final" = ".from"
+UNFINISHED: "Final" = ".new"
+_LINK = ".link"
+_COPY = ".gz"
 _DAYS = 365.0
 
 
@@ -42,7 +50,59 @@ def path(store: str, session_id: str) -> str:
 
 def origin_of(kept: str) -> str:
     """What says where a kept file's transcript was."""
-    return kept.removesuffix(ENDING) + _ORIGIN
+    return kept.removesuffix(ENDING) + FROM
+
+
+def link_of(kept: str) -> str:
+    """What says of which file a kept file was seen to be a second name."""
+    return kept.removesuffix(ENDING) + _LINK
+
+
+def copy_of(kept: str) -> str:
+    """Where a kept file's compressed copy is, if there is one."""
+    return kept + _COPY
+
+
+def beside(store: str, session_id: str) -> str:
+    """Where what was beside the transcript is kept, if there was something."""
+    return f"{store}/{NAME}/{session_id}"
+
+
+def identity(kept: str) -> str:
+    """What a kept file is, in this folder; none that was restored or copied is the same.
+
+    Raises OSError.
+    """
+    file, directory = posix.lstat(kept), posix.lstat(kept.rpartition("/")[0])
+    return f"{file.st_dev}:{file.st_ino}:{directory.st_ino}"
+
+
+def note(link: str, target: str) -> None:
+    """Have a symbolic link say something, whatever it said. Raises OSError."""
+    try:
+        posix.symlink(target, link)
+    except FileExistsError:
+        if posix.readlink(link) != target:
+            try:
+                posix.unlink(link + UNFINISHED)
+            except FileNotFoundError:
+                pass
+            posix.symlink(target, link + UNFINISHED)
+            posix.rename(link + UNFINISHED, link)
+    except FileNotFoundError:
+        directory = link.rpartition("/")[0]
+        posix.mkdir(directory)
+        posix.chmod(directory, 0o700)  # whatever the umask
+        posix.symlink(target, link)
+
+
+def is_known(store: str, session_id: str) -> bool:
+    """Whether there is a note of where the conversation is."""
+    try:
+        posix.lstat(origin_of(path(store, session_id)))
+    except OSError:
+        return False
+    return True
 
 
 def is_kept(store: str, session_id: str) -> bool:

@@ -19,7 +19,11 @@ from shim.store import history
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 DAY = 86400.0
-LINE = '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"}}\n'
+LINE = (
+    '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"},"uuid":"1"}\n'
+)
+NEXT = LINE.replace("null", '"1"').replace('"uuid":"1"', '"uuid":"2"')
+ANOTHERS = LINE.replace('"1"', '"a"')
 
 
 class World:
@@ -63,7 +67,7 @@ class World:
 
     def put_back(self, session_id: str = U) -> bool:
         """Put it back if that is the way; whether there is a transcript then."""
-        holding.put_back(str(self.store), session_id)
+        holding.have_back(str(self.store), session_id)
         return self.path(session_id).exists()
 
     def keep_house(self) -> None:
@@ -159,8 +163,6 @@ class TestAConversationThatGoesOn:
 class TestATranscriptThatAnotherFileTookThePlaceOf:
     """As of a live claude whose transcript was cleaned up: its next turn starts a new one."""
 
-    NEW = LINE.replace("null", '"x"')
-
     @staticmethod
     def replaced(world: World, idle: float, old: str, new: str) -> Path:
         """A transcript in the place of one that was deleted after so many idle days."""
@@ -171,30 +173,30 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
         return transcript
 
     def test_gets_the_earlier_turns_back(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE.rstrip(), self.NEW)
+        transcript = self.replaced(world, 40, LINE.rstrip(), NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE + self.NEW
+        assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_back_that_a_person_deleted(self, world: World) -> None:
-        transcript = self.replaced(world, 1, LINE, self.NEW)
+        transcript = self.replaced(world, 1, LINE, NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == self.NEW
+        assert transcript.read_text() == NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_twice_where_it_was_copied(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE, LINE + self.NEW)
+        transcript = self.replaced(world, 40, LINE, LINE + NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE + self.NEW
+        assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
     def test_is_left_alone_while_a_claude_may_write_it(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE, self.NEW)
+        transcript = self.replaced(world, 40, LINE, NEXT)
         world.map(U)
         world.keep_house()
         there = Transcript(str(transcript), True, transcript.stat())
         assert holding.hold(str(world.store), U, there, is_ours=False)
-        assert transcript.read_text() == self.NEW
+        assert transcript.read_text() == NEXT
         assert world.kept().read_text() == LINE
 
     def test_is_kept_itself_where_what_was_kept_is_of_no_use(self, world: World) -> None:
@@ -208,13 +210,17 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
     ) -> None:
         no_links(monkeypatch)
         world.map(U)
-        transcript = world.transcript(idle=40, text=LINE + self.NEW)
+        transcript = world.transcript(idle=40, text=LINE + NEXT)
         world.keep_house()
         transcript.write_text(LINE)
         world.keep_house()
-        assert world.kept().read_text() == LINE + self.NEW
+        assert world.kept().read_text() == LINE + NEXT
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE
+        assert transcript.read_text() == LINE  # somebody cut it: doctor says so
+        new = NEXT.replace('"2"', '"3"').replace('"isSidechain":false,', "")
+        transcript.write_text(LINE + new)
+        assert world.hold(transcript)
+        assert transcript.read_text() == LINE + NEXT + new
 
 
 @pytest.mark.parametrize(
@@ -315,7 +321,7 @@ class TestATranscriptThatIsGone:
         transcript.unlink()
         (world.home / ".claude").rename(world.home / "moved")
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "moved"))
-        holding.put_back(str(world.store), U)
+        holding.have_back(str(world.store), U)
         assert (world.home / "moved" / "projects" / "-work" / f"{U}.jsonl").exists()
 
     def test_who_decides_without_end_is_not_waited_for(
@@ -367,9 +373,9 @@ class TestATranscriptThatIsGone:
         assert transcript.read_text() == LINE
         assert transcript.stat().st_mode & 0o777 == 0o600
         assert idle(transcript) < 0.1
-        # Deleted now, it is not taken for one that claude cleaned up.
+        # Who deleted it cannot be told: no link tells when.
         transcript.unlink()
-        assert not world.put_back()
+        assert world.put_back()
 
     def test_where_it_cannot_be_put_back_it_stays_kept(self, world: World) -> None:
         transcript = world.transcript(idle=400)
@@ -599,7 +605,8 @@ class TestHousekeeping:
             (folder / name).touch()
         aged(folder / "x.jsonl.new", 1.1)
         world.keep_house()
-        assert sorted(os.listdir(folder)) == sorted([f"{U}.jsonl", f"{U}.from", "young.jsonl.new"])
+        kept = [f"{U}{ending}" for ending in (".from", ".jsonl", ".jsonl.gz", ".link")]
+        assert sorted(os.listdir(folder)) == sorted([*kept, "young.jsonl.new"])
 
     @pytest.mark.parametrize("where", [".claude/projects", ".claude/projects/-other"])
     def test_projects_that_cannot_be_read_are_no_deletion(
@@ -672,7 +679,9 @@ class TestHousekeeping:
             for session_id in new:
                 world.kept(session_id).unlink(missing_ok=True)
             for session_id in deleted:
-                world.kept(session_id).write_text(LINE)
+                world.transcript(session_id, idle=1)
+                putting_back.keep_up(str(world.store), session_id, str(world.path(session_id)))
+                world.path(session_id).unlink()
 
         arrange()
         lasts = _seconds(world.keep_house)
