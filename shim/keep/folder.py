@@ -97,7 +97,9 @@ def note(link: str, target: str) -> None:
 
 
 def is_known(store: str, session_id: str) -> bool:
-    """Whether there is a note of where the conversation is."""
+    """Whether the conversation is kept, or where it is is noted."""
+    if is_kept(store, session_id):
+        return True
     try:
         posix.lstat(origin_of(path(store, session_id)))
     except OSError:

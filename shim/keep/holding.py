@@ -30,15 +30,16 @@ def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -
     path = transcript.path
     if transcripts.is_temporary(path):
         path = _settled(path, is_ours)
+    is_kept = True
     try:
         status = posix.lstat(kept)
     except OSError:
-        if folder.days():
-            _link(kept, path)
+        is_kept = folder.days() > 0 and _link(kept, path)
     else:
         if is_ours and _is_another(status, transcript.status):
             _join(store, session_id, path)
-    _hold_beside(store, session_id, path)
+    if is_kept:
+        _hold_beside(store, session_id, path)
     if time.time() - transcript.status.st_mtime < _DAY / 2:
         return True
     try:
@@ -62,8 +63,9 @@ def _settled(transcript: str, is_ours: bool) -> str:
 
 
 def _hold_beside(store: str, session_id: str, transcript: str) -> None:
-    is_kept = transcripts.exists(folder.beside(store, session_id))
-    if is_kept or (folder.days() and transcripts.exists(transcripts.beside(transcript))):
+    if transcripts.exists(transcripts.beside(transcript)) or transcripts.exists(
+        folder.beside(store, session_id)
+    ):
         from shim.keep import beside
 
         beside.hold(store, session_id, transcript)
@@ -84,18 +86,20 @@ def _join(store: str, session_id: str, transcript: str) -> None:
         explain(f"{transcript} stays without what is kept: {problem.strerror}")
 
 
-def _link(kept: str, transcript: str) -> None:
+def _link(kept: str, transcript: str) -> bool:
     """Link a transcript that is not kept yet; what fails here, housekeeping does."""
+    if _is_of_another(kept, transcript):
+        explain(f"{transcript} is not linked: the conversation is noted to be elsewhere")
+        return False
     try:
-        if _is_of_another(kept, transcript):
-            explain(f"{transcript} is not linked: the conversation is noted to be elsewhere")
-            return
         # Before the kept file is there: one without an origin could not be put back.
         _note_origin(kept, transcript)
         posix.link(transcript, kept)
         folder.note(folder.link_of(kept), folder.identity(kept))
     except OSError as problem:
         explain(f"{transcript} is not linked: {problem.strerror}")
+        return False
+    return True
 
 
 def _is_of_another(kept: str, transcript: str) -> bool:

@@ -19,7 +19,8 @@ import pytest
 import shim
 from tests.support.recorder import PATIENCE, Run, World, derived, read_line
 
-PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.commands.__main__ import main; main()"
+PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.keep import folder
+from shim.commands.__main__ import main; main()"
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 V = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
 W = "7fffffff-58b1-4c53-9d1c-2b8a3f0e7c13"
@@ -378,6 +379,7 @@ class TestKeptConversations:
         kept.parent.mkdir()
         kept.hardlink_to(path)
         kept.with_suffix(".from").symlink_to(path)
+        kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
         if is_cleaned_up:
             path.unlink()
         return kept
