@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shim.base import session_key, times
 from shim.base.messages import warn
-from shim.claude import projects, registry, summary
+from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
-from shim.keep import folder, putting_back
+from shim.keep import accounts, folder, putting_back
 from shim.lease import live
 
 if TYPE_CHECKING:
@@ -79,13 +80,15 @@ class Survey:
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.
 
-        Where claude has deleted it, it is the kept one that the next call puts back.
+        Where this account has none, it is another's; where claude has deleted it, it is the kept
+        one that the next call puts back.
         """
         paths = self.places.get(session_id, [])
         # What the store has for an id can be any text.
-        may_be_kept = not paths and session_key.is_session_id(session_id)
-        if may_be_kept and putting_back.to_put_back(self.directory, session_id):
-            paths = [folder.path(self.directory, session_id)]
+        if not paths and session_key.is_session_id(session_id):
+            paths = list(accounts.paths_elsewhere(self.directory, session_id))
+            if not paths and putting_back.to_put_back(self.directory, session_id):
+                paths = [folder.path(self.directory, session_id)]
         return summary.best(paths)
 
     def is_kept(self, path: str) -> bool:
@@ -118,6 +121,7 @@ def as_json(
         "turns_are_exact": seen and seen.is_exact,
         "size": seen and seen.size,
         "project": seen and seen.directory,
+        "account": path and account(path),
     }
 
 
@@ -151,7 +155,16 @@ def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
     if transcript is None:
         return "no transcript yet" if is_live else "no transcript"
     path, seen = transcript
-    return at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    where = at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    other = account(path)
+    return f"{where} (in {at_home(other)})" if other else where
+
+
+def account(path: str) -> str | None:
+    """The account that a transcript is in, where that is not the one of today."""
+    is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
+    is_other = is_transcript and accounts.is_foreign(path)
+    return transcripts.account_of(path) if is_other else None
 
 
 def close_to(name: str, names: Iterable[str]) -> str:

@@ -63,8 +63,8 @@ def paths_elsewhere(store: str, session_id: str) -> Iterator[str]:
 
 def is_foreign(path: str) -> bool:
     """Whether a transcript's path is in another account than that of today."""
-    own = os.path.realpath(transcripts.config_directory())
-    return os.path.realpath(transcripts.account_of(path)) != own
+    own, other = transcripts.config_directory(), transcripts.account_of(path)
+    return other != own and os.path.realpath(other) != os.path.realpath(own)
 
 
 def begin(transcript: str) -> str:

@@ -32,11 +32,11 @@ def hold(store: str, session_id: str, transcript: str) -> None:
     sources.setdefault(_name(own), own)
     for name, source in sources.items():
         kept = f"{folder.beside(store, session_id)}/{name}"
-        if _is_changed(source, kept):
-            try:
+        try:
+            if not os.path.isdir(kept) or _newest(source) != os.stat(kept).st_mtime_ns:
                 _sync(source, kept, puts_back=True)
-            except OSError as problem:
-                explain(f"what is beside the transcript is not kept: {problem.strerror}")
+        except OSError as problem:
+            explain(f"what is beside the transcript is not kept: {problem.strerror}")
 
 
 def keep_up(store: str, session_id: str, found: Iterable[str], puts_back: bool) -> None:
@@ -98,16 +98,17 @@ def _sources(kept: str) -> dict[str, str]:
     }
 
 
-def _is_changed(source: str, kept: str) -> bool:
+def _newest(source: str) -> int:
+    """When a name in a directory, or in those in it, came or went last, in ns; 0 without one."""
     try:
-        since = os.stat(kept).st_mtime_ns
         places = [source, *(f"{source}/{name}" for name in os.listdir(source))]
-        return any(os.stat(place).st_mtime_ns > since for place in places)
+        return max(os.stat(place).st_mtime_ns for place in places)
     except OSError:
-        return os.path.isdir(source) or os.path.isdir(kept)
+        return 0
 
 
 def _sync(source: str, kept: str, puts_back: bool) -> None:
+    newest = _newest(source)
     theirs, ours = _files(source), _files(kept)
     if not theirs and not ours:
         return
@@ -121,7 +122,7 @@ def _sync(source: str, kept: str, puts_back: bool) -> None:
         os.makedirs(os.path.dirname(f"{source}/{name}"), mode=0o700, exist_ok=True)
         os.utime(f"{kept}/{name}")  # before it has its name there: claude goes by its time
         linking.link_or_copy(f"{kept}/{name}", f"{source}/{name}")
-    os.utime(kept)
+    os.utime(kept, ns=(newest, newest))  # for the next call to see whether anything changed
 
 
 def _keep(source: str, kept: str) -> None:

@@ -17,10 +17,10 @@ import pexpect
 import pytest
 
 import shim
+from shim.keep import folder
 from tests.support.recorder import PATIENCE, Run, World, derived, read_line
 
-PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.keep import folder
-from shim.commands.__main__ import main; main()"
+PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.commands.__main__ import main; main()"
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 V = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
 W = "7fffffff-58b1-4c53-9d1c-2b8a3f0e7c13"
