@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shim.base.session_key import is_session_id
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import quietly
-from shim.claude import cleanup, transcripts, turns
+from shim.claude import cleanup, lineage, transcripts
 from shim.keep import accounts, copies, folder, linking
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
 def _are_two(kept: str, transcript: str) -> bool:
     if not os.path.exists(kept) or linking.is_copied(transcript, kept):
         return False
-    return not turns.of(kept).are_one_with(turns.of(transcript))
+    return not lineage.of(kept).are_one_with(lineage.of(transcript))
 
 
 def _size_of_copies(setup: Setup) -> int:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from shim.base.messages import explain, warn
-from shim.claude import transcripts, turns
+from shim.claude import lineage, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import folder, putting_back
 
@@ -88,7 +88,7 @@ def settle(transcript: str) -> str:
         return os.path.realpath(transcript)
     usual = transcripts.of_today(transcript)
     if os.path.exists(usual):
-        there, here = turns.of(usual), turns.of(transcript)
+        there, here = lineage.of(usual), lineage.of(transcript)
         if not there.are_one_with(here):
             return transcript
         if not here.has_all_of(there):

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from shim.base.messages import explain
-from shim.claude import cleanup, transcripts, turns
+from shim.claude import cleanup, lineage, transcripts
 from shim.keep import beside, copies, folder, linking
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def keep_up(store: str, session_id: str, transcript: str) -> bool:
     if not linking.is_same(kept, transcript):
         if os.path.exists(kept) and not (
             linking.is_copied(transcript, kept)
-            or turns.of(transcript).has_all_of(turns.of(kept))
+            or lineage.of(transcript).has_all_of(lineage.of(kept))
             or _was_deleted(kept, origin(store, session_id), is_replaced=True)
         ):
             return False
@@ -64,7 +64,7 @@ def join(store: str, session_id: str, transcript: str) -> None:
     """
     kept = folder.path(store, session_id)
     with locked(store):
-        earlier, later = turns.of(kept), turns.of(transcript)
+        earlier, later = lineage.of(kept), lineage.of(transcript)
         is_apart = not earlier.has_all_of(later) and not later.has_all_of(earlier)
         if is_apart and not _was_deleted(kept, origin(store, session_id), is_replaced=True):
             if not earlier.are_one_with(later):
@@ -263,17 +263,17 @@ def _mend(kept: str) -> bool:
 def join_files(earlier: str, transcript: str) -> None:
     """Put the lines of an earlier transcript in front of those of a later one. Raises OSError."""
     unfinished = transcript + _JOINING
-    known = turns.of(earlier).own
+    known = lineage.of(earlier).own
     try:
         with open(unfinished, "wb") as joined:
             os.fchmod(joined.fileno(), _OF_A_TRANSCRIPT)
             line = b""
-            for line in turns.lines(earlier):
+            for line in lineage.lines(earlier):
                 joined.write(line)
             if not line.endswith(b"\n"):
                 joined.write(b"\n")
-            for line in turns.lines(transcript):
-                named = turns.name_of(line)
+            for line in lineage.lines(transcript):
+                named = lineage.name_of(line)
                 if named is None or named[0] not in known:
                     joined.write(line)
         os.replace(unfinished, transcript)

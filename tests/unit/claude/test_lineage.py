@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.claude import turns
+from shim.claude import lineage
 
 
 def line(own: str | None, before: str | None = None, **more: object) -> str:
@@ -13,10 +13,10 @@ def line(own: str | None, before: str | None = None, **more: object) -> str:
     return json.dumps(entry | ({"uuid": own} if own else {}), separators=(",", ":")) + "\n"
 
 
-def of(tmp_path: Path, text: str) -> turns.Turns:
+def of(tmp_path: Path, text: str) -> lineage.Lineage:
     path = tmp_path / "x.jsonl"
     path.write_text(text)
-    return turns.of(str(path))
+    return lineage.of(str(path))
 
 
 @pytest.mark.parametrize(

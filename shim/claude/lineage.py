@@ -14,18 +14,18 @@ _MARKS = (b'"uuid"', b'"type":"user"', b'"type":"assistant"')
 
 
 @dataclass(frozen=True)
-class Turns:
+class Lineage:
     """The lines of a conversation that a transcript has, by claude's names for them."""
 
     own: frozenset[str]
     before: frozenset[str]
     """The names of the lines that these go on from."""
 
-    def has_all_of(self, other: Turns) -> bool:
+    def has_all_of(self, other: Lineage) -> bool:
         """Whether the other one says nothing that this one does not."""
         return other.own <= self.own
 
-    def are_one_with(self, other: Turns) -> bool:
+    def are_one_with(self, other: Lineage) -> bool:
         """Whether both are of one conversation: they share a line, or one goes on from the other.
 
         A live claude whose transcript was cleaned up goes on with its next turn in a new one.
@@ -33,10 +33,10 @@ class Turns:
         return bool(self.own & other.own or self.before & other.own or other.before & self.own)
 
 
-def of(path: str) -> Turns:
+def of(path: str) -> Lineage:
     """What a transcript has. Raises OSError."""
     named = [found for line in lines(path) if (found := name_of(line))]
-    return Turns(frozenset(own for own, _ in named), frozenset(b for _, b in named if b))
+    return Lineage(frozenset(own for own, _ in named), frozenset(b for _, b in named if b))
 
 
 def lines(path: str) -> Iterator[bytes]:
