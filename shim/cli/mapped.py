@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shim.base import session_key, times
+from shim.base import times
 from shim.base.messages import warn
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
@@ -66,6 +66,10 @@ class Survey:
         """The paths of transcripts by session id."""
         return projects.places(set(self._session_ids))
 
+    @cached_property
+    def _known(self) -> set[str]:
+        return folder.known(self.directory)
+
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
@@ -73,9 +77,11 @@ class Survey:
 
     def claudes(self, mapping: Mapping) -> list[live.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
-        holder = self.holders.of(mapping.room, mapping.agent)
-        strange = live.strangers(holder, mapping.session_id, self.conversations)
-        return live.claudes(holder, strange)
+        if not self.holders and not self.conversations:
+            return []
+        own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
+        strange = live.strangers(own, mapping.session_id, self.conversations)
+        return live.claudes(own, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.
@@ -84,8 +90,7 @@ class Survey:
         one that the next call puts back.
         """
         paths = self.places.get(session_id, [])
-        # What the store has for an id can be any text.
-        if not paths and session_key.is_session_id(session_id):
+        if not paths and session_id in self._known:
             paths = list(accounts.paths_elsewhere(self.directory, session_id))
             if not paths and putting_back.to_put_back(self.directory, session_id):
                 paths = [folder.path(self.directory, session_id)]

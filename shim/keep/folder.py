@@ -118,8 +118,16 @@ def is_kept(store: str, session_id: str) -> bool:
 
 def session_ids(store: str) -> list[str]:
     """The conversations that are kept. Raises OSError where that cannot be told."""
+    return [name.removesuffix(ENDING) for name in _names(store) if name.endswith(ENDING)]
+
+
+def known(store: str) -> set[str]:
+    """The conversations that are kept, or where they are is noted. Raises OSError."""
+    return {name.partition(".")[0] for name in _names(store)}
+
+
+def _names(store: str) -> list[str]:
     try:
-        names = posix.listdir(f"{store}/{NAME}")
+        return posix.listdir(f"{store}/{NAME}")
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name.removesuffix(ENDING) for name in names if name.endswith(ENDING)]

@@ -356,7 +356,7 @@ def test_conversations_of_another_account_are_told(
     home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.note(folder.origin_of(folder.path(store.directory, ID)), str(transcript(home, days=1)))
-    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / "another"))
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", bytes(home / "another"))
     _, told = outliving.clean_up(Setup())
     assert told == ok(f"1 conversation of these rooms in another account, {home}/.claude")
 
