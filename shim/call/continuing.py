@@ -98,6 +98,8 @@ def _fork(
         since = turns.last_answer(transcript.path)
         if since is None and turns.is_seen_whole(transcript.path):
             transcript = None  # not even its first turn is finished
+    if transcript is not None:
+        acts.give(transcript, fork)
     hooks = acts.plugin if _takes_plugins(asked, acts.plugin) else None
     flags = plan.fork(session_id, transcript, fork, since, hooks, _renders_prompt(asked))
     return asked.with_flags(flags)
@@ -261,7 +263,7 @@ class Acts:
         """Whether a conversation has a transcript, or a kept one to be put back. Raises OSError."""
         if transcripts.find(session_id) != (None, []):
             return True
-        return self.store is not None and holding.can_be_put_back(self.store.directory, session_id)
+        return self.store is not None and holding.can_be_had_back(self.store.directory, session_id)
 
     def give_up(self) -> None:
         """Give the leases back, and leave nothing open."""
@@ -288,26 +290,35 @@ class Acts:
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""
-        if self.store is not None:
-            # Before, so that a kill in between leaves a call that puts it back.
-            holding.begin_to_put_back(self.store.directory, session_id)
+        # Before, so that a kill in between leaves a call that puts it back.
+        is_copy = self.store is not None and holding.begin_to_put_back(
+            self.store.directory, session_id
+        )
+        then = ", and the copy of a day goes on in its place" if is_copy else ""
         for path in paths:
-            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
+            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}{then}")
 
     def keep(
         self, session_id: str, transcript: "Transcript | None", is_ours: bool
     ) -> "Transcript | None":
-        """Keep the transcript, or put back one that claude's clean-up took; what is there then.
+        """Keep the transcript; where there is none, have it back; what is there then.
 
         Raises OSError where it cannot be put back. To start afresh would be to lose it.
         """
         if self.store is None:
             return transcript
         where = self.store.directory
-        if transcript is not None and holding.hold(where, session_id, transcript, is_ours):
-            return transcript
-        holding.put_back(where, session_id)
-        return transcripts.find(session_id)[0]
+        if transcript is None or not holding.hold(where, session_id, transcript, is_ours):
+            transcript = holding.have_back(where, session_id)
+            if transcript is not None:
+                holding.hold(where, session_id, transcript, is_ours)
+            elif is_ours:
+                holding.begin(where, session_id)
+        return transcript
+
+    def give(self, transcript: "Transcript", fork: str) -> None:
+        """Give a fork what lies beside its parent's transcript, and claude leaves behind."""
+        holding.give(transcript.path, fork)
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is time."""

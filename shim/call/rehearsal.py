@@ -16,7 +16,7 @@ from shim.base.session_key import new_session_id
 from shim.call import continuing, wrapper
 from shim.claude import binary, learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
-from shim.keep import folder, putting_back
+from shim.keep import accounts, copies, folder, putting_back
 from shim.lease.lease import FILE_NAME, Holder, Lease, is_of_conversation
 from shim.store import changing
 from shim.store.store import Store, directory
@@ -120,6 +120,10 @@ class _Acts(continuing.Acts):
         if transcript is not None or self.store is None:
             return transcript
         store = self.store.directory
+        found = accounts.elsewhere(store, session_id)
+        if found is not None:
+            explain(f"another account has it: {transcripts.account_of(found.path)}")
+            return found
         if not folder.is_kept(store, session_id):
             return None
         where = putting_back.to_put_back(store, session_id)
@@ -130,12 +134,18 @@ class _Acts(continuing.Acts):
         status = os.stat(folder.path(store, session_id))
         return Transcript(where, transcripts.is_here(where), status)
 
+    def give(self, transcript: Transcript, fork: str) -> None:
+        if os.path.isdir(transcripts.beside(transcript.path)):
+            explain(f"what its subagents said would be copied for {fork}")
+
     def housekeep(self) -> None:
         return
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
+        kept = self.store and folder.path(self.store.directory, session_id)
+        then = "; its copy would go on in its place" if kept and copies.is_copied(kept) else ""
         for path in paths:
-            explain(f"{path} holds no message; it would be moved aside")
+            explain(f"{path} holds no message; it would be moved aside{then}")
 
     def record(self, key: SessionKey, session_id: str) -> None:
         if self.store is not None:

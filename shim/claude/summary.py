@@ -36,7 +36,7 @@ class Summary:
     """What a transcript says of its conversation; None for what was not seen."""
 
     size: int
-    """Bytes."""
+    """Bytes, with those of what lies beside it."""
     written: float
     """When it was last written, in seconds of the system's clock."""
     turns: int
@@ -70,7 +70,7 @@ def of(path: str) -> Summary:
         per_byte = counted / (len(head) + len(tail))
         counted = max(counted, _claudes_count(last) or int(per_byte * status.st_size))
     return Summary(
-        size=status.st_size,
+        size=status.st_size + _size_beside(path),
         written=status.st_mtime,
         turns=counted,
         is_exact=is_exact,
@@ -79,6 +79,15 @@ def of(path: str) -> Summary:
         directory=_directory(first + last, os.path.basename(os.path.dirname(path))),
         started=next((at for entry in first if (at := _time(entry))), None),
     )
+
+
+def _size_beside(path: str) -> int:
+    """The bytes of tool results, subagents and whatever else lies beside a transcript."""
+    directory = transcripts.beside(path)
+    if not os.path.isdir(directory):
+        return 0
+    files = (f"{where}/{name}" for where, _, names in os.walk(directory) for name in names)
+    return sum(os.stat(file).st_size for file in files if os.path.isfile(file))
 
 
 def best(paths: Iterable[str]) -> tuple[str, Summary] | None:

@@ -34,8 +34,7 @@ def named(text: str, store: str) -> tuple[str, str]:
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
     if transcript is None and not unusable:
-        holding.put_back(store, session_id)
-        transcript, unusable = transcripts.find(session_id)
+        transcript = holding.have_back(store, session_id)
     if transcript is None and unusable:
         raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")
     if transcript is None:

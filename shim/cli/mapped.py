@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from shim.base import times
 from shim.base.messages import warn
-from shim.claude import projects, registry, summary
+from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
-from shim.keep import folder, putting_back
+from shim.keep import accounts, folder, putting_back
 from shim.lease import live
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class Survey:
         return projects.places(set(self._session_ids))
 
     @cached_property
-    def _kept(self) -> set[str]:
-        return set(folder.session_ids(self.directory))
+    def _known(self) -> set[str]:
+        return folder.known(self.directory)
 
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
@@ -85,12 +86,14 @@ class Survey:
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.
 
-        Where claude has deleted it, it is the kept one that the next call puts back.
+        Where this account has none, it is another's; where claude has deleted it, it is the kept
+        one that the next call puts back.
         """
         paths = self.places.get(session_id, [])
-        is_kept = not paths and session_id in self._kept
-        if is_kept and putting_back.to_put_back(self.directory, session_id):
-            paths = [folder.path(self.directory, session_id)]
+        if not paths and session_id in self._known:
+            paths = list(accounts.paths_elsewhere(self.directory, session_id))
+            if not paths and putting_back.to_put_back(self.directory, session_id):
+                paths = [folder.path(self.directory, session_id)]
         return summary.best(paths)
 
     def is_kept(self, path: str) -> bool:
@@ -123,6 +126,7 @@ def as_json(
         "turns_are_exact": seen and seen.is_exact,
         "size": seen and seen.size,
         "project": seen and seen.directory,
+        "account": path and account(path),
     }
 
 
@@ -156,7 +160,16 @@ def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
     if transcript is None:
         return "no transcript yet" if is_live else "no transcript"
     path, seen = transcript
-    return at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    where = at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    other = account(path)
+    return f"{where} (in {at_home(other)})" if other else where
+
+
+def account(path: str) -> str | None:
+    """The account that a transcript is in, where that is not the one of today."""
+    is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
+    is_other = is_transcript and accounts.is_foreign(path)
+    return transcripts.account_of(path) if is_other else None
 
 
 def close_to(name: str, names: Iterable[str]) -> str:

@@ -81,8 +81,10 @@ def command(
              without the shim, or is a fork of its conversation
     TURNS    the prompts in it; ~ where that is an estimate, as only the
              beginning and the end of a large transcript are read
-    PROJECT  the directory it belongs to; `no transcript` where claude has
-             none, so that the next call starts afresh
+    SIZE     with tool results and subagents beside the transcript
+    PROJECT  the directory it belongs to, and the account where that is not
+             this one; `no transcript` where claude has none, so that the
+             next call starts afresh
 
     \b
       claude-shim list --room refactor

@@ -17,6 +17,7 @@ import pexpect
 import pytest
 
 import shim
+from shim.keep import folder
 from tests.support.recorder import PATIENCE, Run, World, derived, read_line
 
 PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.commands.__main__ import main; main()"
@@ -377,6 +378,7 @@ class TestKeptConversations:
         kept.parent.mkdir()
         kept.hardlink_to(path)
         kept.with_suffix(".from").symlink_to(path)
+        kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
         if is_cleaned_up:
             path.unlink()
         return kept

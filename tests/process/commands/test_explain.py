@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shim.base.session_key import SessionKey
+from shim.keep import folder
 from tests.support.leases import lease_of
 from tests.support.recorder import Run, World, derived
 
@@ -119,6 +120,7 @@ def kept_and_gone(world: World, idle: float) -> None:
     kept = world.store.parent / "kept" / f"{U}.jsonl"
     kept.parent.mkdir(parents=True)
     world.transcript(U, age=idle * 86400).rename(kept)
+    kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
 
 
 def replaced(world: World) -> None:

@@ -188,6 +188,7 @@ class TestList:
             "turns_are_exact": True,
             "size": path.stat().st_size,
             "project": "HOME/app",
+            "account": None,
         }
         assert second["room"] == "\ud83d half"
         assert {second[name] for name in ("transcript", "turns", "size", "project")} == {None}
@@ -375,6 +376,7 @@ class TestShow:
             "turns_are_exact": True,
             "size": path.stat().st_size,
             "project": "HOME/gone",
+            "account": None,
             "started": "2026-07-30T11:54:20Z",
             "written": "2026-07-30T11:56:00Z",
             "first_prompt": "hello",

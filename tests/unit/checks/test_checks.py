@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 import posix
@@ -333,8 +334,31 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     os.link(transcript(home, days=31), kept)
     finding = only(outliving.clean_up(Setup()))
     assert finding == ok(
-        "claude deletes what is idle for 30 days: 1 of 1 conversation kept beyond that"
+        "claude deletes what is idle for 30 days: 1 of 1 conversation kept beyond that;"
+        " compressed copies take 0.0 MB"
     )
+
+
+def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, store: Store) -> None:
+    path = transcript(home, days=1)
+    kept = Path(folder.path(store.directory, ID))
+    kept.parent.mkdir()
+    kept.write_text('{"type":"user","message":{},"uuid":"another"}\n')
+    with gzip.open(f"{kept}.gz", "wb") as copy:
+        copy.write(path.read_bytes() + b"more")
+    _, cut, twin = outliving.clean_up(Setup())
+    assert (cut.status, twin.status) == ("warning", "warning")
+    assert "1 transcript lost a part" in cut.found
+    assert "1 conversation of this account has a twin" in twin.found
+
+
+def test_conversations_of_another_account_are_told(
+    home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.note(folder.origin_of(folder.path(store.directory, ID)), str(transcript(home, days=1)))
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", bytes(home / "another"))
+    _, told = outliving.clean_up(Setup())
+    assert told == ok(f"1 conversation of these rooms in another account, {home}/.claude")
 
 
 @pytest.mark.usefixtures("store")
