@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shim.base import running
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.claude import binary, learned
 from shim.install import launcher as launchers
@@ -226,22 +226,18 @@ def hook(setup: Setup) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
         environ = {"NSED_ROOM_ID": "r", "NSED_AGENT_NAME": "a", "NSED_SESSION_DIR": trial}
         try:
-            run = subprocess.run(
-                [path],
-                env=os.environ | environ,
-                input=json.dumps(event).encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_HOOK_PATIENCE,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as failure:
+            said = json.dumps(event).encode()
+            outcome = running.run([path], os.environ | environ, _HOOK_PATIENCE, said=said)
+        except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
+        except running.Endless as failure:
+            yield problem(f"{path}: {failure}", setup.install)
+            return
         recorded = session_id in _text(Path(trial, "sessions.json"))
-    if run.returncode or run.stdout:
-        said = run.stdout.decode("utf-8", "replace").strip()
-        yield problem(f"{path} exits with {run.returncode} and says {said!r}", setup.install)
+    printed = (outcome.output + outcome.errors).strip()
+    if outcome.exit_code or printed:
+        yield problem(f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install)
     elif not recorded:
         yield problem(f"{path} records nothing: /clear is not followed", setup.install)
     else:

@@ -2,13 +2,12 @@
 
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from pathlib import Path
 
 import filelock
 
+from shim.base import running
 from shim.base.files import make_directory, replace
 from shim.base.messages import explain
 from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, hidden
@@ -83,24 +82,11 @@ def _help(claude: str) -> str:
             "NSED_SHIM_DISABLE": "1",
         }
         try:
-            process = subprocess.Popen(
-                [claude, "--help"],
-                env=environ,
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError:
+            outcome = running.run([claude, "--help"], environ, _PATIENCE, directory=home)
+        except (OSError, running.Endless) as problem:
+            explain(f"{claude} --help: {problem}")
             return ""
-        try:
-            output, _ = process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return ""
-        return output.decode("utf-8", "replace") if process.returncode == 0 else ""
+        return outcome.output if outcome.exit_code == 0 else ""
 
 
 def _forget_old(directory: Path) -> None:

@@ -428,7 +428,7 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (shell_function, "shell", "~/.bashrc:2 makes claude a function", "command claude"),
     (no_claude, "claude", "neither on PATH nor in the usual places", "npm install"),
     (claude_that_crashes, "claude", "exits with 3: out of memory", "npm install"),
-    (claude_that_hangs, "claude", "says no version within", "npm install"),
+    (claude_that_hangs, "claude", "says no version: it does not end within", "npm install"),
     (wrapper_that_comes_back, "claude", "does not get to it", "NSED_CLAUDE_BIN"),
     (claude_with_another_help, "options", "says nothing we understand", "--help"),
     (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),

@@ -1,6 +1,7 @@
 """Learning claude's options from its help."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -141,6 +142,20 @@ def test_a_claude_that_never_ends_its_help_is_ended(
     assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_claude_whose_help_never_stops_is_ended(tmp_path: Path) -> None:
+    claude = program(tmp_path / "claude", "exec yes")
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+
+
+def test_a_child_that_claude_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text(HELP)
+    leaves = f"sleep 300 & echo $! >{tmp_path}/child; cat {tmp_path}/help"
+    claude = program(tmp_path / "claude", leaves)
+    surface = learned.of(claude, str(tmp_path / "store"))
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    assert surface.is_subcommand("brew")
 
 
 def test_without_a_place_to_keep_it_the_built_in_table_serves(tmp_path: Path) -> None:
