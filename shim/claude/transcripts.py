@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
+_SHORTEST_MESSAGE = len('{"type":"user","message":{}}')
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 LONGEST_PROJECT_NAME = 200
 
@@ -172,6 +173,8 @@ def _looks_like_message(line: bytes) -> bool:
 
 def _is_message(line: bytes) -> bool:
     """The same for any way to write it, at the cost of a parser."""
+    if len(line) < _SHORTEST_MESSAGE:
+        return False  # ten million of them, and as many exceptions, would take a minute
     import json
 
     try:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from shim.base.messages import Failure
-from shim.store import history, lock_holders, store
+from shim.store import document, history, lock_holders, store
 from shim.store.store import Store
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
@@ -380,6 +381,34 @@ class TestDamage:
         write(sessions, text[: text.index("lost")])
         assert sessions.recall("r", "new") == UUIDS[1]
         assert sessions.recall("r", "a") == UUIDS[2]
+
+    def test_a_line_of_megabytes_in_a_damaged_store_costs_little_memory(self) -> None:
+        pieces = '{"uuid"\n  "r": {\n    "' + "a" * 10_000_000
+        tracemalloc.start()
+        try:
+            assert document.salvage(pieces.encode()) == {}
+            assert tracemalloc.get_traced_memory()[1] < 100_000_000
+        finally:
+            tracemalloc.stop()
+
+    def test_what_stands_whole_in_a_damaged_store_is_found(self) -> None:
+        whole = {"r": {"a": entry(UUIDS[0]), "b": entry(UUIDS[1])}, "s": {"a": entry(UUIDS[2])}}
+        text = json.dumps(whole, indent=2)
+        assert document.salvage(text[:-1].encode()) == whole
+        assert document.salvage(text.replace("last_used", "last", 1)[:-1].encode()) == {
+            "r": {"b": whole["r"]["b"]},
+            "s": whole["s"],
+        }
+        assert document.salvage(text.replace('"s": {', '"s": 1', 1).encode()) == {"r": whole["r"]}
+
+    def test_nothing_nested_beyond_reading_hides_the_rest(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        sessions.record("r", "a", UUIDS[1])
+        path = Path(sessions.directory, "history.jsonl")
+        path.write_text("[" * 100_000 + "\n" + '{"a":' * 100_000 + "\n" + path.read_text())
+        assert [line["uuid"] for line in history.earlier(sessions.directory, "r", "a")] == [
+            UUIDS[0]
+        ]
 
     def test_what_the_backup_alone_has_does_not_count_as_stale(self, sessions: Store) -> None:
         write(sessions, json.dumps({"r": {"a": entry(UUIDS[0], days_ago=100)}}))
