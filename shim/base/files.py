@@ -43,12 +43,9 @@ def write(file: int, data: bytes, at: int) -> None:
         at += written
 
 
-def write_new(path: str, data: bytes, flag: int = posix.O_EXCL) -> None:
-    """Write a file of this user's alone, for good: a new one, or with O_TRUNC over another.
-
-    Raises OSError, and then there is none.
-    """
-    file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | flag, 0o600)
+def write_new(path: str, data: bytes) -> None:
+    """Write a new file of this user's alone, for good. Raises OSError, and then there is none."""
+    file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
         write(file, data, 0)
         posix.fsync(file)
@@ -60,12 +57,34 @@ def write_new(path: str, data: bytes, flag: int = posix.O_EXCL) -> None:
 
 
 def replace(path: str, data: bytes) -> None:
-    """Put a new file in a path's place, at once and for good. Raises OSError."""
+    """Put a new file in a path's place in the store, at once and for good. Raises OSError."""
     # One name for the unfinished file: the store's lock makes this its only writer, and what a
-    # killed one left is overwritten.
+    # killed one left, or somebody else put there, goes.
     unfinished = path + ".new"
-    write_new(unfinished, data, posix.O_TRUNC)
+    try:
+        write_new(unfinished, data)
+    except FileExistsError:
+        posix.unlink(unfinished)
+        write_new(unfinished, data)
     posix.rename(unfinished, path)
+    _flush_directory(path)
+
+
+def replace_anywhere(path: str, data: bytes) -> None:
+    """The same in a directory that others may write to, too. Raises OSError."""
+    # What is there before us, we write to; so it has a name that nobody can guess.
+    unfinished = f"{path}.{posix.urandom(8).hex()}.new"
+    write_new(unfinished, data)
+    try:
+        posix.rename(unfinished, path)
+    except OSError:
+        posix.unlink(unfinished)
+        raise
+    _flush_directory(path)
+
+
+def _flush_directory(path: str) -> None:
+    """Have the disk know the name of a file, too."""
     directory = posix.open(path[: path.rfind("/") + 1] or ".", posix.O_RDONLY)
     try:
         posix.fsync(directory)
