@@ -92,8 +92,27 @@ def _flush_directory(path: str) -> None:
         posix.close(directory)
 
 
+def leave_to_its_owner(path: str) -> None:
+    """Make sure that root does nothing in another user's store. Raises Failure.
+
+    No permission is in root's way, and what it makes there (`sudo` with a kept HOME) the user
+    could not use any more. For a store that is yet to be made, its place decides.
+    """
+    if posix.geteuid() != 0:
+        return
+    there = path
+    while (status := _status(there)) is None and "/" in there:
+        there = there.rpartition("/")[0]
+    if status is not None and status.st_uid != 0:
+        raise Failure(
+            f"{there} belongs to another user, and you are root: be that user, or set"
+            " NSED_SESSION_DIR to a directory of root's"
+        )
+
+
 def make_directory(path: str) -> None:
     """Make sure that the store's directory is there and this user's alone. Raises Failure."""
+    leave_to_its_owner(path)
     try:
         _make_directories(path)
         status = posix.stat(path)
@@ -131,7 +150,12 @@ def _make_directories(path: str) -> None:
 
 
 def _is_directory(path: str) -> bool:
+    status = _status(path)
+    return status is not None and status.st_mode & _KIND == _DIRECTORY
+
+
+def _status(path: str) -> "stat_result | None":
     try:
-        return posix.stat(path).st_mode & _KIND == _DIRECTORY
+        return posix.stat(path)
     except OSError:
-        return False
+        return None

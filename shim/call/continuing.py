@@ -3,6 +3,7 @@
 import posix
 
 from shim.base import session_key
+from shim.base.files import leave_to_its_owner
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
 from shim.claude import learned, options, registry, transcripts
@@ -91,7 +92,9 @@ class Acts:
         self.lease: Lease | None = None
         self.store: Store | None = None
         try:
-            self.store = self.open_store()
+            store = self.open_store()
+            leave_to_its_owner(store.directory)
+            self.store = store
         except Failure as problem:
             # The derived session id still finds the conversation, unless it has moved on.
             warn(f"{problem}; this conversation is not recorded")
