@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from shim.base import running
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary, learned
+from shim.claude import binary, learned, learning, surfaces
 from shim.install import launcher as launchers
 from shim.install.trial import try_out
 
@@ -188,9 +188,19 @@ def options(setup: Setup) -> Iterator[Finding]:
     """What was learned of claude's command line."""
     if setup.real is None or setup.store is None:
         return
-    if learned.known(str(setup.real), str(setup.store)) is not None:
-        yield ok("learned from the help of this claude")
-    elif learned.failed(str(setup.real), str(setup.store)):
+    claude, store = str(setup.real), str(setup.store)
+    known = learned.known(claude, store)
+    if known is not None:
+        now = learning.ask(claude)
+        if now and surfaces.options(now) == surfaces.options(known.text):
+            yield ok("learned from the help of this claude")
+            return
+        path = shlex.quote(surfaces.path(claude, store))
+        yield warning(
+            f"the help of {claude} is not the one that was learned: it leads to another claude now",
+            f"nothing: within a day it is learned anew; at the next call, if you rm {path}",
+        )
+    elif learned.failed(claude, store):
         yield warning(
             f"the help of {setup.real} says nothing we understand: a built-in table serves",
             f"look at what `{setup.real} --help` says; update claude, or claude-shim",
