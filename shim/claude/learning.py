@@ -154,7 +154,8 @@ def _option_lines(term: str) -> list[str]:
 
 def _help(claude: str) -> str:
     """What `claude --help` prints, run where it can neither disturb the user nor be in the way."""
-    with tempfile.TemporaryDirectory(prefix="claude-shim-") as home:
+    # A child that it leaves behind may still write there.
+    with tempfile.TemporaryDirectory(prefix="claude-shim-", ignore_cleanup_errors=True) as home:
         environ = {
             "HOME": home,
             "CLAUDE_CONFIG_DIR": f"{home}/.claude",
@@ -164,7 +165,9 @@ def _help(claude: str) -> str:
             "NSED_SHIM_DISABLE": "1",
         }
         try:
-            outcome = running.run([claude, "--help"], environ, _PATIENCE, directory=home)
+            outcome = running.run(
+                [os.path.abspath(claude), "--help"], environ, _PATIENCE, directory=home
+            )
         except (OSError, running.Endless) as problem:
             explain(f"{claude} --help: {problem}")
             return ""

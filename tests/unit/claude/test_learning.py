@@ -269,6 +269,26 @@ def test_it_is_asked_in_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert not Path(home.removeprefix("HOME=")).exists()
 
 
+def test_a_claude_named_from_the_working_directory_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
+    monkeypatch.chdir(tmp_path)
+    assert learned.of("./claude", str(tmp_path / "store")).is_subcommand("brew")
+
+
+def test_what_claude_leaves_in_that_home_costs_nothing_of_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **how: object) -> None:
+        if not how.get("ignore_errors") and not how.get("onerror") and not how.get("onexc"):
+            raise OSError
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    claude = program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
+    assert learned.of(claude, str(tmp_path / "store")).is_subcommand("brew")
+
+
 def test_many_at_once_ask_once(tmp_path: Path) -> None:
     (tmp_path / "help").write_text(HELP)
     claude = program(tmp_path / "claude", f"echo asked >>{tmp_path}/log; cat {tmp_path}/help")

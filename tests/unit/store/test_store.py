@@ -8,12 +8,13 @@ import os
 import posix
 import random
 import re
+import resource
 import stat
 import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,22 @@ UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
 @pytest.fixture
 def sessions(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "nsed"))
+
+
+@pytest.fixture
+def many_open() -> Iterator[Callable[[int], None]]:
+    """Have so many files open, until the end of the test."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[int] = []
+
+    def open_files(count: int) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2 * count), limits[1]))
+        opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(count))
+
+    yield open_files
+    for file in opened:
+        os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def write(sessions: Store, content: str | bytes) -> None:
@@ -306,10 +323,12 @@ class TestLocking:
         assert Path(sessions.path).read_bytes() == half
         assert aside(sessions) == []
 
+    @pytest.mark.parametrize("open_files", [0, 1100])
     def test_a_lock_that_is_long_in_coming_is_waited_for_in_the_kernels_line(
-        self, sessions: Store
+        self, sessions: Store, many_open: Callable[[int], None], open_files: int
     ) -> None:
         sessions.record("r", "a", "id")
+        many_open(open_files)
         # Gives the lock up when, by /proc/locks, somebody stands in line for it.
         hog = (
             "import fcntl, os, sys, time\n"
