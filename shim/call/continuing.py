@@ -4,7 +4,7 @@ import posix
 import time
 
 from shim.base import messages, session_key
-from shim.base.files import is_directory, make_directory
+from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
 from shim.claude import learned, options, registry, transcripts
@@ -154,7 +154,9 @@ class Acts:
         self._has_leases = True
         self.store: Store | None = None
         try:
-            self.store = self.open_store()
+            store = self.open_store()
+            leave_to_its_owner(store.directory)
+            self.store = store
         except Failure as problem:
             # The derived session id still finds the conversation, unless it has moved on.
             warn(f"{problem}; this conversation is not recorded")

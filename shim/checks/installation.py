@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -14,8 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shim.base import running
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary, learned
+from shim.claude import binary, learned, learning, surfaces
 from shim.install import launcher as launchers
 from shim.install.trial import try_out
 
@@ -188,9 +188,19 @@ def options(setup: Setup) -> Iterator[Finding]:
     """What was learned of claude's command line."""
     if setup.real is None or setup.store is None:
         return
-    if learned.known(str(setup.real), str(setup.store)) is not None:
-        yield ok("learned from the help of this claude")
-    elif learned.failed(str(setup.real), str(setup.store)):
+    claude, store = str(setup.real), str(setup.store)
+    known = learned.known(claude, store)
+    if known is not None:
+        now = learning.ask(claude)
+        if now and surfaces.options(now) == surfaces.options(known.text):
+            yield ok("learned from the help of this claude")
+            return
+        path = shlex.quote(surfaces.path(claude, store))
+        yield warning(
+            f"the help of {claude} is not the one that was learned: it leads to another claude now",
+            f"nothing: within a day it is learned anew; at the next call, if you rm {path}",
+        )
+    elif learned.failed(claude, store):
         yield warning(
             f"the help of {setup.real} says nothing we understand: a built-in table serves",
             f"look at what `{setup.real} --help` says; update claude, or claude-shim",
@@ -226,22 +236,18 @@ def hook(setup: Setup) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
         environ = {"NSED_ROOM_ID": "r", "NSED_AGENT_NAME": "a", "NSED_SESSION_DIR": trial}
         try:
-            run = subprocess.run(
-                [path],
-                env=os.environ | environ,
-                input=json.dumps(event).encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_HOOK_PATIENCE,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as failure:
+            said = json.dumps(event).encode()
+            outcome = running.run([path], os.environ | environ, _HOOK_PATIENCE, said=said)
+        except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
+        except running.Endless as failure:
+            yield problem(f"{path}: {failure}", setup.install)
+            return
         recorded = session_id in _text(Path(trial, "sessions.json"))
-    if run.returncode or run.stdout:
-        said = run.stdout.decode("utf-8", "replace").strip()
-        yield problem(f"{path} exits with {run.returncode} and says {said!r}", setup.install)
+    printed = (outcome.output + outcome.errors).strip()
+    if outcome.exit_code or printed:
+        yield problem(f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install)
     elif not recorded:
         yield problem(f"{path} records nothing: /clear is not followed", setup.install)
     else:

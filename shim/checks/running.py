@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 # Seconds to wait for a lock, and between two tries.
 _PATIENCE = 1.0
 _NAP = 0.01
+# As many open files as a call needs with what its caller may have open.
+_DESCRIPTORS = 32
 
 
 def locks(setup: Setup) -> Iterator[Finding]:
     """Locks keep other processes out here, tried with a second process."""
     if setup.store is None:
         return
+    hindrance = _hindrance(setup.store / lease.FILE_NAME)
+    if hindrance is not None:
+        yield hindrance
     trials: list[tuple[str, Path, Callable[[int], None]]] = [
         ("flock", setup.store / "sessions.json", _flock),
         ("fcntl", setup.store / lease.FILE_NAME, _lockf),
@@ -59,6 +65,27 @@ def locks(setup: Setup) -> Iterator[Finding]:
         )
     if tried:
         yield ok(f"other processes are kept out: {' and '.join(tried)}")
+
+
+def _hindrance(path: Path) -> Finding | None:
+    """Why no lease can be taken, before any lock is tried."""
+    both = "two calls at once both run, and turns may get lost"
+    if os.path.lexists(path) and not path.is_file():
+        return problem(f"{path} is no regular file: {both}", "move it away")
+    where = path if path.is_file() else path.parent
+    if where.exists() and not os.access(where, os.R_OK | os.W_OK):
+        return problem(
+            f"{where} cannot be written: {both}",
+            f"sudo chown {os.geteuid()} {shell_word(str(where))}, or set NSED_SESSION_DIR to a"
+            " directory of your own",
+        )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < _DESCRIPTORS:
+        return problem(
+            f"only {most} files may be open at once: {both}",
+            "raise the limit where claude is started: ulimit -n 1024",
+        )
+    return None
 
 
 def _flock(file: int) -> None:

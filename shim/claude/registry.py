@@ -99,7 +99,7 @@ def _entry(content: bytes) -> "dict[str, Any]":
 
     try:
         entry = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 

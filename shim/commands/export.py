@@ -46,7 +46,7 @@ def command(file: str) -> None:
     path = os.path.realpath(file)
     _require_harmless(path, file, sessions)
     try:
-        files.replace(path, data)
+        files.replace_anywhere(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
     mappings = "1 mapping" if len(sound) == 1 else f"{len(sound):,} mappings"
@@ -54,7 +54,12 @@ def command(file: str) -> None:
 
 
 def _require_harmless(path: str, file: str, sessions: Store) -> None:
-    """Make sure that a file is none of the store's, and no device, which a file would replace."""
+    """Make sure that a file is none of the store's, and no device, which a file would replace.
+
+    Nor may another user have made it a link to a file of ours.
+    """
+    if os.path.islink(file) and os.lstat(file).st_uid not in (os.geteuid(), 0):
+        raise click.ClickException(f"{file} is a link of another user's: choose another name")
     if os.path.dirname(path) == os.path.realpath(sessions.directory):
         raise click.ClickException(f"{file} is in the store's own directory: choose another")
     if os.path.exists(path) and not os.path.isfile(path):

@@ -17,7 +17,7 @@ import filelock
 import psutil
 
 from shim.base import session_key, times
-from shim.claude import registry, transcripts
+from shim.claude import learning, registry, transcripts
 from shim.keep import beside, copies, daily, folder, putting_back
 from shim.store import document, history
 from shim.store.store import Store
@@ -50,13 +50,14 @@ def main() -> None:
 
 
 def keep_house(store: str, projects: str) -> None:
-    """Keep what is not kept yet, honour deletions, and forget what is gone.
+    """Keep what is not kept yet, honour deletions, forget what is gone, and learn what is new.
 
     Raises Failure where the store cannot be read or written.
     """
     done = f"{store}/{daily.STAMP}.done"
     Store(store).drop(_keep_up(store, projects, _may_drop_by_age(done)))
     _remove_leftovers(store)
+    learning.ask_again(store)
     Path(done).touch(mode=0o600)
 
 

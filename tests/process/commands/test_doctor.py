@@ -256,6 +256,14 @@ def claude_with_another_help(world: World) -> None:
     world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
 
 
+def claude_updated_unseen(world: World) -> None:
+    """As behind a script that does not say what it runs."""
+    path = world.claude.path
+    status = path.stat()
+    path.write_text(path.read_text().replace("  mcp", "  new"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def named_claude_missing(world: World) -> None:
     world.environment["NSED_CLAUDE_BIN"] = "/nowhere/claude"
 
@@ -428,9 +436,10 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (shell_function, "shell", "~/.bashrc:2 makes claude a function", "command claude"),
     (no_claude, "claude", "neither on PATH nor in the usual places", "npm install"),
     (claude_that_crashes, "claude", "exits with 3: out of memory", "npm install"),
-    (claude_that_hangs, "claude", "says no version within", "npm install"),
+    (claude_that_hangs, "claude", "says no version: it does not end within", "npm install"),
     (wrapper_that_comes_back, "claude", "does not get to it", "NSED_CLAUDE_BIN"),
     (claude_with_another_help, "options", "says nothing we understand", "--help"),
+    (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
     (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
     (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import posix
+import resource
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,37 @@ def test_nowhere_to_make_a_store(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     finding = only(storage.store(Setup()))
     assert finding.status == PROBLEM
     assert f"{home}/.nsed cannot be made: {home} is no directory" in finding.found
+
+
+@pytest.mark.usefixtures("store")
+def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    leases = home / ".nsed" / "leases"
+    leases.touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path != leases)
+    finding = next(running.locks(Setup()))
+    assert (finding.status, finding.found.partition(":")[0]) == (
+        PROBLEM,
+        f"{leases} cannot be written",
+    )
+    assert (finding.mend or "").startswith(f"sudo chown {os.geteuid()} {leases}, or ")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_directory_in_the_place_of_the_leases(home: Path) -> None:
+    (home / ".nsed" / "leases").mkdir()
+    finding = next(running.locks(Setup()))
+    assert finding.status == PROBLEM
+    assert finding.found.startswith(f"{home}/.nsed/leases is no regular file")
+
+
+@pytest.mark.usefixtures("store")
+def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    finding = next(running.locks(Setup()))
+    assert (finding.status, finding.found.partition(":")[0]) == (
+        PROBLEM,
+        "only 16 files may be open at once",
+    )
 
 
 def no_flock(_file: int, _how: int) -> None:

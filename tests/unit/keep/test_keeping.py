@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shim.base import session_key
-from shim.claude import cleanup, transcripts
+from shim.claude import cleanup, learning, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import folder, holding, housekeeping, putting_back
 from shim.store import history
@@ -1111,3 +1111,12 @@ def _killed_after(seconds: float, work: Callable[[], None]) -> None:
             return
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_claudes_are_asked_again_for_their_options_each_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(learning, "ask_again", asked.append)
+    world.keep_house()
+    assert asked == [str(world.store)]
