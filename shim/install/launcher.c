@@ -86,8 +86,6 @@
 #define PLENTY_OF_MEMORY ((rlim_t)1 << 30)
 #define PATIENCE_MILLISECONDS 5000
 
-#define TO_MEND "to mend it, install claude-session-shim again and run `claude-shim install`"
-
 /* What the file beside the launcher says, in its own lines. */
 struct installation {
     char text[16384];
@@ -107,7 +105,6 @@ static bool any_at(const char *path, chooser *is_wanted);
 static bool is_launcher(const char *path);
 static void read_chain(void);
 static bool is_untried(const char *path);
-static bool is_marked(const char *path);
 static bool prints(const char *path);
 
 /* Which Python. */
@@ -122,8 +119,8 @@ static const char *try_out(const struct installation *);
 static _Noreturn void become_python_to_try(const struct installation *, int answer);
 
 /* Becoming them. */
-static const char *become_python(const struct installation *, const char *self, const char *claude,
-                                 int argc, char **argv);
+static void become_python(const struct installation *, const char *self, const char *claude,
+                          int argc, char **argv);
 static _Noreturn void become_claude(const char *path, int argc, char **argv);
 static _Noreturn void become_claude_after_python(int argc, char **argv);
 
@@ -136,7 +133,7 @@ static char **entry(const char *name);
 static void forget(const char *name);
 
 /* What is said. */
-static void warn_that_claude_runs_as_asked(const char *problem);
+static void warn_that_claude_runs_as_asked(const char *problem, const char *self);
 static const char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void explain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -146,11 +143,10 @@ static void leave_out_what_callers_search_for(char *line);
 
 extern char **environ;
 
-/* What came back to us, each with a colon in front, and how many real claudes were seen. */
+/* What came back to us, each with a colon in front; what is used; how many were looked at. */
 static const char *tried = "";
-static int seen;
-
 static const char *chosen;
+static int seen;
 
 int main(int argc, char **argv) {
     static struct installation installation;
@@ -172,9 +168,15 @@ int main(int argc, char **argv) {
     const char *problem = read_installation(&installation, self);
     if (!problem && !installation.as_it_was)
         problem = try_out(&installation);
-    if (!problem)
-        problem = become_python(&installation, self, claude, argc, argv);
-    warn_that_claude_runs_as_asked(problem);
+    if (!problem) {
+        become_python(&installation, self, claude, argc, argv);
+        problem = text("%.1000s cannot be run: %s", installation.python, strerror(errno));
+        if (errno == E2BIG) {
+            problem = "there is no space left for arguments of ours";
+            self = NULL;
+        }
+    }
+    warn_that_claude_runs_as_asked(problem, self);
     become_claude(claude, argc, argv);
 }
 
@@ -225,7 +227,7 @@ static bool any_along(const char *directories, const char *name, chooser *is_wan
         int length = (int)strcspn(at, ":");
         int needed = length > 0 ? snprintf(path, sizeof path, "%.*s/%s", length, at, name)
                                 : snprintf(path, sizeof path, "./%s", name);
-        if (needed > 0 && (size_t)needed < sizeof path && any_at(path, is_wanted))
+        if ((size_t)needed < sizeof path && any_at(path, is_wanted))
             return true;
         at += length;
         if (!*at)
@@ -234,21 +236,21 @@ static bool any_along(const char *directories, const char *name, chooser *is_wan
 }
 
 static bool any_in_usual_places(chooser *is_wanted) {
-    static const char *const in_home[] = {".local/bin", ".claude/local", ".npm-global/bin", NULL,
-                                          "node_modules/.bin", ".yarn/bin"};
+    static const char *const places[] = {"~/.local/bin", "~/.claude/local", "~/.npm-global/bin",
+                                         "/usr/local/bin", "~/node_modules/.bin", "~/.yarn/bin"};
     static char path[PATH_MAX];
     const char *home = variable("HOME");
     const struct passwd *user = home ? NULL : getpwuid(getuid());
 
     if (user)
         home = user->pw_dir;
-    for (size_t i = 0; i < sizeof in_home / sizeof *in_home; i++) {
-        int needed = 0;
-        if (!in_home[i])
-            needed = snprintf(path, sizeof path, "/usr/local/bin/claude");
-        else if (home && *home == '/') /* a path in the working directory is no usual place */
-            needed = snprintf(path, sizeof path, "%s/%s/claude", home, in_home[i]);
-        if (needed > 0 && (size_t)needed < sizeof path && any_at(path, is_wanted))
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        bool in_home = *places[i] == '~';
+        if (in_home && (!home || *home != '/'))
+            continue; /* a path in the working directory is no usual place */
+        int needed = snprintf(path, sizeof path, "%s%s/claude", in_home ? home : "",
+                              places[i] + in_home);
+        if ((size_t)needed < sizeof path && any_at(path, is_wanted))
             return true;
     }
     return false;
@@ -288,31 +290,22 @@ static void read_chain(void) {
     forget(CHAIN);
 }
 
-/* Chooses the first that has not come back to us. */
+/* Chooses the first that has not come back to us, and leaves a mark where we seem to go round. */
 static bool is_untried(const char *path) {
-    size_t length = strlen(path);
-
-    for (const char *at = tried; (at = strchr(at, ':')) != NULL;) {
-        at++;
-        if (strncmp(at, path, length) == 0 && (at[length] == ':' || !at[length]))
-            return false;
-    }
-    if (!is_marked(path))
-        return false;
-    chosen = path;
-    return true;
-}
-
-/* Leaves a mark in the environment where we seem to go round; false where it has no place. */
-static bool is_marked(const char *path) {
     static char mark[8 * PATH_MAX];
+    size_t length = strlen(path);
     struct timespec used;
 
+    for (const char *at = strchr(tried, ':'); at; at = strchr(at + 1, ':'))
+        if (strncmp(at + 1, path, length) == 0 && (at[length + 1] == ':' || !at[length + 1]))
+            return false;
+    chosen = path;
     if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0 ||
         used.tv_sec * 1000 + used.tv_nsec / 1000000 <= SUSPICIOUS_MILLISECONDS)
         return true;
+    /* Where that has no place, going on would be for ever. */
     int needed = snprintf(mark, sizeof mark, CHAIN "=%ld%s:%s", (long)getpid(), tried, path);
-    return needed > 0 && (size_t)needed < sizeof mark && putenv(mark) == 0;
+    return (size_t)needed < sizeof mark && putenv(mark) == 0;
 }
 
 /* Chooses none, and prints all. */
@@ -360,14 +353,14 @@ static const char *read_installation(struct installation *installation, const ch
     sprintf(path, "%.*s/.claude-shim", (int)(strrchr(self, '/') - self), self);
     int file = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (file == -1)
-        return text("%.1000s: %s; " TO_MEND ", or delete %.1000s", path, strerror(errno), self);
+        return text("%.1000s: %s", path, strerror(errno));
     bool is_safe = fstat(file, &status) == 0 && nobody_else_writes(&status, self);
     ssize_t length = is_safe ? read(file, installation->text, sizeof installation->text) : 0;
     close(file);
     if (!is_safe)
-        return text("%.1000s may be somebody else's; " TO_MEND ", or delete %.1000s", path, self);
+        return text("%.1000s is no file that only you can write", path);
     if (length <= 0 || !understands(installation, (size_t)length))
-        return text("%.1000s says nothing of use; " TO_MEND ", or delete %.1000s", path, self);
+        return text("%.1000s is not as `claude-shim install` writes it", path);
     if (getrlimit(RLIMIT_AS, &memory) == 0 && memory.rlim_cur <= PLENTY_OF_MEMORY)
         installation->as_it_was = false;
     return NULL;
@@ -461,7 +454,7 @@ static const char *try_out(const struct installation *installation) {
     close(answer[0]);
     if (child == -1 || (length == 5 && memcmp(said, "ready", 5) == 0))
         return NULL;
-    return text("%.1000s does not start; " TO_MEND, installation->python);
+    return text("%.1000s does not start", installation->python);
 }
 
 static _Noreturn void become_python_to_try(const struct installation *installation, int answer) {
@@ -476,9 +469,9 @@ static _Noreturn void become_python_to_try(const struct installation *installati
     _exit(CANNOT_RUN);
 }
 
-/* Becomes Python with the claude that was found; returns why it cannot. */
-static const char *become_python(const struct installation *installation, const char *self, const char *claude,
-              int argc, char **argv) {
+/* Becomes Python with the claude that was found; returns with errno where it cannot. */
+static void become_python(const struct installation *installation, const char *self,
+                          const char *claude, int argc, char **argv) {
     char signals[3], *end = signals;
     char **lc_ctype = entry("LC_CTYPE");
     const char *handed[] = {installation->python, "-IS", "-Xutf8", installation->program, self,
@@ -487,7 +480,7 @@ static const char *become_python(const struct installation *installation, const 
     const char **words = malloc((count + (size_t)argc + 1) * sizeof *words);
 
     if (!words)
-        return strerror(errno);
+        return;
     if (is_ignored(SIGPIPE))
         *end++ = 'P';
     if (is_ignored(SIGXFSZ))
@@ -497,10 +490,9 @@ static const char *become_python(const struct installation *installation, const 
     memcpy(words + count, argv, ((size_t)argc + 1) * sizeof *words);
     explain("running %s", installation->python);
     execv(installation->python, (char *const *)words);
+    int problem = errno;
     free(words);
-    if (errno == E2BIG)
-        return "there is no space left for arguments of ours";
-    return text("%.1000s cannot be run (%s); " TO_MEND, installation->python, strerror(errno));
+    errno = problem;
 }
 
 static _Noreturn void become_claude(const char *path, int argc, char **argv) {
@@ -512,8 +504,8 @@ static _Noreturn void become_claude(const char *path, int argc, char **argv) {
         if (words) {
             words[0] = "sh";
             words[1] = path;
-            if (argc > 1)
-                memcpy(words + 2, argv + 1, ((size_t)argc - 1) * sizeof *words);
+            for (int i = 1; i < argc; i++)
+                words[i + 1] = argv[i];
             execv("/bin/sh", (char *const *)words);
         }
     }
@@ -533,7 +525,7 @@ static _Noreturn void become_claude_after_python(int argc, char **argv) {
     else if (changed)
         *changed = lc_ctype;
     if (*problem)
-        warn_that_claude_runs_as_asked(text("%.2000s; " TO_MEND, problem));
+        warn_that_claude_runs_as_asked(problem, find_self());
     become_claude(argv[4], argc - 5, argv + 5);
 }
 
@@ -581,13 +573,16 @@ static void forget(const char *name) {
         while (*at++);
 }
 
-static void warn_that_claude_runs_as_asked(const char *problem) {
-    warn("claude runs as you asked, and its conversation is not kept: %s", problem);
+/* `self` is NULL where another installation would change nothing. */
+static void warn_that_claude_runs_as_asked(const char *problem, const char *self) {
+    warn("claude runs as you asked, and its conversation is not kept: %.1500s%s%.1000s", problem,
+         self ? "; to mend it, install claude-session-shim again and run `claude-shim install`,"
+                " or delete " : "", self ? self : "");
 }
 
 /* A text, until the next one. */
 static const char *text(const char *format, ...) {
-    static char written[3500];
+    static char written[1500];
     va_list values;
 
     va_start(values, format);
