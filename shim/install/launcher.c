@@ -435,10 +435,12 @@ static const char *try_out(const struct installation *installation) {
     int answer[2];
     char said[sizeof "ready"];
     ssize_t length = 0;
+    struct sigaction ignored = {.sa_handler = SIG_IGN}, before;
 
     explain("%s may not be as it was: trying it out", installation->python);
     if (pipe(answer) != 0)
         return NULL;
+    sigaction(SIGCHLD, &ignored, &before); /* none is left pending for claude */
     pid_t child = fork();
     if (child == 0)
         become_python_to_try(installation, answer[1]);
@@ -452,6 +454,7 @@ static const char *try_out(const struct installation *installation) {
             ;
     }
     close(answer[0]);
+    sigaction(SIGCHLD, &before, NULL);
     if (child == -1 || (length == 5 && memcmp(said, "ready", 5) == 0))
         return NULL;
     return text("%.1000s does not start", installation->python);
