@@ -4,8 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shim import launcher
+
+# `--hypothesis-profile thorough`: ten times as many examples of each.
+settings.register_profile("thorough", max_examples=1000)
 
 
 def pytest_configure() -> None:

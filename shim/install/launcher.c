@@ -8,15 +8,15 @@
  *
  * The file `.claude-shim` beside it, written by `claude-shim install`, says which Python to become:
  *
- *     claude-shim 1                       this form of the file
- *     python /usr/bin/python3             the interpreter
- *     program /home/me/.nsed/bin/x.py     what it runs
- *     file 6831736 1711000000 /usr/…      size, mtime in seconds and path of what it starts with:
- *                                         itself, its shared library, its `encodings`
+ *     claude-shim 1
+ *     python 6831736 1711000000 /usr/bin/python3
+ *     program 1234 1711000000 /home/me/.nsed/bin/.claude-shim-program.py
+ *     file 5913424 1711000000 /usr/lib/libpython3.11.so.1.0
  *
- * in this order, with one `file` or several, absolute paths, and a line end after each line. As
- * long as each `file` is as it was, Python is trusted to start; else, and where memory is limited,
- * it is tried out first. Python is run as
+ * in this order, a line end after each: the form of the file, the interpreter, what it runs, and
+ * any number of files it cannot start without, each with its size, the second it was modified in,
+ * and its absolute path. While all are so, Python is trusted to start; else, and where memory is
+ * limited, it is tried out first. Python is run as
  *
  *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV…
  *
@@ -113,8 +113,8 @@ static const char *find_self(void);
 static const char *read_installation(struct installation *, const char *self);
 static bool nobody_else_writes(const struct stat *, const char *self);
 static bool understands(struct installation *, size_t length);
+static const char *file_of(const char *key, char **text, bool *as_it_was);
 static const char *value_of(const char *key, char **text);
-static bool is_as_it_was(const char *file);
 static const char *try_out(const struct installation *);
 static _Noreturn void become_python_to_try(const struct installation *, int answer);
 
@@ -361,7 +361,8 @@ static const char *read_installation(struct installation *installation, const ch
         return text("%.1000s is no file that only you can write", path);
     if (length <= 0 || !understands(installation, (size_t)length))
         return text("%.1000s is not as `claude-shim install` writes it", path);
-    if (getrlimit(RLIMIT_AS, &memory) == 0 && memory.rlim_cur <= PLENTY_OF_MEMORY)
+    if (access(installation->program, R_OK) != 0 ||
+        (getrlimit(RLIMIT_AS, &memory) == 0 && memory.rlim_cur <= PLENTY_OF_MEMORY))
         installation->as_it_was = false;
     return NULL;
 }
@@ -378,7 +379,6 @@ static bool nobody_else_writes(const struct stat *file, const char *self) {
 /* Whether every line is as `claude-shim install` writes it. */
 static bool understands(struct installation *installation, size_t length) {
     char *text = installation->text;
-    const char *file;
 
     if (length == sizeof installation->text || text[length - 1] != '\n')
         return false;
@@ -388,19 +388,36 @@ static bool understands(struct installation *installation, size_t length) {
     const char *form = value_of("claude-shim", &text);
     if (!form || strcmp(form, "1") != 0)
         return false;
-    installation->python = value_of("python", &text);
-    installation->program = value_of("program", &text);
-    if (!installation->python || *installation->python != '/' || !installation->program ||
-        *installation->program != '/' || !text)
-        return false;
     installation->as_it_was = true;
-    while (text) {
-        if (!(file = value_of("file", &text)))
+    installation->python = file_of("python", &text, &installation->as_it_was);
+    installation->program = file_of("program", &text, &installation->as_it_was);
+    while (text)
+        if (!file_of("file", &text, &installation->as_it_was))
             return false;
-        if (!is_as_it_was(file))
-            installation->as_it_was = false;
+    return installation->python && installation->program;
+}
+
+/* The path in `KEY SIZE SECONDS PATH`, and whether the file is still so; NULL for another line. */
+static const char *file_of(const char *key, char **text, bool *as_it_was) {
+    struct stat status;
+    char now[64];
+    const char *value = value_of(key, text), *path = value;
+
+    for (int number = 0; number < 2; number++) {
+        size_t digits = path ? strspn(path, "0123456789") : 0;
+        if (digits == 0 || path[digits] != ' ')
+            return NULL;
+        path += digits + 1;
     }
-    return true;
+    if (*path != '/')
+        return NULL;
+    int length = -1;
+    if (stat(path, &status) == 0)
+        length = snprintf(now, sizeof now, "%lld %lld ", (long long)status.st_size,
+                          (long long)status.st_mtime);
+    if (path - value != length || memcmp(value, now, (size_t)length) != 0)
+        *as_it_was = false;
+    return path;
 }
 
 /* The rest of the first line where it starts with the key, else NULL; moves on to the next line. */
@@ -414,19 +431,6 @@ static const char *value_of(const char *key, char **text) {
     if (*text)
         *(*text)++ = '\0';
     return line + length + 1;
-}
-
-/* Whether `SIZE SECONDS PATH` is true of the file. */
-static bool is_as_it_was(const char *file) {
-    struct stat status;
-    char now[64];
-    const char *path = strchr(file, '/');
-
-    if (!path || stat(path, &status) != 0)
-        return false;
-    int length = snprintf(now, sizeof now, "%lld %lld ", (long long)status.st_size,
-                          (long long)status.st_mtime);
-    return path - file == length && strncmp(file, now, (size_t)length) == 0;
 }
 
 /* Starts Python once, to no effect; returns what is wrong with it, or NULL. Where that cannot be

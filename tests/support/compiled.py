@@ -103,16 +103,20 @@ def write_installation(
     directory: Path,
     python: Path | str = sys.executable,
     program: str = "",
-    files: Sequence[Path | str] | None = None,
+    files: Sequence[Path | str] = (),
 ) -> Path:
     """Write what stands beside a launcher, as `claude-shim install` does."""
     script = directory / ".claude-shim-program.py"
     script.write_text(PROGRAM.format(problem=program, by_python=BY_PYTHON))
-    lines = ["claude-shim 1", f"python {python}", f"program {script}"]
-    for file in files if files is not None else [python]:
-        status = os.stat(file)
-        lines.append(f"file {status.st_size} {int(status.st_mtime)} {file}")
+    lines = ["claude-shim 1", line_of("python", python), line_of("program", script)]
+    lines += [line_of("file", file) for file in files]
     path = directory / ".claude-shim"
     path.write_text("".join(f"{line}\n" for line in lines))
     path.chmod(0o600)
     return path
+
+
+def line_of(key: str, file: Path | str) -> str:
+    """A line that says how a file is now."""
+    status = os.stat(file)
+    return f"{key} {status.st_size} {int(status.st_mtime)} {file}"
