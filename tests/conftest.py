@@ -8,8 +8,8 @@ from hypothesis import settings
 
 from shim import launcher
 
-# `--hypothesis-profile thorough`: ten times as many examples of each.
-settings.register_profile("thorough", max_examples=1000)
+# `--hypothesis-profile thorough`: fifty times as many examples of each.
+settings.register_profile("thorough", max_examples=5000)
 
 
 def pytest_configure() -> None:
