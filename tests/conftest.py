@@ -4,8 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shim.install import launcher
+
+# `--hypothesis-profile thorough`: fifty times as many examples of each.
+settings.register_profile("thorough", max_examples=5000)
 
 
 def pytest_configure() -> None:
