@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary, learned
+from shim.claude import learned
 from shim.install import launcher as launchers
+from shim.install import python as pythons
+from shim.install import real_claude
 from shim.install.trial import try_out
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def launcher(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{path} is no executable file", install)
         return
     if setup.maker is None:
-        yield problem(f"{path} is of another version, or damaged", install)
+        yield problem(f"{path} is of another version, or what is beside it is damaged", install)
     elif not os.access(setup.maker.python, os.X_OK):
         yield problem(f"its Python is gone: {setup.maker.python}", install)
     elif not Path(setup.maker.package, "shim", "call", "wrapper.py").is_file():
@@ -86,9 +88,29 @@ def launcher(setup: Setup) -> Iterator[Finding]:
     elif path in setup.stale:
         yield problem(f"{path} is not what this version writes", install)
     elif any(stale.parent == path.parent for stale in setup.stale):
-        yield warning(f"the modules beside {path} are out of date: calls are slower", install)
+        yield warning(f"what is beside {path} is out of date: calls are slower", install)
+    elif changed := [line.path for line in setup.looked_at if not line.holds]:
+        yield warning(
+            f"{' and '.join(changed)} changed since: each call starts Python twice, to be sure",
+            install,
+        )
     else:
         yield ok(str(path))
+
+
+def python(setup: Setup) -> Iterator[Finding]:
+    """The Python of the launcher is one that upgrades leave alone."""
+    if setup.maker is None:
+        return
+    steadier = pythons.steadier(setup.maker.python)
+    other = steadier or "the system's Python"
+    if steadier is None:
+        yield ok(setup.maker.python)
+    else:
+        yield warning(
+            f"{setup.maker.python} goes with its environment, or with the next upgrade",
+            f"install claude-shim with {other}, and {setup.install}",
+        )
 
 
 def path(setup: Setup) -> Iterator[Finding]:
@@ -155,7 +177,7 @@ def _goes_past_path(line: str) -> bool:
         return False
     program = next((word for word in words if "=" not in word), launchers.NAME)
     path = os.path.expandvars(os.path.expanduser(program))
-    return "/" in path and not binary.is_launcher(path)
+    return "/" in path and not real_claude.is_launcher(path)
 
 
 def claude(setup: Setup) -> Iterator[Finding]:

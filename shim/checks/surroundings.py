@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from shim.base import environment
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary
 from shim.opencode import plugin
 
 if TYPE_CHECKING:
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 _POLICIES = ("wait", "fork", "fail")
 
 
-def variables(_: Setup) -> Iterator[Finding]:
+def variables(setup: Setup) -> Iterator[Finding]:
     """The shim's environment variables have values that it can use."""
-    faults = list(_faults())
+    faults = list(_faults(setup))
     yield from faults
     if environment.is_on("NSED_SHIM_DISABLE"):
         yield warning("NSED_SHIM_DISABLE is on: claude is left alone", "unset NSED_SHIM_DISABLE")
@@ -55,7 +54,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
         )
 
 
-def _faults() -> Iterator[Finding]:
+def _faults(setup: Setup) -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
     directory = environment.get("NSED_SESSION_DIR")
@@ -76,13 +75,8 @@ def _faults() -> Iterator[Finding]:
                 f"{name}={environment.get(name)} is no number of {unit}: taken as unset",
                 "correct it, or unset it",
             )
-    named = environment.get("NSED_CLAUDE_BIN")
-    places = [named] if "/" in named else [f"{where}/{named}" for where in os.get_exec_path()]
-    if named and not any(map(binary.is_real_claude, places)):
-        yield problem(
-            f"NSED_CLAUDE_BIN={named} is no program to run as claude: it is looked for along PATH",
-            "name the real claude, an executable file, or unset it",
-        )
+    for warned in setup.answer.warnings:
+        yield problem(warned, "name the real claude, an executable file, or unset it")
 
 
 def _is_somewhere() -> bool:

@@ -13,26 +13,24 @@
  *     program 1234 1711000000 /home/me/.nsed/bin/.claude-shim-program.py
  *     file 5913424 1711000000 /usr/lib/libpython3.11.so.1.0
  *
- * in this order, a line end after each: the form of the file, the interpreter, what it runs, and
- * any number of files it cannot start without, each with its size, the second it was modified in,
- * and its absolute path. While all are so, Python is trusted to start; else, and where memory is
- * limited, it is tried out first. Python is run as
+ * in this order: the form of the file, the interpreter, what it runs, and any number of files it
+ * cannot start without, each with its size, the second it was modified in, and its path. While all
+ * are so, Python is trusted to start; else, and where memory is limited, it is tried out first.
+ * Python is run as
  *
- *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV…
+ *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV...
  *
  * LAUNCHER is this file's own path, CLAUDE the real one's; ARGV is ours, our name in front. CPython
  * changes three things as it starts, and is told what they were: SIGNALS is `P` where SIGPIPE was
  * ignored and `X` where SIGXFSZ was, in this order; LC_CTYPE is the entry of the environment, or
- * empty. When tried out it has the one argument `ready?` and writes `ready`.
+ * empty. When tried out it has the one argument `ready?`, and ends with the exit code READY.
  *
  * By another name in argv[0], it does something else:
  *
- *     claude-shim-which                   prints each real claude, the one to use first, each with
- *                                         a NUL behind it
- *     claude-shim-emergency PROBLEM SIGNALS LC_CTYPE CLAUDE ARGV…
- *                                         Python could do nothing: puts back what CPython changed,
- *                                         says why (an empty PROBLEM has been told) and becomes
- *                                         CLAUDE
+ *     claude-shim-which      prints each real claude, the one to use first, a NUL behind each
+ *     claude-shim-emergency PROBLEM SIGNALS LC_CTYPE CLAUDE ARGV...
+ *                            Python could do nothing, because of PROBLEM: puts back what CPython
+ *                            changed, says so, and becomes CLAUDE
  *
  * Exits 127 where there is no claude, and 126 where it cannot be run.
  */
@@ -46,7 +44,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -84,7 +81,8 @@
 
 /* A Python needs some 20 MB of addresses to start. Where no more than this is allowed, we look. */
 #define PLENTY_OF_MEMORY ((rlim_t)1 << 30)
-#define PATIENCE_MILLISECONDS 5000
+#define PATIENCE_SECONDS 5
+#define READY 86
 
 /* What the file beside the launcher says, in its own lines. */
 struct installation {
@@ -113,10 +111,9 @@ static const char *find_self(void);
 static const char *read_installation(struct installation *, const char *self);
 static bool nobody_else_writes(const struct stat *, const char *self);
 static bool understands(struct installation *, size_t length);
-static const char *file_of(const char *key, char **text, bool *as_it_was);
-static const char *value_of(const char *key, char **text);
+static const char *path_in(char *line, const char *key, bool *as_it_was);
 static const char *try_out(const struct installation *);
-static _Noreturn void become_python_to_try(const struct installation *, int answer);
+static _Noreturn void become_python_to_try(const struct installation *);
 
 /* Becoming them. */
 static void become_python(const struct installation *, const char *self, const char *claude,
@@ -376,103 +373,80 @@ static bool nobody_else_writes(const struct stat *file, const char *self) {
             (stat(self, &launcher) == 0 && file->st_uid == launcher.st_uid));
 }
 
-/* Whether every line is as `claude-shim install` writes it. */
+/* Whether it has the lines that `claude-shim install` writes. */
 static bool understands(struct installation *installation, size_t length) {
-    char *text = installation->text;
+    static const char form[] = "claude-shim 1\n";
+    char *line = installation->text + strlen(form), *end;
 
-    if (length == sizeof installation->text || text[length - 1] != '\n')
-        return false;
-    text[length - 1] = '\0';
-    if (strlen(text) != length - 1)
-        return false;
-    const char *form = value_of("claude-shim", &text);
-    if (!form || strcmp(form, "1") != 0)
+    if (length == sizeof installation->text || strlen(installation->text) != length ||
+        strncmp(installation->text, form, strlen(form)) != 0)
         return false;
     installation->as_it_was = true;
-    installation->python = file_of("python", &text, &installation->as_it_was);
-    installation->program = file_of("program", &text, &installation->as_it_was);
-    while (text)
-        if (!file_of("file", &text, &installation->as_it_was))
+    for (int number = 0; (end = strchr(line, '\n')) != NULL; line = end + 1, number++) {
+        *end = '\0';
+        const char *key = number == 0 ? "python" : number == 1 ? "program" : "file";
+        const char *path = path_in(line, key, &installation->as_it_was);
+        if (!path)
             return false;
-    return installation->python && installation->program;
+        if (number == 0)
+            installation->python = path;
+        else if (number == 1)
+            installation->program = path;
+    }
+    return installation->program && !*line;
 }
 
 /* The path in `KEY SIZE SECONDS PATH`, and whether the file is still so; NULL for another line. */
-static const char *file_of(const char *key, char **text, bool *as_it_was) {
-    struct stat status;
-    char now[64];
-    const char *value = value_of(key, text), *path = value;
+static const char *path_in(char *line, const char *key, bool *as_it_was) {
+    char *at = line + strlen(key);
+    struct stat file;
 
-    for (int number = 0; number < 2; number++) {
-        size_t digits = path ? strspn(path, "0123456789") : 0;
-        if (digits == 0 || path[digits] != ' ')
-            return NULL;
-        path += digits + 1;
-    }
-    if (*path != '/')
+    if (strncmp(line, key, strlen(key)) != 0 || *at != ' ')
         return NULL;
-    int length = -1;
-    if (stat(path, &status) == 0)
-        length = snprintf(now, sizeof now, "%lld %lld ", (long long)status.st_size,
-                          (long long)status.st_mtime);
-    if (path - value != length || memcmp(value, now, (size_t)length) != 0)
+    long long size = strtoll(at, &at, 10);
+    long long seconds = strtoll(at, &at, 10);
+    if (at[0] != ' ' || at[1] != '/')
+        return NULL;
+    if (stat(at + 1, &file) != 0 || file.st_size != size || file.st_mtime != seconds)
         *as_it_was = false;
-    return path;
-}
-
-/* The rest of the first line where it starts with the key, else NULL; moves on to the next line. */
-static const char *value_of(const char *key, char **text) {
-    size_t length = strlen(key);
-    char *line = *text;
-
-    if (!line || strncmp(line, key, length) != 0 || line[length] != ' ')
-        return NULL;
-    *text = strchr(line, '\n');
-    if (*text)
-        *(*text)++ = '\0';
-    return line + length + 1;
+    return at + 1;
 }
 
 /* Starts Python once, to no effect; returns what is wrong with it, or NULL. Where that cannot be
  * done, Python is believed to start. */
 static const char *try_out(const struct installation *installation) {
-    int answer[2];
-    char said[sizeof "ready"];
-    ssize_t length = 0;
-    struct sigaction ignored = {.sa_handler = SIG_IGN}, before;
+    struct sigaction usual = {.sa_handler = SIG_DFL}, ignored = {.sa_handler = SIG_IGN}, before;
+    int status = 0;
 
     explain("%s may not be as it was: trying it out", installation->python);
-    if (pipe(answer) != 0)
-        return NULL;
-    sigaction(SIGCHLD, &ignored, &before); /* none is left pending for claude */
+    sigaction(SIGCHLD, &usual, &before); /* where it is ignored, no status is left */
     pid_t child = fork();
     if (child == 0)
-        become_python_to_try(installation, answer[1]);
-    close(answer[1]);
-    if (child != -1) {
-        struct pollfd patience = {.fd = answer[0], .events = POLLIN};
-        if (poll(&patience, 1, PATIENCE_MILLISECONDS) == 1)
-            length = read(answer[0], said, sizeof said);
-        kill(child, SIGKILL);
-        while (waitpid(child, NULL, 0) == -1 && errno == EINTR)
-            ;
-    }
-    close(answer[0]);
+        become_python_to_try(installation);
+    while (child != -1 && waitpid(child, &status, 0) == -1 && errno == EINTR)
+        ;
+    sigaction(SIGCHLD, &ignored, NULL); /* none is left pending for claude */
     sigaction(SIGCHLD, &before, NULL);
-    if (child == -1 || (length == 5 && memcmp(said, "ready", 5) == 0))
+    if (child == -1 || (WIFEXITED(status) && WEXITSTATUS(status) == READY))
         return NULL;
     return text("%.1000s does not start", installation->python);
 }
 
-static _Noreturn void become_python_to_try(const struct installation *installation, int answer) {
-    /* In this order: where the caller closed some of the three, `answer` may be one of them. */
-    int nowhere;
+static _Noreturn void become_python_to_try(const struct installation *installation) {
     char *words[] = {(char *)installation->python, "-IS", "-Xutf8",
                      (char *)installation->program, "ready?", NULL};
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    int nowhere = open("/dev/null", O_RDWR);
 
-    if (dup2(answer, STDOUT_FILENO) != -1 && (nowhere = open("/dev/null", O_RDWR)) != -1 &&
-        dup2(nowhere, STDIN_FILENO) != -1 && dup2(nowhere, STDERR_FILENO) != -1)
-        execv(installation->python, words);
+    for (int number = STDIN_FILENO; number <= STDERR_FILENO; number++)
+        dup2(nowhere, number);
+    /* The alarm ends it, whatever the caller ignores or blocks. */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigaction(SIGALRM, &usual, NULL);
+    alarm(PATIENCE_SECONDS);
+    execv(installation->python, words);
     _exit(CANNOT_RUN);
 }
 
@@ -531,8 +505,7 @@ static _Noreturn void become_claude_after_python(int argc, char **argv) {
         forget("LC_CTYPE");
     else if (changed)
         *changed = lc_ctype;
-    if (*problem)
-        warn_that_claude_runs_as_asked(problem, find_self());
+    warn_that_claude_runs_as_asked(problem, find_self());
     become_claude(argv[4], argc - 5, argv + 5);
 }
 
@@ -583,7 +556,7 @@ static void forget(const char *name) {
 /* `self` is NULL where another installation would change nothing. */
 static void warn_that_claude_runs_as_asked(const char *problem, const char *self) {
     warn("claude runs as you asked, and its conversation is not kept: %.1500s%s%.1000s", problem,
-         self ? "; to mend it, install claude-session-shim again and run `claude-shim install`,"
+         self ? "; to mend it, install claude-shim again and run `claude-shim install`,"
                 " or delete " : "", self ? self : "");
 }
 
