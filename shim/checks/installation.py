@@ -99,18 +99,22 @@ def launcher(setup: Setup) -> Iterator[Finding]:
 
 
 def python(setup: Setup) -> Iterator[Finding]:
-    """The Python of the launcher is one that upgrades leave alone."""
-    if setup.maker is None:
+    """The Python of the launcher runs the wrapper, and is one that upgrades leave alone."""
+    if setup.launcher is None or setup.maker is None:
         return
-    steadier = pythons.steadier(setup.maker.python)
-    other = steadier or "the system's Python"
-    if steadier is None:
-        yield ok(setup.maker.python)
-    else:
+    path = setup.maker.python
+    steadier = pythons.steadier(path)
+    if not os.access(path, os.X_OK):
+        return  # the launcher's check says so
+    if not launchers.starts(setup.launcher.parent):
+        yield problem(f"{path} cannot run the wrapper: claude is left alone", setup.install)
+    elif steadier is not None:
         yield warning(
-            f"{setup.maker.python} goes with its environment, or with the next upgrade",
-            f"install claude-shim with {other}, and {setup.install}",
+            f"{path} goes with its environment, or with the next upgrade",
+            f"install claude-shim with {steadier or 'another Python'}, and {setup.install}",
         )
+    else:
+        yield ok(path)
 
 
 def path(setup: Setup) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ except Exception as problem:
 """
 # The exit code of a Python that starts, when it is tried out.
 _READY = 86
+# Seconds that it may take then.
+_PATIENCE = 5
 
 _HOOK = """\
 {shebang}# claude-shim hook: made by `claude-shim install`.
@@ -117,6 +120,19 @@ def installation_text(python: str, program: Path) -> str:
     if any("\n" in line for line in lines):
         raise Failure(f"{python}, or {program}, has a line end in its path: install elsewhere")
     return "".join(f"{line}\n" for line in lines)
+
+
+def starts(installation: Path) -> bool:
+    """Whether the Python that such a file names runs its program. Raises OSError.
+
+    It is tried out as launcher.c does.
+    """
+    named = {line.key: line.path for line in reversed(lines(installation))}
+    trial = [named["python"], "-IS", "-Xutf8", named["program"], "ready?"]
+    run = subprocess.run(
+        trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
+    )
+    return run.returncode == _READY
 
 
 def lines(installation: Path) -> list[Line]:

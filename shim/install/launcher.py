@@ -95,6 +95,11 @@ def maker(directory: Path) -> Maker | None:
         return None
 
 
+def starts(directory: Path) -> bool:
+    """Whether the Python that a directory's launcher becomes runs the wrapper. Raises OSError."""
+    return beside.starts(directory / _INSTALLATION)
+
+
 def plugin(directory: Path) -> Path:
     """Where the plugin for claude of a directory's launcher is."""
     return directory / _PLUGIN

@@ -4,48 +4,77 @@ import bisect
 import errno
 import os
 import resource
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shim.claude import learned
 from tests.support.compiled import (
-    BY_PYTHON,
     EMERGENCY,
     Call,
     CompiledRecorder,
+    distrust_python,
     write_installation,
 )
-from tests.support.recorder import Run, Text, World, raw_exec
+from tests.support.recorder import Run, Text, World, derived, raw_exec
 
+ROOM = "a room"
+U = derived(ROOM)
+# What a claude of a room is told, beyond the room that the caller gave it.
+EXPORTS = [
+    b"CLAUDE_CODE_EAGER_FLUSH=1",
+    b"NSED_AGENT_NAME=claude",
+    b"NSED_SHIM_AGENT=claude",
+    b"NSED_SHIM_ROOM=" + ROOM.encode(),
+]
 ODD_ARGS: list[Text] = ["-p", "", "two words", "line\nend", "'\"$`\\", "é🙂", b"\xff\xfe", b"\x8f"]
 # What the kernel allows one argument (MAX_ARG_STRLEN), less a little.
 LONGEST_ARGUMENT = 131_000
 
 
 class Way:
-    """One way through the launcher, and a check that what reaches claude by it is as without."""
+    """One way through the launcher, and a check that what reaches claude by it is as without.
 
-    def __init__(self, world: World, recorder: CompiledRecorder, name: str) -> None:
+    But for what the wrapper adds to a call with a room.
+    """
+
+    def __init__(
+        self, world: World, recorder: CompiledRecorder, launcher_path: Path, name: str
+    ) -> None:
         self.world = world
         self.recorder = recorder
-        self.added = [BY_PYTHON] if name == "by Python" else []
+        self.beside = world.launcher.parent
         self.variables: dict[str, Text] = {}
+        self.flags: list[bytes] = []
+        self.exports: list[bytes] = []
+        self.warns = name == "broken"
         if name != "nothing to do":
-            self.variables["NSED_ROOM_ID"] = "r"
+            self.variables["NSED_ROOM_ID"] = ROOM
         if name == "switched off":
             self.variables["NSED_SHIM_DISABLE"] = "1"
         if name == "broken":
-            (world.launcher.parent / ".claude-shim").unlink()
+            (self.beside / ".claude-shim").unlink()
         if name == "emergency":
-            write_installation(world.launcher.parent, program=EMERGENCY.format(b""))
-        self.warns = name == "broken"
+            write_installation(self.beside, program=EMERGENCY.format(b"one line"))
+            self.warns = True
+        if name in ("first use", "known key"):
+            shutil.copy(launcher_path.with_name(".claude-shim"), self.beside)
+            self.flags = [b"--session-id", U.encode()]
+            self.exports = EXPORTS
+        if name == "known key":
+            world.map(ROOM, "claude", U)
+            world.transcript(U)
+            self.flags[0] = b"--resume"
+            learned.of(str(recorder.path), str(world.store.parent))  # asked for its options once
 
-    def check(self, *args: Text, env: dict[str, Text] | None = None, **how: Any) -> Call:
+    def check(self, *args: Text, env: Mapping[str, Text] | None = None, **how: Any) -> Call:
         env = {**self.variables, **(env or {})}
         plain = self._run(*args, env=env, program=self.recorder.path, **how)[0]
         call, run = self._run(*args, env=env, **how)
@@ -57,9 +86,29 @@ class Way:
         return call
 
     def compare(self, call: Call, plain: Call) -> None:
-        assert call.argv[1:] == [*self.added, *plain.argv[1:]]
+        if self.flags:
+            self._take_away_what_is_added(call)
+        assert call.argv[1:] == plain.argv[1:]
         plain.argv = call.argv
         assert vars(call) == vars(plain)
+
+    def _take_away_what_is_added(self, call: Call) -> None:
+        flag, conversation = call.argv[1:3]
+        assert flag == self.flags[0]
+        # From another directory, a conversation is resumed by its transcript's path.
+        assert os.path.basename(conversation).removesuffix(b".jsonl") == self.flags[1]
+        del call.argv[1:3]
+        rest = len(call.environment) - len(self.exports)
+        assert sorted(call.environment[rest:]) == self.exports
+        del call.environment[rest:]
+        leases = [n for n, where in call.descriptors.items() if where.endswith(b"/leases")]
+        # The lease of a room is far from the descriptors a caller hands down.
+        assert len(leases) == 1
+        assert all(call.descriptors.pop(number) and int(number) >= 100 for number in leases)
+
+    def run_raw(self, program: Path, name: bytes, args: list[bytes], entries: list[bytes]) -> Call:
+        """Run with arguments and entries that Python would refuse to hand over."""
+        return self._run(before_exec=raw_exec(program, args, entries, name))[0]
 
     def _run(self, *args: Text, **how: Any) -> tuple[Call, Run]:
         run = self.world.run(*args, **how)
@@ -68,9 +117,11 @@ class Way:
         return call, run
 
 
-@pytest.fixture(params=["nothing to do", "switched off", "by Python", "emergency", "broken"])
-def way(request: pytest.FixtureRequest, world: World, recorder: CompiledRecorder) -> Way:
-    return Way(world, recorder, request.param)
+@pytest.fixture(params=["nothing to do", "switched off", "known key", "emergency", "broken"])
+def way(
+    request: pytest.FixtureRequest, world: World, recorder: CompiledRecorder, launcher_path: Path
+) -> Way:
+    return Way(world, recorder, launcher_path, request.param)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +151,7 @@ def test_arguments_and_environment_pass_under_a_locale_that_is_not_utf_8(
     way.check(*ODD_ARGS, b"\xa4\xa2\x8e\xb1", env={**japanese, "BYTES": b"\xff\xa4\xa2\x8f"})
 
 
-@pytest.mark.parametrize("args", [[], [""], ["--"], ["-"], ["--", "-p"], ["-c", "-E"]], ids=repr)
+@pytest.mark.parametrize("args", [[], [""], ["--"], ["-"], ["--", "-p"], ["-X", "-E"]], ids=repr)
 def test_odd_command_lines_pass(way: Way, args: list[Text]) -> None:
     way.check(*args)
 
@@ -112,23 +163,27 @@ ENVIRONMENTS = [
     [b"no equals sign", b""],
     [b"=hidden", b"EMPTY=", b"A=B=C"],
     [b"odd name!=1", b"\xff=\xff", b"LINE=a\nb", b"BASH_FUNC_m%%=() { :; }", b"INPUT_X-Y=1"],
-    [b"PYTHONPATH=/nowhere", b"PYTHONINSPECT=1", b"PYTHONUTF8=0", b"PYTHONMALLOC=debug"],
+    [b"PYTHONHOME=/nowhere", b"PYTHONINSPECT=1", b"PYTHONUTF8=0", b"PYTHONCOERCECLOCALE=warn"],
+    [b"PYTHONVERBOSE=1", b"PYTHONWARNINGS=error", b"PYTHONIOENCODING=utf-16", b"LANG=C"],
+    [b"PYTHONMALLOC=debug", b"PYTHONPYCACHEPREFIX=/nowhere", b"PYTHONSTARTUP=/nowhere"],
     [b"NSED_SHIM_CHAIN_2=x", b"NSED_SHIM_CHAI=x"],
 ]
 
 
 def pass_raw(way: Way, name: bytes, args: list[bytes], entries: list[bytes]) -> None:
-    """Check with arguments and entries that Python would refuse to hand over."""
-    path = os.fsencode(str(way.world.environment["PATH"]))
-    own = [b"%s=%s" % (n.encode(), os.fsencode(v)) for n, v in way.variables.items()]
-    entries = [b"PATH=" + path, *entries, *own]
-    calls = []
-    for program in (way.recorder.path, way.world.launcher):
-        become = raw_exec(program, args, entries, name)
-        calls.append(way._run(before_exec=become)[0])
-    assert calls[0].environment == entries
-    assert calls[1].argv[0] == (name or (b"claude" if way.added else b""))
-    way.compare(calls[1], calls[0])
+    own = {"PATH": way.world.environment["PATH"], "HOME": way.world.home, **way.variables}
+    first, *rest = [b"%s=%s" % (n.encode(), os.fsencode(v)) for n, v in own.items()]
+    entries = [first, *entries, *rest]
+
+    plain, call = (
+        way.run_raw(program, name, args, entries)
+        for program in (way.recorder.path, way.world.launcher)
+    )
+
+    assert plain.environment == entries
+    # Python starts nothing with an empty name.
+    assert call.argv[0] == (name or (b"claude" if way.flags else b""))
+    way.compare(call, plain)
 
 
 @pytest.mark.parametrize("entries", ENVIRONMENTS, ids=repr)
@@ -191,7 +246,8 @@ def _limited() -> None:
     for kind in ("NOFILE", "CORE", "FSIZE", "STACK", "NPROC", "MEMLOCK"):
         number = getattr(resource, f"RLIMIT_{kind}")
         _, hard = resource.getrlimit(number)
-        soft = {"NOFILE": 99, "STACK": 4 << 20, "NPROC": 9_999}.get(kind, 0)
+        some = {"NOFILE": 1_099, "FSIZE": 1 << 20, "STACK": 4 << 20, "NPROC": 9_999}
+        soft = some.get(kind, 0)
         resource.setrlimit(number, (soft, hard))
 
 
@@ -220,16 +276,16 @@ def _gone() -> None:
 def test_what_the_kernel_keeps_passes(
     way: Way, before_exec: Callable[[], None], trusted: bool
 ) -> None:
-    if not trusted and way.added:
-        write_installation(way.world.launcher.parent, files=["/proc/self/exe"])
+    if not trusted and way.flags:
+        distrust_python(way.beside)
     way.check("-p", before_exec=before_exec, start_new_session=True)
 
 
 @pytest.mark.parametrize("closed", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]], ids=repr)
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "tried out"])
 def test_closed_descriptors_stay_closed(way: Way, closed: list[int], trusted: bool) -> None:
-    if not trusted and way.added:
-        write_installation(way.world.launcher.parent, files=["/proc/self/exe"])
+    if not trusted and way.flags:
+        distrust_python(way.beside)
 
     def close() -> None:
         for descriptor in closed:
@@ -238,6 +294,16 @@ def test_closed_descriptors_stay_closed(way: Way, closed: list[int], trusted: bo
     call = way.check("-p", before_exec=close)
 
     assert not {str(number).encode() for number in closed} & call.descriptors.keys()
+
+
+@pytest.mark.parametrize("way", ["first use"], indirect=True)
+def test_of_a_first_call_all_passes_too(way: Way) -> None:
+    def before_exec() -> None:
+        _ignored(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)()
+        os.umask(0o027)
+        os.close(0)
+
+    way.check(*ODD_ARGS, env={"LANG": "C", "BYTES": b"\xff"}, before_exec=before_exec)
 
 
 def test_descriptors_of_every_kind_pass(way: Way) -> None:
@@ -292,14 +358,11 @@ def test_arguments_at_the_limit_pass(way: Way) -> None:
     way.check(*["x"] * 50_000)
 
 
-def test_arguments_that_leave_no_place_for_ours_pass_as_they_are(
-    world: World, recorder: CompiledRecorder
-) -> None:
-    way = Way(world, recorder, "by Python")
-    way.added, way.warns = [], True
+@pytest.mark.parametrize("way", ["known key"], indirect=True)
+def test_arguments_that_leave_no_place_for_ours_pass_as_they_are(way: Way) -> None:
     args = arguments(most_that_fits(way))
-    run = world.run(*args, env=way.variables)
-    (call,) = recorder.calls()
+    run = way.world.run(*args, env=way.variables)
+    (call,) = way.recorder.calls()
     assert "as you asked" in run.warning
     assert "install" not in run.warning
     assert call.argv[1:] == [arg.encode() for arg in args]
