@@ -12,10 +12,20 @@ from shim.install import launcher
 settings.register_profile("thorough", max_examples=5000)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run large counts whole")
+
+
 def pytest_configure() -> None:
     """Run as from a terminal, even under nohup or in the background: tests send these signals."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether to run large counts whole, however long that takes."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")

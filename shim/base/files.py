@@ -23,6 +23,11 @@ def is_regular(status: "stat_result") -> bool:
     return status.st_mode & _KIND == _REGULAR
 
 
+def is_directory(status: "stat_result") -> bool:
+    """Whether it is a directory."""
+    return status.st_mode & _KIND == _DIRECTORY
+
+
 def content(file: int) -> bytes:
     """All that an open file holds. Raises OSError."""
     size = posix.fstat(file).st_size
@@ -93,12 +98,12 @@ def make_own_directory(path: str) -> None:
     except OSError as problem:
         raise Failure(f"{path}: {problem.strerror}; set HOME or NSED_SESSION_DIR") from problem
     status = posix.lstat(path)
-    if status.st_mode & _KIND != _DIRECTORY or status.st_uid != posix.geteuid():
+    if not is_directory(status) or status.st_uid != posix.geteuid():
         raise Failure(f"{path} is not your own directory: set HOME or NSED_SESSION_DIR")
 
 
 def _make_directories(path: str) -> None:
-    if _is_directory(path):
+    if _is_directory_at(path):
         return
     parent = path.rstrip("/").rpartition("/")[0]
     if parent:
@@ -107,12 +112,12 @@ def _make_directories(path: str) -> None:
         posix.mkdir(path)
         posix.chmod(path, 0o700)  # whatever the umask
     except FileExistsError:
-        if not _is_directory(path):
+        if not _is_directory_at(path):
             raise
 
 
-def _is_directory(path: str) -> bool:
+def _is_directory_at(path: str) -> bool:
     try:
-        return posix.stat(path).st_mode & _KIND == _DIRECTORY
+        return is_directory(posix.stat(path))
     except OSError:
         return False

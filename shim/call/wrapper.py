@@ -61,13 +61,14 @@ def prepare(
         return untouched
     acts = make_acts(plugin)
     asked = invocation.read(args, acts.surface(claude))
-    if asked.left_alone:
-        explain(f"claude is left alone: {asked.left_alone}")
-        return untouched
     agent = asked.value("--agent") or ""
     found = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if found is None:
         return untouched
+    if asked.left_alone:
+        explain(f"claude is left alone: {asked.left_alone}")
+        fork = continuing.take_turns(found.key, asked, acts)
+        return (args if fork is None else fork), {}
     explain(str(found))
     continued = continuing.command_line(found.key, asked, acts)
     if continued is None:

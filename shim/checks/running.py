@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from shim.checks.setup import Setup
     from shim.lease.live import Holders
 
-# Beyond all stretches that the leases of rooms and agents can have.
-_UNUSED_BYTE = 1 << 62
 # Seconds to wait for a lock, and between two tries.
 _PATIENCE = 1.0
 _NAP = 0.01
@@ -68,7 +66,7 @@ def _flock(file: int) -> None:
 
 
 def _lockf(file: int) -> None:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _UNUSED_BYTE)
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lease.UNUSED_BYTE)
 
 
 def _keeps_out(path: Path, lock: Callable[[int], None]) -> bool:
@@ -156,7 +154,7 @@ def _strangers(setup: Setup, held: Holders) -> Iterator[tuple[str, str, int]]:
     for room, agent, session_id, _ in setup.contents.entries():
         if session_id not in conversations:
             continue
-        for pid in live.strangers(held.of(room, agent), session_id, running):
+        for pid in live.strangers(held.all_of(room, agent, session_id), session_id, running):
             key = live.key_of(pid)
             # A fork of ours is no stranger.
             if key is None or (key.room, key.agent) != (room, agent):

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from shim.base import environment
+from shim.base import environment, settings
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.opencode import plugin
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shim.checks.setup import Setup
-
-_POLICIES = ("wait", "fork", "fail")
 
 
 def variables(setup: Setup) -> Iterator[Finding]:
@@ -57,24 +55,11 @@ def opencode(_: Setup) -> Iterator[Finding]:
 def _faults(setup: Setup) -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
-    directory = environment.get("NSED_SESSION_DIR")
-    if directory and not os.path.isabs(directory):
-        yield problem(
-            f"NSED_SESSION_DIR={directory} is another directory wherever you are",
-            "give it a path from / on",
-        )
-    policy = environment.get("NSED_ON_BUSY")
-    if policy and policy not in _POLICIES:
-        yield problem(
-            f"NSED_ON_BUSY={policy} is none of {', '.join(_POLICIES)}: taken as unset",
-            "correct it, or unset it",
-        )
-    for name, unit in (("NSED_BUSY_TIMEOUT", "seconds"), ("NSED_KEEP_DAYS", "days")):
-        if not _is_number(environment.get(name) or "0"):
-            yield problem(
-                f"{name}={environment.get(name)} is no number of {unit}: taken as unset",
-                "correct it, or unset it",
-            )
+    for setting in settings.table().values():
+        value = environment.get(setting.name)
+        if value and (fault := setting.fault(value)):
+            mend = f"correct it, or unset it: it takes {setting.kind}"
+            yield problem(f"{setting.name}={value} {fault}", mend)
     for warned in setup.answer.warnings:
         yield problem(warned, "name the real claude, an executable file, or unset it")
 
@@ -85,10 +70,3 @@ def _is_somewhere() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False

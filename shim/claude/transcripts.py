@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from os import stat_result
+    from typing import Any
 
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
@@ -154,7 +155,7 @@ def resumable(path: str) -> "stat_result | None":
             return status
         # Before claude's own file is moved aside, read it as claude does.
         lines.seek(0)
-        return status if any(map(_is_message, lines)) else None
+        return status if any(map(message, lines)) else None
 
 
 def _looks_like_message(line: bytes) -> bool:
@@ -170,17 +171,18 @@ def _looks_like_message(line: bytes) -> bool:
     )
 
 
-def _is_message(line: bytes) -> bool:
-    """The same for any way to write it, at the cost of a parser."""
+def message(line: bytes) -> "dict[str, Any] | None":
+    """The entry of a transcript's line, if it is a message of the conversation itself."""
     import json
 
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return (
+        return None
+    is_message = (
         isinstance(entry, dict)
         and entry.get("type") in ("user", "assistant")
         and isinstance(entry.get("message"), dict)
         and not entry.get("isSidechain")
     )
+    return entry if is_message else None

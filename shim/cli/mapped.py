@@ -72,9 +72,9 @@ class Survey:
 
     def claudes(self, mapping: Mapping) -> list[live.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
-        holder = self.holders.of(mapping.room, mapping.agent)
-        strange = live.strangers(holder, mapping.session_id, self.conversations)
-        return live.claudes(holder, strange)
+        own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
+        strange = live.strangers(own, mapping.session_id, self.conversations)
+        return live.claudes(own, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.

@@ -94,7 +94,7 @@ def _running(sessions: Store) -> Iterator[Running]:
     # Forgotten while it runs, or not recorded yet, or not to be recorded.
     for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
         room, agent = (key.room, key.agent) if key else (None, None)
-        (claude,) = live.claudes(holder, ())
+        (claude,) = live.claudes([holder], ())
         yield Running(room, agent, survey.conversations.get(holder.pid), claude)
 
 

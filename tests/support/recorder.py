@@ -175,9 +175,14 @@ class World:
         path = self.home / ".claude" / "projects" / name / f"{session_id}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         line: dict[str, Any] = {"type": "queue-operation", "sessionId": session_id}
+        lines = [line]
         if messages:
-            line |= {"type": "user", "message": {"role": "user", "content": "hi"}}
-        path.write_text(json.dumps(line, separators=(",", ":")) + "\n")
+            answer = {"role": "assistant", "content": "hello", "stop_reason": "end_turn"}
+            lines = [
+                {**line, "type": "user", "message": {"role": "user", "content": "hi"}},
+                {**line, "type": "assistant", "uuid": "an answer", "message": answer},
+            ]
+        path.write_text("".join(json.dumps(it, separators=(",", ":")) + "\n" for it in lines))
         written = time.time() - age
         os.utime(path, (written, written))
         return path

@@ -74,9 +74,9 @@ def good(tmp_path: Path, launcher_path: Path) -> Iterator[Place]:
 
 
 def claude_shim(world: Place, *args: str) -> tuple[int, str, str]:
-    program = "from shim.commands.__main__ import main; main()"
     path = {"PYTHONPATH": str(world.package.parent)}
-    run = world.run("-c", program, *args, program=world.python, env=path)
+    # Not `-c`: CPython 3.13.0 then fails to import socket where the working directory is gone.
+    run = world.run("-m", "shim.commands", *args, program=world.python, env=path)
     return run.exit_code, run.stdout.decode(), run.stderr.decode()
 
 
@@ -385,9 +385,9 @@ def locked_and_torn(world: Place) -> None:
 
 def lease_of_a_program_that_is_no_claude(world: Place) -> None:
     program = (
-        "import sys; from shim.lease.lease import Lease;"
-        " from shim.base.session_key import SessionKey;"
-        " lease = Lease(sys.argv[1], SessionKey(b'r', b'claude')); assert lease.take(True);"
+        "import sys; from shim.lease.lease import Lease, open_leases, start_of;"
+        " lease = Lease(open_leases(sys.argv[1]), start_of('r', 'claude'))"
+        "; assert lease.take(True);"
         " print('taken', flush=True); sys.stdin.read()"
     )
     world.keep_running(program, str(world.store.parent))

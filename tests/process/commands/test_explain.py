@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shim.base.session_key import SessionKey
-from shim.lease.lease import Lease
+from tests.support.leases import lease_of
 from tests.support.recorder import Run, World, derived
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -41,7 +41,7 @@ def holder(world: World, goes_on: bool) -> Iterator[None]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        Lease(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
+        lease_of(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
         os.write(writing, b"taken")
         signal.pause()
     assert os.read(reading, 5) == b"taken"
@@ -193,6 +193,7 @@ def test_beside_a_streaming_holder_both_fork(
     world: World, arrange: Callable[[World], None]
 ) -> None:
     arrange(world)
+    world.environment["NSED_BUSY_TIMEOUT"] = "0.2"  # it says nothing of its turns
     args = _agree(world, ["-p", "hi"])
     assert ("--fork-session" in args) == (arrange is not nothing)
 
@@ -244,7 +245,7 @@ def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
         f"  room '{ROOM}', agent 'claude': the room said by NSED_ROOM_ID,"
         " the agent named by nothing\n"
         "  a one-shot run\n"
-        "  nobody has the lease: it would be taken, the first one here\n"
+        "  nobody has a lease: they would be the first ones here\n"
         f"  conversation {U} (derived): {world.transcript(U)}\n"
         f"  room '{ROOM}', agent 'claude' would be mapped to {U}\n"
         "claude would become:\n"

@@ -21,7 +21,6 @@ import pexpect
 import pytest
 
 from shim.base.messages import Failure
-from shim.base.session_key import SessionKey
 from shim.commands.claude_shim import group
 from shim.lease import live
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
@@ -657,7 +656,7 @@ class TestRunning:
 
 
 def waiting(world: World, room: str) -> list[int]:
-    holder = live.of(str(world.store.parent), SessionKey(room.encode(), b"claude"))
+    holder = live.holders(str(world.store.parent)).of(room, "claude")
     return list(holder.waiting) if holder else []
 
 
