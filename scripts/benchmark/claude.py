@@ -18,7 +18,7 @@ AT_ONCE = 50
 WITH_SHIM = ", with the shim"
 WITH_FLOOR = ", with the floor"
 UNTOUCHED = ", with the shim and no room"
-# Of each way, what it may cost: beside claude alone, and streaming beside the floor, whose hook does
+# What each way may cost: beside claude alone, and streaming beside the floor, whose hook does
 # nothing, as any hook costs claude more than the shim does.
 ONE_SHOT = {WITH_SHIM: 1.03, UNTOUCHED: 1.01}
 STREAMING = {WITH_SHIM: 1.05}
@@ -70,7 +70,7 @@ def _rows(world: World, real: real_claude.World) -> Iterator[Row]:
     yield from _in_turns(
         real, "real claude, streaming", streaming, _ask_streaming, STREAMING, turns=48
     )
-    yield from _in_turns(real, at_once, both, _ask_all, AT_ONCE_BARS, turns=2)
+    yield from _in_turns(real, at_once, both, _ask_all, AT_ONCE_BARS, 2)
 
 
 def _conversations(real: real_claude.World) -> list[str]:
@@ -101,7 +101,7 @@ def _in_turns(
     bars: dict[str, float],
     turns: int,
 ) -> list[Row]:
-    """Ask in each way to start claude, the one to compare with first, each turn another one first.
+    """Ask in each way to start claude, the one to compare with first; begin turns with another.
 
     Each turn is in another conversation, so that none grows long.
     """

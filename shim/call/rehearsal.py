@@ -22,7 +22,7 @@ from shim.store import changing
 from shim.store.store import Store, directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
