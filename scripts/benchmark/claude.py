@@ -17,6 +17,12 @@ from tests.support.messages_api import MessagesApi
 AT_ONCE = 50
 WITH_SHIM = ", with the shim"
 WITH_FLOOR = ", with the floor"
+UNTOUCHED = ", with the shim and no room"
+# What each way may cost: beside claude alone, and streaming beside the floor, whose hook does
+# nothing, as any hook costs claude more than the shim does.
+ONE_SHOT = {WITH_SHIM: 1.03, UNTOUCHED: 1.01}
+STREAMING = {WITH_SHIM: 1.05}
+AT_ONCE_BARS = {WITH_SHIM: 1.1}
 # How a claude is started in the conversation of this number: its first arguments, and whatever
 # else real_claude.World is told, which starts the launcher if nothing else.
 Way = Callable[[int], tuple[list[str], dict[str, Any]]]
@@ -49,16 +55,22 @@ def _rows(world: World, real: real_claude.World) -> Iterator[Row]:
         "": lambda n: (resume[n], {"program": binary}),
         WITH_SHIM: lambda n: ([], {"room": f"room-{n}", "env": named}),
     }
-    one_shot: dict[str, Way] = {**both, WITH_FLOOR: lambda n: (resume[n], {"program": floor})}
-    streaming: dict[str, Way] = {
+    one_shot: dict[str, Way] = {
         **both,
+        UNTOUCHED: lambda n: (resume[n], {"env": named}),
+        WITH_FLOOR: lambda n: (resume[n], {"program": floor}),
+    }
+    streaming: dict[str, Way] = {
         WITH_FLOOR: lambda n: ([*hook, *resume[n]], {"program": floor}),
+        **both,
     }
     _ask_once(real, both[WITH_SHIM], 0)  # learns claude's options
     at_once = f"{AT_ONCE} real claudes at once"
-    yield from _in_turns(real, "real claude, one-shot", one_shot, _ask_once, 1.02, turns=48)
-    yield from _in_turns(real, "real claude, streaming", streaming, _ask_streaming, 1.02, turns=48)
-    yield from _in_turns(real, at_once, both, _ask_all, 1.1, turns=2)
+    yield from _in_turns(real, "real claude, one-shot", one_shot, _ask_once, ONE_SHOT, turns=48)
+    yield from _in_turns(
+        real, "real claude, streaming", streaming, _ask_streaming, STREAMING, turns=48
+    )
+    yield from _in_turns(real, at_once, both, _ask_all, AT_ONCE_BARS, 2)
 
 
 def _conversations(real: real_claude.World) -> list[str]:
@@ -82,9 +94,14 @@ def _empty_hook(root: Path) -> str:
 
 
 def _in_turns(
-    real: real_claude.World, name: str, ways: dict[str, Way], ask: Ask, bar: float, turns: int
+    real: real_claude.World,
+    name: str,
+    ways: dict[str, Way],
+    ask: Ask,
+    bars: dict[str, float],
+    turns: int,
 ) -> list[Row]:
-    """Ask in each way to start claude, without the shim first, and begin each turn with another.
+    """Ask in each way to start claude, the one to compare with first; begin turns with another.
 
     Each turn is in another conversation, so that none grows long.
     """
@@ -97,7 +114,7 @@ def _in_turns(
             row.values.append(ask(real, way, turn))
     for row in others:
         row.to, row.ratio = base.name, cost(row.values) / cost(base.values)
-        row.bar = bar if row.name.endswith(WITH_SHIM) else None
+        row.bar = bars.get(row.name.removeprefix(name))
     return found
 
 

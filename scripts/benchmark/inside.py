@@ -22,16 +22,16 @@ exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"))
 def memory(world: World) -> Iterator[Row]:
     """Peak memory of the process by the time it execs."""
 
-    def peaks(script: str, environ: dict[str, str]) -> list[float]:
-        command = [world.python, "-IS", "-c", PEAK, script, "-p", "hello"]
+    def peaks(script: list[str], environ: dict[str, str]) -> list[float]:
+        command = [world.python, "-IS", "-Xutf8", "-c", PEAK, *script]
         return [float(world.run(command, environ, capture_output=True).stdout) for _ in range(5)]
 
     floor = Row(name="python -IS, before its execve", unit="KiB")
-    floor.values = peaks(world.floor[-1], world.known(1))
+    floor.values = peaks(world.floor[2:], world.known(1))
     yield floor
     for size in (1, 100_000):
         row = Row(name=known_key(size), unit="KiB", to=floor.name, bar=1.15)
-        row.values = peaks(str(world.launcher), world.known(size))
+        row.values = peaks(world.handed, world.known(size))
         row.ratio = row.median / floor.median
         yield row
 
@@ -39,7 +39,7 @@ def memory(world: World) -> Iterator[Row]:
 def where(world: World) -> Iterator[Row]:
     """Where the time goes: what is imported beyond the floor, and system calls."""
     environ = world.known(1)
-    bare, ours = _imports(world, world.floor[2:], environ), _imports(world, world.call, environ)
+    bare, ours = _imports(world, world.floor[2:], environ), _imports(world, world.handed, environ)
     gone = {name: times for name, times in ours.items() if name not in bare}
     total = [sum(times) for times in zip(*gone.values(), strict=True)]
     yield Row(name=f"importing {len(gone)} modules that the floor does not", values=total)

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shlex
 import shutil
 import string
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shim.claude import options, transcripts
+from shim.install import launcher
 
 TRUE = str(shutil.which("true"))
 SESSION_ID = "00000000-0000-4000-8000-000000000001"
@@ -40,11 +40,16 @@ class World:
         claude_shim = Path(sys.executable).with_name("claude-shim")
         install = [str(claude_shim), "install", "--bin-dir", str(root / "bin")]
         subprocess.run(install, check=True, capture_output=True)
-        self.python = shlex.split(self.launcher.read_text().splitlines()[0][2:])[0]
+        self.program = str(root / "bin/.claude-shim-program.py")
+        maker = launcher.maker(self.launcher.parent)
+        assert maker
+        self.python = maker.python
         script = root / "floor.py"
         script.write_text(f"import os\nos.execve({TRUE!r}, ['true'], os.environ)\n")
         self.floor = [self.python, "-IS", str(script)]
         self.call = [str(self.launcher), "-p", "hello"]
+        # What Python is told by the launcher: see launcher.c.
+        self.handed = [self.program, str(self.launcher), "", "", TRUE, "claude", "-p", "hello"]
         self.project = transcripts.project_name(str(self.work))
         self.home = self.make_home("home", self.project)
 

@@ -10,11 +10,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-from shim.base import messages
+from shim.base import environment, messages
 from shim.base.messages import Failure, explain
 from shim.base.session_key import new_session_id
 from shim.call import continuing, wrapper
-from shim.claude import binary, learned, options, registry, transcripts
+from shim.claude import learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import accounts, copies, folder, putting_back
 from shim.lease.lease import FILE_NAME, Holder, Lease, is_of_conversation
@@ -22,7 +22,7 @@ from shim.store import changing
 from shim.store.store import Store, directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 class Rehearsal:
     """What a call of claude would do here and now.
 
+    `find` says which is the real one, and ends with SystemExit where there is none.
     `steps` are the decisions on the way, each with whether it is a warning. `command` is the real
     claude and its arguments, or None where the call would end with `exit_code` instead. `exports`
     are set in claude's environment.
     """
 
-    def __init__(self, args: Sequence[str], plugin: str) -> None:
+    def __init__(self, find: Callable[[], str], args: Sequence[str], plugin: str) -> None:
         self.steps: list[tuple[str, bool]] = []
         self.command: list[str] | None = None
         self.exports: dict[str, bytes] = {}
@@ -45,20 +46,22 @@ class Rehearsal:
         before = messages.listener
         messages.listener = lambda message, is_warning: self.steps.append((message, is_warning))
         try:
-            self._rehearse(list(args), plugin)
+            self._rehearse(find(), list(args), plugin)
         except SystemExit as end:
             self.exit_code = int(end.code or 0)
         finally:
             messages.listener = before
 
-    def _rehearse(self, args: list[str], plugin: str) -> None:
-        claude = binary.find()
+    def _rehearse(self, claude: str, args: list[str], plugin: str) -> None:
         explain(f"the real claude is {claude}")
-        try:
-            arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
-        except Exception as problem:
-            wrapper.warn_that_claude_runs_as_asked(problem)
-            arguments = args
+        arguments = args
+        if environment.is_on("NSED_SHIM_DISABLE"):  # the launcher sees to that in a call
+            explain("NSED_SHIM_DISABLE is set: claude is left alone")
+        else:
+            try:
+                arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+            except Exception as problem:
+                wrapper.warn_that_claude_runs_as_asked(problem)
         self.command = [claude, *arguments]
 
 

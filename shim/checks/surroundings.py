@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from shim.base import environment, settings
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary
 from shim.opencode import plugin
 
 if TYPE_CHECKING:
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     from shim.checks.setup import Setup
 
 
-def variables(_: Setup) -> Iterator[Finding]:
+def variables(setup: Setup) -> Iterator[Finding]:
     """The shim's environment variables have values that it can use."""
-    faults = list(_faults())
+    faults = list(_faults(setup))
     yield from faults
     if environment.is_on("NSED_SHIM_DISABLE"):
         yield warning("NSED_SHIM_DISABLE is on: claude is left alone", "unset NSED_SHIM_DISABLE")
@@ -53,7 +52,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
         )
 
 
-def _faults() -> Iterator[Finding]:
+def _faults(setup: Setup) -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
     for setting in settings.table().values():
@@ -61,13 +60,8 @@ def _faults() -> Iterator[Finding]:
         if value and (fault := setting.fault(value)):
             mend = f"correct it, or unset it: it takes {setting.kind}"
             yield problem(f"{setting.name}={value} {fault}", mend)
-    named = environment.get("NSED_CLAUDE_BIN")
-    places = [named] if "/" in named else [f"{where}/{named}" for where in os.get_exec_path()]
-    if named and not any(map(binary.is_real_claude, places)):
-        yield problem(
-            f"NSED_CLAUDE_BIN={named} is no program to run as claude: it is looked for along PATH",
-            "name the real claude, an executable file, or unset it",
-        )
+    for warned in setup.answer.warnings:
+        yield problem(warned, "name the real claude, an executable file, or unset it")
 
 
 def _is_somewhere() -> bool:

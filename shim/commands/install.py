@@ -8,10 +8,9 @@ import click
 
 from shim.base import files
 from shim.base.plain_text import shell_word
-from shim.claude import binary
 from shim.cli.options import default_bin_directory, new_bin_directory
 from shim.commands import opencode
-from shim.install import launcher, shells
+from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
 
 def _say_what_it_runs(path: Path) -> None:
     """Run the launcher once. Raises ClickException where it does not get to a claude that works."""
-    real = next(binary.candidates(), None)
+    real = real_claude.ask().first
     if real is None:
         click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
         return

@@ -6,11 +6,12 @@ import os
 
 import click
 
-from shim.claude import binary
+from shim.base.messages import warn
+from shim.install import real_claude
 
 
 class _NoClaude(click.ClickException):
-    exit_code = binary.EXIT_NO_CLAUDE
+    exit_code = real_claude.EXIT_NO_CLAUDE
 
 
 @click.command("which")
@@ -21,11 +22,11 @@ def command(every: bool) -> None:
     It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
     ours, else one from the usual places. Without any, the exit code is 127.
     """
-    found = list(dict.fromkeys(map(os.path.abspath, binary.candidates())))
-    if not found:
-        raise _NoClaude(
-            "there is no claude to run, neither on PATH nor in the usual places: install it with"
-            " `npm install -g @anthropic-ai/claude-code`, or name it in NSED_CLAUDE_BIN"
-        )
+    answer = real_claude.ask()
+    for message in answer.warnings:
+        warn(message)
+    if not answer.claudes:
+        raise _NoClaude(real_claude.NONE)
+    found = list(dict.fromkeys(map(os.path.abspath, answer.claudes)))
     for path in found if every else found[:1]:
         click.echo(os.fsencode(path))

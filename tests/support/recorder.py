@@ -241,14 +241,19 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def raw_exec(program: Path, args: Sequence[bytes], entries: Sequence[bytes]) -> Callable[[], None]:
-    """For `before_exec`: become the program with an environment that Python would refuse."""
+def raw_exec(
+    program: Path, args: Sequence[bytes], entries: Sequence[bytes], name: bytes | None = None
+) -> Callable[[], None]:
+    """For `before_exec`: become the program with an environment that Python would refuse.
+
+    `name` is its argv[0], if that is not its path.
+    """
 
     def block(strings: Sequence[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
         return (ctypes.c_char_p * (len(strings) + 1))(*strings, None)
 
     libc, path = ctypes.CDLL(None), os.fsencode(program)
-    argv, envp = block([path, *args]), block(entries)
+    argv, envp = block([path if name is None else name, *args]), block(entries)
 
     def become() -> None:
         libc.execve(path, argv, envp)

@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from shim.install.launcher import install
 from tests.support.recorder import World, derived
 
 ROOM = "a room"
@@ -294,10 +296,7 @@ def test_without_the_plugin_a_streaming_claude_runs_all_the_same(
     world: World, tmp_path: Path
 ) -> None:
     world.transcript(U)
-    launcher = tmp_path / "copied" / "claude"
-    launcher.parent.mkdir()
-    text = world.launcher.read_text().replace(".claude-shim-plugin", ".no-such-plugin")
-    launcher.write_text(text)
-    launcher.chmod(0o755)
+    launcher = install(tmp_path / "bin")
+    shutil.rmtree(launcher.with_name(".claude-shim-plugin"))
     call = world.call("--input-format", "stream-json", program=launcher)
     assert call.args == [b"--resume", U.encode(), b"--input-format", b"stream-json"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 import shim
-from shim.install import launcher
+from shim.install import launcher, python
+from shim.install.beside import import_paths
 from tests.support.recorder import World, derived, read_line, write_program
 
 PACKAGE = Path(shim.__file__).parent
@@ -111,11 +113,16 @@ def shown(world: Place) -> str:
     return output.replace(python, "PYTHON").replace(str(world.root), "ROOT")
 
 
+def named_python() -> str:
+    return python.choose(import_paths())
+
+
 def test_the_report_on_a_good_set_up(good: Place) -> None:
     free = shown(good).split("disk         ")[1].split(" GB")[0]
     assert shown(good).replace(f"{free} GB", "81.7 GB") == (
         "✓ version      0.1.0, with Python PYTHON\n"
         "✓ launcher     ROOT/home/.nsed/bin/claude\n"
+        f"✓ python       {named_python()}\n"
         "✓ path         the launcher is the first claude on PATH\n"
         "✓ shell        no start-up file has an alias in front of the launcher\n"
         "✓ claude       2.1.330 (Claude Code), ROOT/real/claude\n"
@@ -193,20 +200,52 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def beside(world: World, name: str = "") -> Path:
+    return world.launcher.with_name(f".claude-shim{name}")
+
+
 def python_removed(world: World) -> None:
-    shebang, _, _ = world.launcher.read_text().partition("\n")
-    edit(world.launcher, shebang, "#!/nowhere/python3 -IS")
+    (python,) = re.findall("^python .* (/.*)$", beside(world).read_text(), re.MULTILINE)
+    edit(beside(world), f" {python}\n", " /nowhere/python3\n")
+
+
+def python_changed(world: World) -> None:
+    edit(beside(world), "python ", "python 1")
+
+
+def python_of_an_environment(world: World) -> None:
+    python = world.root / "venv" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (world.root / "venv" / "pyvenv.cfg").touch()
+    status = python.stat()
+    line = f"python {status.st_size} {int(status.st_mtime)} {python}\n"
+    _, rest = re.split("^python .*\n", beside(world).read_text(), flags=re.MULTILINE)
+    beside(world).write_text(f"claude-shim 1\n{line}{rest}")
 
 
 def package_removed(world: World) -> None:
-    for path in (world.launcher, launcher.hook(world.launcher.parent)):
+    for path in (beside(world, "-program.py"), launcher.hook(world.launcher.parent)):
         edit(path, str(PACKAGE.parent), "/nowhere")
-    (world.launcher.parent / ".claude-shim-modules").unlink()
+    beside(world, "-modules").unlink()
+
+
+def package_half_written(world: World) -> None:
+    package = world.root / "package"
+    shutil.copytree(PACKAGE, package / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(beside(world, "-program.py"), str(PACKAGE.parent), str(package))
+    edit(package / "shim/call/wrapper.py", "def main", "def other")
+    beside(world, "-modules").unlink()
 
 
 def launcher_of_another_version(world: World) -> None:
     with world.launcher.open("a") as file:
         file.write("# as another version writes it\n")
+
+
+def launcher_of_before(world: World) -> None:
+    write_program(world.launcher, "#!/nowhere/python3 -IS\n# claude-shim launcher: of before\n")
+    beside(world).unlink()
 
 
 def another_claude_shim(world: Place) -> None:
@@ -215,7 +254,7 @@ def another_claude_shim(world: Place) -> None:
 
 
 def modules_outdated(world: World) -> None:
-    (world.launcher.parent / ".claude-shim-modules").write_bytes(b"of another Python")
+    beside(world, "-modules").write_bytes(b"of another Python")
 
 
 def launcher_that_is_not_executable(world: World) -> None:
@@ -425,8 +464,12 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (launcher_removed, "launcher", "there is none", INSTALL),
     (launcher_off_path, "path", "is not on PATH: claude is ", "`claude-shim init fish | source`"),
     (launcher_behind_another, "path", "other/claude is in front", "claude-shim init bash"),
-    (python_removed, "launcher claude", "its Python is gone: /nowhere/python3", INSTALL),
-    (package_removed, "launcher claude hook", "its package is gone from /nowhere", INSTALL),
+    (python_removed, "launcher", "its Python is gone: /nowhere/python3", INSTALL),
+    (package_removed, "launcher python hook", "its package is gone from /nowhere", INSTALL),
+    (python_changed, "launcher", "changed since: each call starts Python twice", INSTALL),
+    (python_of_an_environment, "python", "goes with its environment", "install claude-shim with"),
+    (package_half_written, "python launcher", "cannot run the wrapper", INSTALL),
+    (launcher_of_before, "launcher claude", "is of another version", INSTALL),
     (launcher_of_another_version, "launcher", "is not what this version writes", INSTALL),
     (another_claude_shim, "launcher", "belongs to another claude-shim, in", INSTALL),
     (modules_outdated, "launcher", "calls are slower", INSTALL),

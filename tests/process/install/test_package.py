@@ -81,7 +81,10 @@ def test_the_wheel_is_the_folder_shim_with_its_data(package: Package) -> None:
     assert {"shim/claude/listed.txt", "shim/opencode/claude-shim.js"} < data
     with zipfile.ZipFile(package.wheel) as wheel:
         names = set(wheel.namelist())
-    assert ours <= names
+    # Compiled where it was built, for this system and for every Python.
+    assert ours | {"shim/install/launcher"} <= names
+    assert "-py3-none-" in package.wheel.name
+    assert not package.wheel.name.endswith("-any.whl")
     assert {name.partition("/")[0] for name in names} == {"shim", f"{wheel_name()}.dist-info"}
 
 
@@ -108,7 +111,8 @@ def test_it_works_where_there_is_no_checkout(package: Package, world: World) -> 
     assert metadata.version("claude-shim") in claude_shim("--version")
     claude_shim("install")
     world.launcher = world.home / ".nsed" / "bin" / "claude"
-    assert str(CHECKOUT).encode() not in world.launcher.read_bytes()
+    beside = world.launcher.with_name(".claude-shim-program.py")
+    assert str(CHECKOUT) not in beside.read_text()
 
     call = world.call("-p", "hi", env={"NSED_ROOM_ID": "r"})
 

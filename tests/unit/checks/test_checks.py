@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import shim
 from shim.checks import examination, installation, outliving, running, setup, storage, surroundings
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
 from shim.checks.setup import Setup
 from shim.claude import registry
-from shim.install import launcher
 from shim.keep import folder
 from shim.lease import busy
 from shim.store.store import Store
@@ -303,23 +301,6 @@ def test_a_variable_is_a_fault_exactly_where_the_wrapper_warns_of_it(
 
     assert (finding.status == PROBLEM) == warned
     assert not warned or f"{name}={value} is no" in finding.found
-
-
-@pytest.mark.parametrize("python", ["/usr/bin/python3", "/a place/it's/python", "/" + "long" * 50])
-def test_a_launcher_says_who_made_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
-    monkeypatch.setattr(launcher, "_interpreter", lambda _: python)
-    path = tmp_path / "claude"
-    path.write_text(launcher.launcher_text(tmp_path))
-    made_by = launcher.maker(path)
-    assert made_by == launcher.Maker(python, str(Path(shim.__file__).resolve().parent.parent))
-
-
-def test_what_is_no_launcher_says_nothing_of_who_made_it(tmp_path: Path) -> None:
-    path = tmp_path / "claude"
-    path.write_text("#!/bin/sh\n# claude-shim launcher\n")
-    assert launcher.maker(path) is None
 
 
 # What claude's clean-up means
