@@ -9,6 +9,7 @@ from shim.base.messages import Failure
 from shim.base.session_key import SessionKey
 from shim.call import continuing
 from shim.call.continuing import Acts
+from shim.claude import invocation
 from shim.lease.lease import OURS
 
 
@@ -24,7 +25,7 @@ def test_in_a_store_that_is_to_be_left_alone_nothing_is_made(
 
     acts = Acts("plugin")
     acts.surface("/bin/true")
-    assert acts.turn(key, goes_on=False) == OURS
+    assert acts.turn(key, invocation.read(["-p"]), is_chosen=False) == OURS
     assert acts.stored(key) is None
     acts.record(key, "e02e610b-76e2-53bd-9543-ea295dd26fc7")
     acts.housekeep()
