@@ -6,13 +6,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 from typing import Any
 
 from benchmark.measuring import Row, cost
 from benchmark.world import SESSION_ID, TIMEOUT, TRUE, World, write_store
 from tests.support import real_claude
 from tests.support.messages_api import MessagesApi
+from tests.support.real_claude import STREAM_JSON
 
 AT_ONCE = 50
 WITH_SHIM = ", with the shim"
@@ -105,7 +106,7 @@ def _in_turns(
 
     Each turn is in another conversation, so that none grows long.
     """
-    base, *others = found = [Row(name=name + way) for way in ways]
+    base, *others = found = [Row(name + way) for way in ways]
     for turn in range(turns):
         print(f"{name}: round {turn + 1} of {turns}", file=sys.stderr)
         pairs = list(zip(found, ways.values(), strict=True))
@@ -132,12 +133,17 @@ def _ask_once(real: real_claude.World, way: Way, turn: int) -> float:
 
 def _ask_streaming(real: real_claude.World, way: Way, turn: int) -> float:
     """Seconds to the answer of a claude that is started for a turn of stream-json."""
+    said = {"type": "user", "message": {"role": "user", "content": "hello"}}
     args, where = way(turn)
     began = time.perf_counter()
-    stream = real.stream(*args, **where)
-    stream.ask("hello")
+    process = real.start(*args, *STREAM_JSON, stdin=PIPE, stderr=None, **where)
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(said) + "\n")
+    answer = next((line for line in process.stdout if '"type":"assistant"' in line), "")
     took = time.perf_counter() - began
-    stream.close()
+    process.stdin.close()
+    _end(process, answer)
     return took
 
 
@@ -155,5 +161,5 @@ def _end(process: Popen[str], answer: str = "") -> None:
     """Wait for a claude's end; it must have answered."""
     assert process.stdout
     answer += process.stdout.read()
-    if process.wait(TIMEOUT) or not answer.startswith("heard: hello"):
+    if process.wait(TIMEOUT) or "heard: hello" not in answer:
         sys.exit(f"scripts/bench: a claude exited with {process.returncode}, having said {answer}")

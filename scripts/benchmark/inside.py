@@ -26,11 +26,11 @@ def memory(world: World) -> Iterator[Row]:
         command = [world.python, "-IS", "-Xutf8", "-c", PEAK, *script]
         return [float(world.run(command, environ, capture_output=True).stdout) for _ in range(5)]
 
-    floor = Row(name="python -IS, before its execve", unit="KiB")
+    floor = Row("python -IS, before its execve", unit="KiB")
     floor.values = peaks(world.floor[2:], world.known(1))
     yield floor
     for size in (1, 100_000):
-        row = Row(name=known_key(size), unit="KiB", to=floor.name, bar=1.15)
+        row = Row(known_key(size), unit="KiB", to=floor.name, bar=1.15)
         row.values = peaks(world.handed, world.known(size))
         row.ratio = row.median / floor.median
         yield row
@@ -42,19 +42,19 @@ def where(world: World) -> Iterator[Row]:
     bare, ours = _imports(world, world.floor[2:], environ), _imports(world, world.handed, environ)
     gone = {name: times for name, times in ours.items() if name not in bare}
     total = [sum(times) for times in zip(*gone.values(), strict=True)]
-    yield Row(name=f"importing {len(gone)} modules that the floor does not", values=total)
+    yield Row(f"importing {len(gone)} modules that the floor does not", values=total)
     each = sorted(gone.items(), key=lambda item: -statistics.median(item[1]))
     for name, times in each[:8]:
-        yield Row(name=f"  {name}", values=times)
+        yield Row(f"  {name}", values=times)
     floor = _system_calls(world, world.floor, environ)
-    yield Row(name=f"{FLOOR}: system calls", unit="", values=[floor.total()])
+    yield Row(f"{FLOOR}: system calls", unit="", values=[floor.total()])
     for name, variables in {UNTOUCHED: world.environ(), known_key(1): environ}.items():
         found = _system_calls(world, world.call, variables)
         ratio = found.total() / floor.total()
         name = f"{name}: system calls"
-        yield Row(name=name, unit="", values=[found.total()], to=FLOOR, ratio=ratio)
+        yield Row(name, unit="", values=[found.total()], to=FLOOR, ratio=ratio)
         for call, count in (found - floor).most_common(8):
-            yield Row(name=f"  {call}, more than the floor", unit="", values=[count])
+            yield Row(f"  {call}, more than the floor", unit="", values=[count])
 
 
 def _imports(world: World, script: list[str], environ: dict[str, str]) -> dict[str, list[float]]:

@@ -1,16 +1,18 @@
 """What is measured of one thing, and whether it keeps its bar; commands are timed by hyperfine."""
 
+from __future__ import annotations
+
 import json
 import shlex
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from benchmark.world import World
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Row:
     """Values in seconds, KiB or plain numbers, and what they may be.
 
@@ -19,6 +21,7 @@ class Row:
     """
 
     name: str
+    _: KW_ONLY
     unit: str = "s"
     values: list[float] = field(default_factory=list)
     to: str | None = None
@@ -41,16 +44,20 @@ class Row:
         return figure < self.bar if self.at_least else figure > self.bar
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Timed(Row):
-    """A command to time, and the `base` that it is compared with, in the same environment."""
+    """A command to time, and the `base` whose ratio counts, in the same environment."""
 
     command: Sequence[str]
     environ: dict[str, str]
-    base: Sequence[str] = ()
+    base: Timed | None = None
+    _: KW_ONLY
     runs: int = 10
     prepare: str = ""
     ratios: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.to = self.base.name if self.base else None
 
 
 def timed(world: World, section: str, table: list[Timed], rounds: int) -> list[Timed]:
@@ -79,7 +86,7 @@ def _measure(world: World, row: Timed) -> None:
     report = world.root / "report.json"
     hyperfine = ["hyperfine", "-N", "--style=none", f"--runs={row.runs}", f"--export-json={report}"]
     before = ["--prepare", row.prepare] if row.prepare else ["--warmup", "1"]
-    commands = [shlex.join(command) for command in (row.base, row.command) if command]
+    commands = [shlex.join(timed.command) for timed in (row.base, row) if timed]
     world.run([*hyperfine, *before, *commands], row.environ, capture_output=True)
     *base, times = (result["times"] for result in json.loads(report.read_text())["results"])
     row.values += times

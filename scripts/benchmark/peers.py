@@ -31,17 +31,9 @@ def peers(world: World) -> Iterable[Row]:
         commands["pyenv's shim, which records nothing"] = [str(world.root / "pyenv/shims/claude")]
     else:
         world.left_out.append("pyenv's shim: there is no pyenv on PATH")
+    ours = Timed(known_key(1), world.call, environ)
     table = [
-        Timed(
-            name=name,
-            to=known_key(1),
-            bar=4,
-            at_least=True,
-            command=[*command, "-p", "hello"],
-            environ=environ,
-            base=world.call,
-            runs=8,
-        )
+        Timed(name, [*command, "-p", "hello"], environ, ours, bar=4, at_least=True, runs=8)
         for name, command in commands.items()
     ]
     return timed(world, "peers", table, rounds=3 if world.quick else 12)

@@ -12,10 +12,10 @@ from tests.support.real_claude import wait_until
 
 def waits(world: World) -> Iterator[Row]:
     """Each with a bar in seconds."""
-    row = Row(name="a killed holder's lease, handed over", bar=0.1)
+    row = Row("a killed holder's lease, handed over", bar=0.1)
     row.values = [_handed_over(world) for _ in range(3 if world.quick else 10)]
     yield row
-    row = Row(name="a call with a store of 100 MB of zeros", bar=2)
+    row = Row("a call with a store of 100 MB of zeros", bar=2)
     row.values = [_refused(world) for _ in range(3)]
     yield row
 
