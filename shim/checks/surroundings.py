@@ -51,7 +51,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
     if set(states.values()) == {plugin.MISSING} and shutil.which("opencode"):
         yield warning(
             "OpenCode is here, without our plugin: its subagents and agents are not told apart",
-            "claude-shim install --opencode",
+            "claude-shim opencode install",
         )
 
 

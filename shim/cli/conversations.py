@@ -57,9 +57,12 @@ def is_resumable(session_id: str) -> bool:
 
 
 def can_be_had_back(session_id: str, store: str) -> bool:
-    """Whether the conversation can be linked to. Raises OSError where nobody can tell."""
+    """Whether the conversation can be linked to. Raises OSError where nobody can tell.
+
+    One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
+    """
     return is_resumable(session_id) or (
-        session_key.is_session_id(session_id) and folder.is_kept(store, session_id)
+        session_key.is_session_id(session_id) and holding.can_be_put_back(store, session_id)
     )
 
 

@@ -21,6 +21,7 @@ SUBCOMMANDS = (
     "ps",
     "link",
     "forget",
+    "delete",
     "prune",
     "import",
     "export",

@@ -10,7 +10,6 @@ from shim.base import files
 from shim.base.plain_text import shell_word
 from shim.claude import binary
 from shim.cli.options import default_bin_directory, new_bin_directory
-from shim.commands import opencode
 from shim.install import launcher, shells
 from shim.install.trial import try_out
 
@@ -20,17 +19,12 @@ if TYPE_CHECKING:
 
 @click.command("install")
 @new_bin_directory
-@click.option("--opencode", "with_opencode", is_flag=True, help="Write OpenCode's plugin, too.")
-@click.pass_context
-def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
+def command(directory: Path | None) -> None:
     """Write the launcher named `claude`, and try it.
 
     It says how to put it first on PATH. Safe to run again: after an update it renews the launcher.
-    It changes no start-up file, and replaces no claude that is not its own.
-
-    \b
-      claude-shim install               for shells
-      claude-shim install --opencode    for OpenCode, too: see claude-shim opencode --help
+    It changes no start-up file, and replaces no claude that is not its own. For OpenCode, too:
+    `claude-shim opencode install`.
     """
     where = (directory or default_bin_directory()).absolute()
     if directory is None:
@@ -38,8 +32,6 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
     path = launcher.install(where)
     click.echo(f"The launcher is {path}")
     _say_what_it_runs(path)
-    if with_opencode:
-        context.invoke(opencode.install, project=False)
     doctor = f"{shell_word(shells.own_program())} doctor"
     if launcher.first_on_path() == str(path):
         click.echo(f"It is first on PATH: nothing more to do. `{doctor}` checks it all.")

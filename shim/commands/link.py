@@ -49,7 +49,7 @@ def command(room: str, agent: str, conversation: str, yes: bool) -> None:
     if entry is not None and entry["uuid"] == session_id:
         click.echo(f"{_subject(this)} goes on with {session_id} already.")
         return
-    claudes = asking.who_is_live(sessions.directory, [(room, agent)], session_id)
+    claudes = asking.who_is_live(sessions.directory, [(room, agent)], [session_id])
     asking.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
     click.echo(f"{_subject(this)} goes on with {session_id}")

@@ -398,7 +398,7 @@ def opencode_without_plugin(world: World) -> None:
 
 
 def opencode_plugin_outdated(world: Place) -> None:
-    assert claude_shim(world, "install", "--opencode")[0] == 0
+    assert claude_shim(world, "opencode", "install")[0] == 0
     path = world.home / ".config" / "opencode" / "plugin" / "claude-shim.js"
     path.write_text(path.read_text() + "// as another version writes it\n")
 
@@ -459,7 +459,7 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
     (setting("NSED_SHIM_DISABLE", "1"), "environment", "claude is left alone", "unset"),
     (setting("HOME", None), "store", "neither HOME nor USERPROFILE", "set HOME"),
-    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "install --opencode"),
+    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "opencode install"),
     (opencode_plugin_outdated, "opencode", "is not what this version writes", "opencode install"),
     (working_directory_removed, "environment", "the working directory is gone", "cd to"),
     (store_under_a_file, "store", "cannot be made", "set NSED_SESSION_DIR"),
