@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from shim.claude import projects, registry, summary
 from shim.cli.output import at_home, doubtful, good, iso
 from shim.keep import folder, putting_back
 from shim.lease import live
+from shim.store import moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +60,7 @@ class Survey:
         self.conversations = registry.conversations()
         self._presence = live.Presence(self.holders, self.conversations)
         self._session_ids = session_ids
+        self._moves = moved.known(directory)
 
     @cached_property
     def places(self) -> dict[str, list[str]]:
@@ -86,7 +88,11 @@ class Survey:
         may_be_kept = not paths and session_key.is_session_id(session_id)
         if may_be_kept and putting_back.to_put_back(self.directory, session_id):
             paths = [folder.path(self.directory, session_id)]
-        return summary.best(paths)
+        seen = summary.best(paths)
+        if seen is None or seen[1].directory is None or not self._moves:
+            return seen
+        here = moved.here(seen[1].directory, self._moves)
+        return seen[0], replace(seen[1], directory=here)
 
     def is_kept(self, path: str) -> bool:
         """Whether a transcript is one that the next call puts back."""

@@ -44,14 +44,11 @@ def _say_what_stays() -> None:
     directory = store.directory(make=False)
     if not os.path.isdir(directory):
         return
-    where, kept = (
-        shell_word(directory),
-        output.size(belongings.size([f"{directory}/{folder.NAME}"])),
-    )
+    kept = output.size(belongings.size([f"{directory}/{folder.NAME}"]))
     click.echo(
         f"The store stays, with what is kept beyond claude's clean-up, {kept}. To remove it:"
     )
-    click.echo(f"  rm -r {where}")
+    click.echo(f"  rm -r {shell_word(directory)}")
     click.echo(f"Conversations are claude's: {output.at_home(transcripts.projects_directory())}")
 
 
