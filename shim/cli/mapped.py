@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import session_key, times
 from shim.base.messages import warn
+from shim.base.plain_text import printable
 from shim.claude import projects, registry, summary
 from shim.cli.output import at_home, doubtful, good, iso
 from shim.keep import folder, putting_back
@@ -94,6 +95,15 @@ class Survey:
         here = moved.here(seen[1].directory, self._moves)
         return seen[0], replace(seen[1], directory=here)
 
+    def has_any(self, mapping: Mapping) -> bool:
+        """Whether there is a conversation, or a claude that is to have one."""
+        own = mapping.session_id
+        return bool(
+            own in self.places
+            or self.is_live(mapping)
+            or (session_key.is_session_id(own) and folder.is_kept(self.directory, own))
+        )
+
     def is_kept(self, path: str) -> bool:
         """Whether a transcript is one that the next call puts back."""
         return path.startswith(f"{self.directory}/{folder.NAME}/")
@@ -124,6 +134,7 @@ def as_json(
         "turns_are_exact": seen and seen.is_exact,
         "size": seen and seen.size,
         "project": seen and seen.directory,
+        "about": seen and seen.about,
     }
 
 
@@ -134,6 +145,7 @@ def claude_as_json(claude: live.Claude) -> dict[str, Any]:
         "pid": claude.pid,
         "kind": claude.kind,
         "stranger": claude.is_stranger,
+        "forked_from": _parent(claude),
         "since": process and iso(process.since),
         "memory": process and process.memory,
         "directory": process and process.directory,
@@ -144,7 +156,18 @@ def claude_as_json(claude: live.Claude) -> dict[str, Any]:
 def kind(claude: live.Claude) -> str:
     """How a claude runs, for people."""
     shown = claude.kind or "?"
-    return doubtful(f"{shown}, stranger") if claude.is_stranger else good(shown)
+    if not claude.is_stranger:
+        return good(shown)
+    return doubtful(f"{shown}, {'fork' if _parent(claude) else 'stranger'}")
+
+
+def _parent(claude: live.Claude) -> str | None:
+    return claude.process.forked_from if claude.process else None
+
+
+def about(seen: Summary) -> str:
+    """What a conversation is about, as one line."""
+    return printable(seen.about or "-")
 
 
 def turns(seen: Summary) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from shim.cli.archive import Archive, Arrival
     from shim.cli.exchange import Change
+    from shim.cli.tables import Cut
     from shim.store.document import Document
     from shim.store.history import Head
 
@@ -37,6 +38,13 @@ _COUNTED = (
     *(exchange.RENEWED, exchange.UNCHANGED, exchange.LIVE),
 )
 _IDLE = (exchange.SKIPPED, exchange.UNCHANGED, exchange.LIVE)
+# Where the terminal is too narrow: then WHY leaves, then ID, then AGENT.
+_CUTS: dict[int, Cut] = {
+    2: (8, lambda session_id, _: session_id[:8]),
+    4: (20, tables.shortened),
+    0: (16, tables.shortened),
+    1: (12, tables.shortened),
+}
 _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
 
 
@@ -226,7 +234,8 @@ def _record(change: Change, there: set[str]) -> dict[str, object]:
 def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
     rows = [_row(change, there) for change in changes if change.action not in _UNTOLD]
     if rows:
-        tables.print_table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)
+        header = ("ROOM", "AGENT", "ID", "CHANGE", "WHY")
+        tables.print_table(header, rows, cuts=_CUTS, leaves=(4, 2, 1))
     counts = Counter(change.action for change in changes)
     told = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
     click.echo(f"{told or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")

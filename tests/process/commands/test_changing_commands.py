@@ -511,10 +511,10 @@ class TestPrune:
         store(world, OLD)
         before = files(world)
         assert without_ages(told(world, "prune", "--older-than", "30d", "-n")) == (
-            "ROOM       AGENT   ID                                    LAST USED\n"
-            f"r          b       {V}  … ago\n"
-            f"r          a       {U}  … ago\n"
-            f"-a\\nb 🙂'  claude  {W}  … ago\n"
+            "ROOM\tAGENT\tID\tLAST USED\n"
+            f"r\tb\t{V}\t… ago\n"
+            f"r\ta\t{U}\t… ago\n"
+            f"-a\\nb 🙂'\tclaude\t{W}\t… ago\n"
             "Would remove 3 mappings.\n"
         )
         assert files(world) == before
@@ -690,10 +690,10 @@ class TestImportOfAFile:
     def test_into_an_empty_home(self, world: World, exported: Path) -> None:
         transcript(world, W)
         assert told(world, "import", "mappings.json") == (
-            "ROOM       AGENT   ID                                    CHANGE  WHY\n"
-            f"-a\\nb 🙂'  claude  {W}  added\n"
-            f"r          a       {U}  added   no transcript here\n"
-            f"r          b       {V}  added   no transcript here\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"-a\\nb 🙂'\tclaude\t{W}\tadded\t\n"
+            f"r\ta\t{U}\tadded\tno transcript here\n"
+            f"r\tb\t{V}\tadded\tno transcript here\n"
             "3 added.\n"
             "2 of them without a transcript on this machine: the next call there starts a new"
             " conversation, unless you copy ~/.claude/projects over first.\n"
@@ -717,9 +717,9 @@ class TestImportOfAFile:
             },
         )
         assert told(world, "import", "mappings.json") == (
-            "ROOM  AGENT  ID                                    CHANGE    WHY\n"
-            f"r     a      {U}  replaced  it was {V}\n"
-            f"r     b      {V}  kept      used later here\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"r\ta\t{U}\treplaced\tit was {V}\n"
+            f"r\tb\t{V}\tkept\tused later here\n"
             "1 replaced, 1 kept, 1 renewed.\n"
         )
         assert world.mappings == {"r": {"a": U, "b": W}, ODD: {"claude": W}}
@@ -751,7 +751,7 @@ class TestImportOfAFile:
         with somebody(world, who, "r", "a", V) as pid:
             run = ask(world, "import", "mappings.json")
         assert (run.exit_code, run.stderr) == (75, b"")
-        row = f"r          a       {U}  live    claude {pid} is live on it\n"
+        row = f"r\ta\t{U}\tlive\tclaude {pid} is live on it\n"
         assert row in run.stdout.decode()
         assert world.mappings["r"] == {"a": V, "b": V}
 
@@ -841,10 +841,10 @@ class TestImportOfProjects:
         transcript(world, W, "/home/ada/web")
         world.transcript(str(uuid.uuid4()), Path("/empty"), messages=False)
         assert told(world, "import", "--from-projects") == (
-            "ROOM     AGENT   ID                                    CHANGE  WHY\n"
-            f"ada/app  claude  {U}  added\n"
-            f"srv/app  claude  {V}  added\n"
-            f"web      claude  {W}  added\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"ada/app\tclaude\t{U}\tadded\t\n"
+            f"srv/app\tclaude\t{V}\tadded\t\n"
+            f"web\tclaude\t{W}\tadded\t\n"
             "3 added.\n"
         )
         call = world.call("-p", env={"NSED_ROOM_ID": "web"})
@@ -869,11 +869,11 @@ class TestImportOfProjects:
         store(world, mappings)
         before = files(world)
         assert told(world, "import", "--from-projects") == (
-            "ROOM  AGENT   ID                                    CHANGE   WHY\n"
-            f"api   claude  {other}  skipped  the room has {derived('y')}:"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"api\tclaude\t{other}\tskipped\tthe room has {derived('y')}:"
             " --replace takes its place\n"
-            f"app   claude  {U}  skipped  it is of room 'mine', agent 'a' already\n"
-            f"web   claude  {W}  skipped  the project has room 'old', agent 'b' already\n"
+            f"app\tclaude\t{U}\tskipped\tit is of room 'mine', agent 'a' already\n"
+            f"web\tclaude\t{W}\tskipped\tthe project has room 'old', agent 'b' already\n"
             "3 skipped.\n"
         )
         assert files(world) == before
