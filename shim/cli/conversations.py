@@ -13,7 +13,7 @@ from shim.claude import projects, transcripts
 from shim.keep import folder, holding
 
 _SUFFIX = ".jsonl"
-_BEGINNING = re.compile(r"[0-9a-f-]{1,36}", re.ASCII)
+_BEGINNING = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
 _MOST_NAMED = 4
 
 
@@ -83,7 +83,8 @@ def _of_path(text: str) -> str:
 def _of_beginning(text: str, store: str) -> str:
     if not _BEGINNING.fullmatch(text.lower()):
         raise click.ClickException(
-            f"{text!r} is no session id, no beginning of one, and no path of a transcript"
+            f"{text!r} is no session id, no beginning of one (of 4 characters or more), and no"
+            " path of a transcript"
         )
     found = sorted(known for known in session_ids(store) if known.lower().startswith(text.lower()))
     if not found:

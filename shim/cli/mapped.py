@@ -17,7 +17,7 @@ from shim.lease import live
 from shim.store import moved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from shim.claude.summary import Summary
     from shim.store.document import Document
@@ -45,6 +45,11 @@ def every(mappings: Document) -> list[Mapping]:
         for room, entries in mappings.items()
         for agent, entry in entries.items()
     ]
+
+
+def agent_of(agents: Collection[str]) -> str:
+    """The agent that is meant where none is said: a room's only one, else `claude`."""
+    return next(iter(agents)) if len(agents) == 1 else session_key.DEFAULT_AGENT
 
 
 def seconds(stamp: object) -> float:

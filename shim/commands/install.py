@@ -10,6 +10,7 @@ from shim.base import files
 from shim.base.plain_text import shell_word
 from shim.claude import binary
 from shim.cli.options import default_bin_directory, new_bin_directory
+from shim.cli.output import as_json, show_json
 from shim.install import launcher, shells
 from shim.install.trial import try_out
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.command("install")
 @new_bin_directory
-def command(directory: Path | None) -> None:
+@as_json
+def command(directory: Path | None, as_json: bool) -> None:
     """Write the launcher named `claude`, and try it.
 
     It says how to put it first on PATH. Safe to run again: after an update it renews the launcher.
@@ -30,10 +32,19 @@ def command(directory: Path | None) -> None:
     if directory is None:
         files.make_directory(str(where.parent))  # the store's: it is to be private
     path = launcher.install(where)
+    real, version = _tried(path)
+    is_first = launcher.first_on_path() == str(path)
+    if as_json:
+        found = {"launcher": str(path), "first_on_path": is_first, "claude": real}
+        show_json({**found, "version": version})
+        return
     click.echo(f"The launcher is {path}")
-    _say_what_it_runs(path)
+    if real is None:
+        click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
+    else:
+        click.echo(f"It runs {real}, which says: {version or 'nothing'}")
     doctor = f"{shell_word(shells.own_program())} doctor"
-    if launcher.first_on_path() == str(path):
+    if is_first:
         click.echo(f"It is first on PATH: nothing more to do. `{doctor}` checks it all.")
         return
     shell = shells.own()
@@ -44,14 +55,16 @@ def command(directory: Path | None) -> None:
     click.echo(f"  {shells.path_line(shell, where)}")
 
 
-def _say_what_it_runs(path: Path) -> None:
-    """Run the launcher once. Raises ClickException where it does not get to a claude that works."""
+def _tried(path: Path) -> tuple[str | None, str | None]:
+    """The claude that the launcher runs, and what that says its version is.
+
+    Raises ClickException where it does not get to a claude that works.
+    """
     real = next(binary.candidates(), None)
     if real is None:
-        click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
-        return
+        return None, None
     trial = try_out(path)
     if trial.complaint or not trial.came_through:
         reason = trial.complaint or "; ".join(trial.warnings)
         raise click.ClickException(f"{path} is written, but `{path} --version` fails: {reason}")
-    click.echo(f"It runs {real}, which says: {trial.version or 'nothing'}")
+    return real, trial.version

@@ -7,6 +7,7 @@ import os
 import click
 
 from shim.claude import binary
+from shim.cli.output import as_json, show_json
 
 
 class _NoClaude(click.ClickException):
@@ -15,7 +16,8 @@ class _NoClaude(click.ClickException):
 
 @click.command("which")
 @click.option("-a", "--all", "every", is_flag=True, help="All that there are, the first one first.")
-def command(every: bool) -> None:
+@as_json
+def command(every: bool, as_json: bool) -> None:
     """Print the path of the claude that the launcher becomes.
 
     It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
@@ -27,5 +29,8 @@ def command(every: bool) -> None:
             "there is no claude to run, neither on PATH nor in the usual places: install it with"
             " `npm install -g @anthropic-ai/claude-code`, or name it in NSED_CLAUDE_BIN"
         )
+    if as_json:
+        show_json({"claude": found[0], "all": found})
+        return
     for path in found if every else found[:1]:
         click.echo(os.fsencode(path))

@@ -195,6 +195,17 @@ class TestLink:
         told(world, "link", "r", "a", str(path) if how == "path" else how)
         assert world.mappings == {"r": {"a": U}}
 
+    @pytest.mark.parametrize(("agents", "agent"), [(["x"], "x"), (["x", "y"], "claude")])
+    def test_the_agent_is_the_only_one_else_claude(
+        self, world: World, agents: list[str], agent: str
+    ) -> None:
+        transcript(world, U)
+        store(world, {"r": {each: entry(V) for each in agents}})
+        found = json.loads(told(world, "link", "r", "6f2a", "--json"))
+        assert (found["room"], found["agent"], found["session_id"]) == ("r", agent, U)
+        assert found["transcript"].endswith(f"/{U}.jsonl")
+        assert world.mappings["r"][agent] == U
+
     def test_a_link_to_what_is_there_already_changes_nothing(self, world: World) -> None:
         transcript(world, U)
         store(world, {"r": {"a": entry(U)}})
@@ -230,24 +241,27 @@ class TestLinkToWhatCannotBe:
     @pytest.fixture(autouse=True)
     def conversations(self, world: World) -> None:
         transcript(world, V)
-        transcript(world, W)
+        transcript(world, W.replace("7fff", "7f2a"))
         world.transcript(U, messages=False)
 
     def projects(self, world: World) -> str:
         return str(world.home / ".claude" / "projects")
 
     def test_the_beginning_of_several(self, world: World) -> None:
-        assert refused(world, "link", "r", "a", "7f") == f"7f is the beginning of several: {V}, {W}"
-
-    def test_an_id_that_no_conversation_has(self, world: World) -> None:
-        assert refused(world, "link", "r", "a", "8f") == (
-            f"no conversation in {self.projects(world)} has an id that begins with 8f"
+        assert refused(world, "link", "r", "a", "7f2a") == (
+            f"7f2a is the beginning of several: {V}, {W.replace('7fff', '7f2a')}"
         )
 
-    @pytest.mark.parametrize("word", ["walnut", "", "7f2a 0d3e", "7f2a*"])
+    def test_an_id_that_no_conversation_has(self, world: World) -> None:
+        assert refused(world, "link", "r", "a", "8f2a") == (
+            f"no conversation in {self.projects(world)} has an id that begins with 8f2a"
+        )
+
+    @pytest.mark.parametrize("word", ["walnut", "", "7f2", "7f2a 0d3e", "7f2a*"])
     def test_what_is_no_id(self, world: World, word: str) -> None:
         assert refused(world, "link", "r", "a", word) == (
-            f"{word!r} is no session id, no beginning of one, and no path of a transcript"
+            f"{word!r} is no session id, no beginning of one (of 4 characters or more), and no"
+            " path of a transcript"
         )
 
     def test_a_conversation_without_a_message(self, world: World) -> None:

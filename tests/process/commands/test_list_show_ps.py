@@ -356,7 +356,7 @@ class TestShow:
         home.map("refactor", "claude", U, ago=3 * MINUTE)
         (home.path / "my app").mkdir()
         path = home.transcript(U, "hello\n\x1b[31mred", "go on", project="~/my app", ago=4 * MINUTE)
-        home.transcript(V, "before", project="~/my app")
+        home.transcript(V, "before", "the plan: postgres", project="~/my app")
         heads = [
             {"room": "refactor", "agent": "claude", "uuid": W, "last_used": stamp(3 * DAY)},
             {"room": "another", "agent": "claude", "uuid": U, "last_used": stamp(3 * DAY)},
@@ -379,8 +379,10 @@ class TestShow:
             f"Size        {path.stat().st_size} B",
             r"First       hello\n\x1b[31mred",
             "Last        go on",
-            f"Earlier     {V}, 2 h ago (2026-07-30 10:00:00), 1 turn",
-            f"            {W}, 3 days ago (2026-07-27 12:00:00), no transcript",
+            f"Earlier     {V}, 2 turns, parted 2 h ago (2026-07-30 10:00:00)",
+            "              first  before",
+            "              last   the plan: postgres",
+            f"            {W}, no transcript, parted 3 days ago (2026-07-27 12:00:00)",
             f"Resume      cd 'HOME/my app' && NSED_SHIM_DISABLE=1 claude --resume {U}",
         ]
         assert err == ""
@@ -391,7 +393,8 @@ class TestShow:
         where = str(path).replace(str(home.path), "HOME")
         head = {"room": "refactor", "agent": "claude", "uuid": V, "last_used": stamp(DAY)}
         (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
-        assert home.json("show", "refactor", "claude") == {
+        assert home.json("show", "refactor", "claude") == home.json("show", "refactor")
+        assert home.json("show", "refactor", "claude")[0] == {
             "room": "refactor",
             "agent": "claude",
             "session_id": U,
@@ -414,6 +417,8 @@ class TestShow:
                     "last_used": "2026-07-29T12:00:00Z",
                     "transcript": None,
                     "turns": None,
+                    "first_prompt": None,
+                    "last_prompt": None,
                 }
             ],
             # Its project is gone: the path resumes it from anywhere.
@@ -448,6 +453,21 @@ class TestShow:
         head = {"room": "refactor", "agent": "claude", "uuid": U, "last_used": stamp(200)}
         (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
         assert "Earlier" not in home.run("show", "refactor")[0]
+
+    def test_without_a_room_it_is_that_of_the_environment(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home.map("refactor", "planner", U)
+        monkeypatch.setitem(posix.environ, b"NSED_ROOM_ID", b"refactor")
+        monkeypatch.setitem(posix.environ, b"NSED_AGENT_NAME", b"planner")
+        assert lines(home.run("show")[0])[:2] == ["Room        refactor", "Agent       planner"]
+
+    def test_without_a_room_anywhere_it_is_a_wrong_use(self, home: Home) -> None:
+        done = subprocess.run(
+            [CLAUDE_SHIM, "show"], env={"HOME": str(home.path)}, capture_output=True
+        )
+        assert done.returncode == 2
+        assert "No room and no agent here: say a ROOM." in Run(done).warning
 
     def test_a_long_prompt_is_cut(self, home: Home) -> None:
         home.map("refactor", "claude", U)
@@ -677,6 +697,27 @@ class TestRunning:
         _, cells = self.run(world, "list", "--live")
         assert cells[4] == "streaming, stranger"
         stranger.communicate(b"\n", PATIENCE)
+
+    def test_a_fork_is_told_with_the_room_it_comes_from(self, world: World) -> None:
+        holder = self.started(world, "--input-format", "stream-json", NSED_ROOM_ID="r")
+        args = ("--resume", U, "--fork-session", "--session-id", V, "--input-format", "stream-json")
+        fork = self.started(
+            world, *args, NSED_ROOM_ID="r", NSED_AGENT_NAME="claude", NSED_SHIM_DISABLE="1"
+        )
+        sessions = world.home / ".claude" / "sessions"
+        sessions.mkdir(parents=True)
+        start = Path(f"/proc/{fork.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        entry = {"pid": fork.pid, "sessionId": V, "procStart": start}
+        (sessions / f"{fork.pid}.json").write_text(json.dumps(entry))
+        rows = [cells[:4] for cells in self.run(world, "ps")[1:]]
+        assert rows == [
+            ["r", "claude", str(holder.pid), "streaming"],
+            ["r", "claude", str(fork.pid), "streaming, fork"],
+        ]
+        *_, told = json.loads(world.run("ps", "--json", program=CLAUDE_SHIM).stdout)
+        assert (told["session_id"], told["forked_from"]) == (V, U)
+        for process in (holder, fork):
+            process.communicate(b"\n", PATIENCE)
 
     def test_one_that_was_forgotten_while_it_runs_is_shown_by_the_names_it_has(
         self, world: World
