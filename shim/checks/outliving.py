@@ -51,7 +51,10 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
     else:
         how = "" if _can_link(setup, config) else ", as copies because it is another filesystem"
         kept = len(idle) - len(unkept)
-        yield ok(f"{rule}: {kept} of {counted(len(idle), 'conversation')} kept beyond that{how}")
+        yield ok(
+            f"{rule}; kept here, to come back with the next call:"
+            f" {kept} of {counted(len(idle), 'conversation')}{how}"
+        )
 
 
 def _is_json(path: Path) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import environment
@@ -20,6 +22,19 @@ if TYPE_CHECKING:
 _POLICIES = ("wait", "fork", "fail")
 
 
+# Beside those that a person sets: NSED_SHIM_CHAIN and others are between programs.
+_VARIABLES = (
+    *("NSED_ROOM_ID", "NSED_SESSION_ID", "NSED_AGENT_NAME", "NSED_SESSION_DIR"),
+    *("NSED_CLAUDE_BIN", "NSED_ON_BUSY", "NSED_BUSY_TIMEOUT", "NSED_KEEP_DAYS"),
+    *("NSED_SHIM_DISABLE", "NSED_SHIM_DEBUG", "NSED_FLEET_URL", "NSED_FLEET_CREDS"),
+)
+# NSED has variables of its own: only what is this like one of ours is taken for it.
+_LIKE = 0.8
+
+_PYTHON_SDK = "lib/python*/site-packages/claude_agent_sdk/_bundled/claude"
+_NODE_SDK = "node_modules/@anthropic-ai/claude-agent-sdk"
+
+
 def variables(_: Setup) -> Iterator[Finding]:
     """The shim's environment variables have values that it can use."""
     faults = list(_faults())
@@ -32,6 +47,27 @@ def variables(_: Setup) -> Iterator[Finding]:
             f"here, claude is {found.key}"
             if found
             else "no room and no agent here: claude is as ever"
+        )
+
+
+def sdks(setup: Setup) -> Iterator[Finding]:
+    """No SDK runs a claude of its own past the launcher, as far as can be seen from here."""
+    here = [Path.cwd(), *Path.cwd().parents] if _is_somewhere() else []
+    programs = [Path(path) for name in ("python3", "node") if (path := shutil.which(name))]
+    prefixes = [program.parent.parent for program in programs]
+    prefixes += [program.resolve().parent.parent for program in programs]
+    active = environment.get("VIRTUAL_ENV")
+    pythons = [*([Path(active)] if active else []), *prefixes]
+    pythons += [where / name for where in here[:1] for name in (".venv", "venv")]
+    nodes = [*here, *(prefix / "lib" for prefix in prefixes)]
+    found = {own.resolve(): "cli_path" for at in pythons for own in at.glob(_PYTHON_SDK)}
+    for where in nodes:
+        if (where / _NODE_SDK).is_dir():
+            found[(where / _NODE_SDK).resolve()] = "pathToClaudeCodeExecutable"
+    for sdk, option in found.items():
+        yield warning(
+            f"an SDK has a claude of its own, which passes the launcher by: {sdk}",
+            f"in programs that use it, give its options {option}: {setup.launcher or 'claude'}",
         )
 
 
@@ -64,6 +100,8 @@ def _faults() -> Iterator[Finding]:
             f"NSED_SESSION_DIR={directory} is another directory wherever you are",
             "give it a path from / on",
         )
+    for name, meant in _look_alikes():
+        yield warning(f"{name} is no variable that is read", f"did you mean {meant}? Rename it")
     policy = environment.get("NSED_ON_BUSY")
     if policy and policy not in _POLICIES:
         yield problem(
@@ -83,6 +121,16 @@ def _faults() -> Iterator[Finding]:
             f"NSED_CLAUDE_BIN={named} is no program to run as claude: it is looked for along PATH",
             "name the real claude, an executable file, or unset it",
         )
+
+
+def _look_alikes() -> Iterator[tuple[str, str]]:
+    """Variables that are none of ours but look like one, with that one."""
+    ours = {name.replace("_", ""): name for name in _VARIABLES}
+    for name in sorted(os.environ):
+        if name.startswith("NSED") and name not in _VARIABLES and not name.startswith("NSED_SHIM_"):
+            close = difflib.get_close_matches(name.replace("_", ""), ours, n=1, cutoff=_LIKE)
+            if close:
+                yield name, ours[close[0]]
 
 
 def _is_somewhere() -> bool:

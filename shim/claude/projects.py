@@ -50,6 +50,14 @@ def places(session_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
+def last_written(session_ids: Collection[str]) -> dict[str, int]:
+    """When these conversations were last written to, in nanoseconds since the epoch."""
+    return {
+        session_id: int(_written(paths[0]) * 1e9)
+        for session_id, paths in places(session_ids).items()
+    }
+
+
 def belongings(config: str, session_id: str) -> list[str]:
     """What a configuration directory of claude's has of one conversation.
 

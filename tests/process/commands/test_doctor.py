@@ -411,6 +411,15 @@ def working_directory_removed(world: Place) -> None:
     world.python = program
 
 
+def python_sdk(world: Place) -> None:
+    packages = world.directory / ".venv" / "lib" / "python3.13" / "site-packages"
+    write_program(packages / "claude_agent_sdk" / "_bundled" / "claude", "#!/bin/sh\n")
+
+
+def node_sdk(world: Place) -> None:
+    (world.root / "node_modules" / "@anthropic-ai" / "claude-agent-sdk").mkdir(parents=True)
+
+
 INSTALL = "claude-shim install"
 BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     # What is done to it, the check that says so, what it finds, how to mend it.
@@ -454,6 +463,10 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (settings_that_are_no_json, "clean-up", "settings.json is no JSON", "correct it"),
     (time_of_use_in_the_future, "clock", "1 mapping used in the future", "set the clock"),
     (setting("NSED_ON_BUSY", "sometimes"), "environment", "NSED_ON_BUSY=sometimes", "correct"),
+    (setting("NSED_ROOM", "x"), "environment", "NSED_ROOM is no variable", "NSED_ROOM_ID?"),
+    (setting("NSED_ROOMID", "x"), "environment", "NSED_ROOMID is no variable", "NSED_ROOM_ID?"),
+    (python_sdk, "sdks", "an SDK has a claude of its own", "cli_path: "),
+    (node_sdk, "sdks", "an SDK has a claude of its own", "pathToClaudeCodeExecutable: "),
     (setting("NSED_BUSY_TIMEOUT", "1h"), "environment", "NSED_BUSY_TIMEOUT=1h", "correct"),
     (setting("NSED_KEEP_DAYS", "-1"), "environment", "NSED_KEEP_DAYS=-1", "correct"),
     (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
@@ -482,3 +495,31 @@ def test_the_fault_is_named(
     assert [fault["check"] for fault in named] == [checks.split()[0]]
     assert mend in named[0]["mend"]
     assert exit_code == any(fault["status"] == "problem" for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        launcher_of_another_version,
+        plugin_changed,
+        plugin_removed,
+        modules_outdated,
+        torn_store,
+        store_removed,
+        store_open_to_others,
+        damaged_backup,
+        opencode_plugin_outdated,
+    ],
+)
+def test_what_needs_no_decision_is_mended(good: Place, break_it: Callable[[Place], None]) -> None:
+    break_it(good)
+    code, _, said = claude_shim(good, "doctor", "--fix", "--json")
+    assert code == 0
+    assert "Mended: " in said
+    assert all(found["status"] == "ok" for found in examined(good)[1])
+
+
+def test_what_is_well_is_not_mended(good: Place) -> None:
+    before = snapshot(good.root)
+    assert claude_shim(good, "doctor", "--fix")[2] == ""
+    assert snapshot(good.root) == before

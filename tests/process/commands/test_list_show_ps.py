@@ -293,9 +293,17 @@ class TestList:
         (home.store / "sessions.json.bak").write_text(path.read_text())
         path.write_text(path.read_text()[:-20])
         out, err = home.run("list", "--empty")
-        assert lines(out)[1].startswith(f"refactor\tclaude\t{U}")
+        assert lines(out)[1].startswith(f"refactor\tclaude\t{U}\t3 min ago")
         assert err.startswith("claude-shim: HOME/.nsed/sessions.json is damaged: ")
         assert len(lines(err)) == 1
+
+    def test_what_was_written_since_the_backup_counts_as_used(self, home: Home) -> None:
+        home.map("refactor", "claude", U, ago=60 * DAY)
+        path = home.store / "sessions.json"
+        (home.store / "sessions.json.bak").write_text(path.read_text())
+        path.write_text("{ not")
+        home.transcript(U, "hello", ago=5 * MINUTE)
+        assert "5 min ago" in lines(home.run("list")[0])[1]
 
     def test_a_store_that_can_only_be_read_is_shown(
         self, home: Home, monkeypatch: pytest.MonkeyPatch
