@@ -338,7 +338,8 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     os.link(transcript(home, days=31), kept)
     finding = only(outliving.clean_up(Setup()))
     assert finding == ok(
-        "claude deletes what is idle for 30 days; kept here, to come back with the next call: 1 of 1 conversation"
+        "claude deletes what is idle for 30 days; kept here, to come back with the next call:"
+        " 1 of 1 conversation"
     )
 
 
