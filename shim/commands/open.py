@@ -37,7 +37,7 @@ class _BeforeDashes(click.Command):
 @click.argument("agent", type=AGENT, required=False)
 @click.pass_context
 def command(context: click.Context, room: str, agent: str | None) -> None:
-    """Go on with the conversation of ROOM and AGENT: claude, as if started with their names.
+    """Go on with the conversation of ROOM and AGENT, at a terminal.
 
     Without AGENT it is the room's only one, else `claude`. A room that is not there yet begins.
     What stands behind -- is for claude.

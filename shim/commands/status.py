@@ -25,7 +25,7 @@ _MOST_NAMED = 5
 @click.command("status")
 @as_json
 def command(as_json: bool) -> None:
-    """On one screen: the launcher and its claude, how many rooms there are, and who is live.
+    """On one screen: is all well, how many rooms there are, and who is live.
 
     The last line is what `claude-shim doctor` finds, in short.
     """

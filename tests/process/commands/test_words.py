@@ -98,3 +98,9 @@ def test_results_have_the_same_keys_as_json(world: World) -> None:
         "last_used": "2026-01-02T03:04:05.123456789Z",
         "has_transcript": True,
     }
+
+
+def test_rooms_are_completed_where_one_is_opened(world: World) -> None:
+    store(world, {"refactor": {"planner": entry(U)}})
+    asked = {"_CLAUDE_SHIM_COMPLETE": "fish_complete", "COMP_WORDS": "claude-shim open re"}
+    assert told(world, env={**asked, "COMP_CWORD": "re"}) == "plain,refactor\n"
