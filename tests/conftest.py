@@ -4,14 +4,30 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shim.install import launcher
 
+# `--long`, or `--hypothesis-profile thorough`: fifty times as many examples of each.
+settings.register_profile("thorough", max_examples=5000)
 
-def pytest_configure() -> None:
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run large counts whole")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Run as from a terminal, even under nohup or in the background: tests send these signals."""
+    if config.getoption("--long"):
+        settings.load_profile("thorough")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether to run large counts whole, however long that takes."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")

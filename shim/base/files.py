@@ -23,6 +23,11 @@ def is_regular(status: "stat_result") -> bool:
     return status.st_mode & _KIND == _REGULAR
 
 
+def is_directory(status: "stat_result") -> bool:
+    """Whether it is a directory."""
+    return status.st_mode & _KIND == _DIRECTORY
+
+
 def content(file: int) -> bytes:
     """All that an open file holds. Raises OSError."""
     size = posix.fstat(file).st_size
@@ -43,12 +48,9 @@ def write(file: int, data: bytes, at: int) -> None:
         at += written
 
 
-def write_new(path: str, data: bytes, flag: int = posix.O_EXCL) -> None:
-    """Write a file of this user's alone, for good: a new one, or with O_TRUNC over another.
-
-    Raises OSError, and then there is none.
-    """
-    file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_NOFOLLOW | flag, 0o600)
+def write_new(path: str, data: bytes) -> None:
+    """Write a new file of this user's alone, for good. Raises OSError, and then there is none."""
+    file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
         write(file, data, 0)
         posix.fsync(file)
@@ -60,12 +62,34 @@ def write_new(path: str, data: bytes, flag: int = posix.O_EXCL) -> None:
 
 
 def replace(path: str, data: bytes) -> None:
-    """Put a new file in a path's place, at once and for good. Raises OSError."""
+    """Put a new file in a path's place in the store, at once and for good. Raises OSError."""
     # One name for the unfinished file: the store's lock makes this its only writer, and what a
-    # killed one left is overwritten.
+    # killed one left, or somebody else put there, goes.
     unfinished = path + ".new"
-    write_new(unfinished, data, posix.O_TRUNC)
+    try:
+        write_new(unfinished, data)
+    except FileExistsError:
+        posix.unlink(unfinished)
+        write_new(unfinished, data)
     posix.rename(unfinished, path)
+    _flush_directory(path)
+
+
+def replace_anywhere(path: str, data: bytes) -> None:
+    """The same in a directory that others may write to, too. Raises OSError."""
+    # What is there before us, we write to; so it has a name that nobody can guess.
+    unfinished = f"{path}.{posix.urandom(8).hex()}.new"
+    write_new(unfinished, data)
+    try:
+        posix.rename(unfinished, path)
+    except OSError:
+        posix.unlink(unfinished)
+        raise
+    _flush_directory(path)
+
+
+def _flush_directory(path: str) -> None:
+    """Have the disk know the name of a file, too."""
     directory = posix.open(path[: path.rfind("/") + 1] or ".", posix.O_RDONLY)
     try:
         posix.fsync(directory)
@@ -73,8 +97,27 @@ def replace(path: str, data: bytes) -> None:
         posix.close(directory)
 
 
+def leave_to_its_owner(path: str) -> None:
+    """Make sure that root does nothing in another user's store. Raises Failure.
+
+    No permission is in root's way, and what it makes there (`sudo` with a kept HOME) the user
+    could not use any more. For a store that is yet to be made, its place decides.
+    """
+    if posix.geteuid() != 0:
+        return
+    there = path
+    while (status := _status(there)) is None and "/" in there:
+        there = there.rpartition("/")[0]
+    if status is not None and status.st_uid != 0:
+        raise Failure(
+            f"{there} belongs to another user, and you are root: be that user, or set"
+            " NSED_SESSION_DIR to a directory of root's"
+        )
+
+
 def make_directory(path: str) -> None:
     """Make sure that the store's directory is there and this user's alone. Raises Failure."""
+    leave_to_its_owner(path)
     try:
         _make_directories(path)
         status = posix.stat(path)
@@ -93,12 +136,12 @@ def make_own_directory(path: str) -> None:
     except OSError as problem:
         raise Failure(f"{path}: {problem.strerror}; set HOME or NSED_SESSION_DIR") from problem
     status = posix.lstat(path)
-    if status.st_mode & _KIND != _DIRECTORY or status.st_uid != posix.geteuid():
+    if not is_directory(status) or status.st_uid != posix.geteuid():
         raise Failure(f"{path} is not your own directory: set HOME or NSED_SESSION_DIR")
 
 
 def _make_directories(path: str) -> None:
-    if _is_directory(path):
+    if _is_directory_at(path):
         return
     parent = path.rstrip("/").rpartition("/")[0]
     if parent:
@@ -107,12 +150,17 @@ def _make_directories(path: str) -> None:
         posix.mkdir(path)
         posix.chmod(path, 0o700)  # whatever the umask
     except FileExistsError:
-        if not _is_directory(path):
+        if not _is_directory_at(path):
             raise
 
 
-def _is_directory(path: str) -> bool:
+def _is_directory_at(path: str) -> bool:
+    status = _status(path)
+    return status is not None and is_directory(status)
+
+
+def _status(path: str) -> "stat_result | None":
     try:
-        return posix.stat(path).st_mode & _KIND == _DIRECTORY
+        return posix.stat(path)
     except OSError:
-        return False
+        return None

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 # listens in.
 listener: "Callable[[str, bool], None] | None" = None
 
+# Whether stderr is that of a call of claude, which programs read, and not of `claude-shim`.
+is_claudes_stderr = True
+
+# What callers look for in claude's own errors, and act on: NSED resumes, starts anew or sleeps for
+# minutes. With numbers behind `wait` and `retry in`, process ids and session ids.
+_MISREAD = (
+    r"session id|already in use|not found|invalid|no conversation|rate limit|overloaded"
+    r"|limit reached|usage limit|quota|429|(?:wait|retry in) +(?=\d)"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
+
 
 class Failure(Exception):
     """Something cannot be done; the message says why, and what to do."""
@@ -20,18 +31,42 @@ class Failure(Exception):
 def warn(message: str) -> None:
     """Write one line to stderr, if there is a stderr, and never fail.
 
-    Callers search claude's own errors for `Session ID`, `already in use`, `not found`, `invalid`
-    and `No conversation`; no message of ours uses these.
+    What a caller could take for something else is left out of the finished line, with names, paths
+    and the system's own words in it. `NSED_SHIM_DEBUG` has it all.
     """
-    _write(message) if listener is None else listener(message, True)
+    if listener is not None:
+        listener(message, True)
+    elif is_claudes_stderr and not environment.is_on("NSED_SHIM_DEBUG"):
+        import re
+
+        _write(re.sub(_MISREAD, "…", " ".join(message.split()), flags=re.IGNORECASE))
+    else:
+        _write(message)
+
+
+def process(pid: int) -> str:
+    """How a warning names a claude: by its pid for a person at a terminal, and not for programs."""
+    may_name = not is_claudes_stderr or environment.is_on("NSED_SHIM_DEBUG")
+    if pid > 0 and (may_name or listener is not None or _is_on_terminal()):
+        return f"claude {pid}"
+    return "another claude"
 
 
 def explain(message: str) -> None:
     """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
     if listener is not None:
         listener(message, False)
-    elif environment.is_on("NSED_SHIM_DEBUG"):
+    elif is_explaining():
         _write("debug: " + message)
+
+
+def is_explaining() -> bool:
+    """Whether anybody hears what is explained."""
+    return listener is not None or environment.is_on("NSED_SHIM_DEBUG")
+
+
+def _is_on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _write(message: str) -> None:

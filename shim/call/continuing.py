@@ -1,13 +1,16 @@
 """From a room and agent to the command line that continues their conversation."""
 
 import posix
+import time
 
-from shim.base import session_key
+from shim.base import messages, session_key
+from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
 from shim.claude import learned, options, registry, transcripts
 from shim.keep import daily, holding
-from shim.lease.lease import ASIDE, FORK, OURS, Lease
+from shim.lease import lease
+from shim.lease.lease import ASIDE, FORK, OURS, Holder, Lease
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from shim.claude.invocation import Invocation
     from shim.claude.options import Surface
     from shim.claude.transcripts import Transcript
+    from shim.lease.busy import Patience
+
+_NAP = 0.05
 
 
 def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
@@ -29,31 +35,73 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     if asked.has("--session-id") and chosen != "" and not session_key.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
-    # Before the lease, because a new conversation has to wait for nobody.
-    if chosen and transcripts.find(chosen) == (None, []) and not acts.can_be_put_back(chosen):
-        explain(f"--session-id {chosen} starts a new conversation: claude is left alone")
-        return None
-    turn = acts.turn(key, asked.goes_on)
+    if chosen and not acts.is_there(chosen):
+        explain(f"--session-id {chosen} starts a new conversation")
+        turn = acts.turn_of_conversation(key, asked, chosen, is_chosen=True)
+        # Of several that begin it at once, the first one does, and the others go on with it.
+        if not acts.is_there(chosen):
+            return None
+    else:
+        turn = acts.turn(key, asked, bool(chosen))
     stored = acts.stored(key)
     session_id = chosen or stored or session_key.derive(key)
-    if turn == OURS:
-        turn = acts.turn_beside_strangers(session_id, key)
-    transcript, in_the_way = transcripts.find(session_id)
-    if turn != OURS:
-        acts.give_up()
+    if turn == OURS and not acts.has_lease_of(session_id):
+        turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
     if turn == ASIDE:
+        acts.give_up()
         return None
+    transcript, in_the_way = transcripts.find(session_id)
     if turn == OURS and in_the_way:
         acts.make_way(session_id, in_the_way)
     transcript = acts.keep(session_id, transcript, turn == OURS)
     explain(_account(session_id, chosen, stored, transcript))
-    if turn == OURS and session_id != stored:
-        acts.record(key, session_id)
+    if transcript is not None and not transcript.is_here:
+        _tell_of_another_tree(asked, transcript)
     acts.housekeep()
-    fork = session_key.new_session_id() if turn == FORK else None
-    can_move = asked.goes_on or fork is not None
-    hooks = acts.plugin if can_move and _takes_plugins(asked, acts.plugin) else None
-    flags = plan.flags(session_id, transcript, fork, hooks, _renders_prompt(asked))
+    if turn == FORK:
+        return _fork(asked, acts, session_id, transcript)
+    if session_id != stored:
+        acts.record(key, session_id)
+    hooks = acts.plugin if asked.goes_on and _takes_plugins(asked, acts.plugin) else None
+    flags = plan.flags(session_id, transcript, hooks, _renders_prompt(asked))
+    return asked.with_flags(flags)
+
+
+def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
+    """Take the lease of a conversation that the caller chose by its id.
+
+    None where claude runs as asked, else the arguments of a fork, where one was asked for. A
+    conversation that is gone but kept is put back. Raises OSError.
+    """
+    session_id = asked.chosen_conversation
+    if session_id is None:
+        return None
+    turn = acts.turn_of_conversation(key, asked, session_id, is_chosen=True)
+    if turn == ASIDE:
+        acts.give_up()
+        return None
+    acts.keep(session_id, transcripts.find(session_id)[0], turn == OURS)
+    if turn == FORK:
+        fork = acts.fork()
+        return asked.with_flags(["--fork-session", "--session-id", fork])
+    return None
+
+
+def _fork(
+    asked: "Invocation", acts: "Acts", session_id: str, transcript: "Transcript | None"
+) -> list[str]:
+    """The arguments to go on with a copy of a conversation, from its last finished turn."""
+    from shim.claude import turns  # a fork is rare
+
+    fork, since = acts.fork(), None
+    if transcript is not None and turns.has_ended(transcript.path) is False:
+        since = turns.last_answer(transcript.path)
+        if since is None and turns.is_seen_whole(transcript.path):
+            transcript = None  # not even its first turn is finished
+    if transcript is not None:
+        acts.give(transcript, fork)
+    hooks = acts.plugin if _takes_plugins(asked, acts.plugin) else None
+    flags = plan.fork(session_id, transcript, fork, since, hooks, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -63,6 +111,19 @@ def _account(
     origin = "asked for" if chosen else "stored" if stored else "derived"
     where = transcript.path if transcript else "no transcript"
     return f"conversation {session_id} ({origin}): {where}"
+
+
+def _tell_of_another_tree(asked: "Invocation", transcript: "Transcript") -> None:
+    """Warn a person before the conversation goes on in another working tree than it lived in."""
+    if not asked.is_interactive and not messages.is_explaining():
+        return
+    from shim.call import trees
+
+    lived_in = trees.other_than_here(transcript.path)
+    if lived_in is not None and asked.is_interactive:
+        warn(f"this conversation lived in {lived_in}: here is another working tree, or branch")
+    elif lived_in is not None:
+        explain(f"it lived in {lived_in}: here is another working tree")
 
 
 def _renders_prompt(asked: "Invocation") -> bool:
@@ -84,14 +145,18 @@ class Acts:
     move to another conversation. `claude-shim explain` has acts of its own, which change nothing.
     """
 
-    __slots__ = ("lease", "plugin", "store")
+    __slots__ = ("_conversation", "_has_leases", "leases", "plugin", "store")
 
     def __init__(self, plugin: str) -> None:
         self.plugin = plugin
-        self.lease: Lease | None = None
+        self.leases: int | None = None
+        self._conversation: str | None = None
+        self._has_leases = True
         self.store: Store | None = None
         try:
-            self.store = self.open_store()
+            store = self.open_store()
+            leave_to_its_owner(store.directory)
+            self.store = store
         except Failure as problem:
             # The derived session id still finds the conversation, unless it has moved on.
             warn(f"{problem}; this conversation is not recorded")
@@ -104,63 +169,109 @@ class Acts:
         """What options and subcommands a claude has."""
         return learned.of(claude, self.store.directory) if self.store else options.built_in()
 
-    def open_lease(self, where: str, key: "SessionKey") -> Lease | None:
-        """The key's lease, not taken yet, or None where there can be none. Raises OSError."""
-        try:
-            return Lease(where, key)
-        except FileNotFoundError:
-            from shim.base.files import make_directory  # the first call of all
-        try:
-            make_directory(where)
-        except Failure:
-            return None  # recording will say what is wrong with the directory
-        return Lease(where, key)
-
-    def turn(self, key: "SessionKey", goes_on: bool) -> str:
-        """Whether the conversation is ours, with its lease, is to be forked, or we step aside."""
+    def open_lease(self, start: int) -> Lease | None:
+        """A lease, not taken yet, or None where there can be none. Raises OSError."""
         if self.store is None:
-            return OURS
+            return None
+        if self.leases is None:
+            where = self.store.directory
+            try:
+                self.leases = lease.open_leases(where)
+            except FileNotFoundError:  # the first call of all
+                try:
+                    make_directory(where)
+                except Failure:
+                    return None  # recording will say what is wrong with the directory
+                self.leases = lease.open_leases(where)
+        return Lease(self.leases, start)
+
+    def turn(self, key: "SessionKey", asked: "Invocation", is_chosen: bool) -> str:
+        """Whether the key's lease is ours now, or what else to do with the conversation."""
+        return self._take(key, asked, is_chosen, lease.start_of(key.room, key.agent))
+
+    def turn_of_conversation(
+        self, key: "SessionKey", asked: "Invocation", session_id: str, is_chosen: bool
+    ) -> str:
+        """The same of the conversation's lease, and beside a claude that is live without one."""
+        turn = self._take(key, asked, is_chosen, lease.start_of_conversation(session_id))
+        pid = registry.live_on(session_id) if turn == OURS else None
+        if pid is not None:
+            from shim.lease import busy
+
+            holder = Holder(pid, goes_on=True)
+            turn = busy.settle(
+                key, asked, is_chosen, holder, lambda worth: self.outlasts(session_id, worth)
+            )
+        self._conversation = session_id if turn == OURS else None
+        return turn
+
+    def _take(self, key: "SessionKey", asked: "Invocation", is_chosen: bool, start: int) -> str:
         try:
-            self.lease = self.open_lease(self.store.directory, key)
-        except OSError as problem:
-            explain(f"there are no leases in {self.store.directory}: {problem.strerror}")
-        try:
-            if self.lease is None or self.lease.take(goes_on):
+            wanted = self.open_lease(start) if self._has_leases else None
+            if wanted is None or wanted.take(asked.goes_on):
                 return OURS
             from shim.lease import busy
 
-            return busy.settle(self.lease, key, goes_on)
-        except OSError as problem:
-            warn(
-                f"no lease can be taken here ({problem.strerror}): turns sent at once may get lost"
+            return busy.settle(
+                key,
+                asked,
+                is_chosen,
+                wanted.holder(),
+                lambda patience: self.wait(wanted, asked.goes_on, patience),
             )
+        except OSError as problem:
+            self._warn_of_leases(problem)
             return OURS
 
-    def turn_beside_strangers(self, session_id: str, key: "SessionKey") -> str:
-        """The same beside a claude that is live on the conversation without having the lease."""
-        pid = registry.live_on(session_id)
-        if pid is None:
-            return OURS
-        from shim.lease import busy
+    def has_lease_of(self, session_id: str) -> bool:
+        """Whether the conversation's lease is this process's already."""
+        return self._conversation == session_id
 
-        return busy.settle_stranger(pid, key, self.outlasts)
+    def fork(self) -> str:
+        """The session id of a new conversation, with its lease and no other."""
+        session_id = session_key.new_session_id()
+        if self.leases is not None:
+            lease.give_back(self.leases)
+            Lease(self.leases, lease.start_of_conversation(session_id)).take(goes_on=True)
+        return session_id
 
-    def outlasts(self, pid: int, timeout: float) -> bool:
-        """Wait for a process to end, for at most `timeout` seconds; whether it has not."""
-        import psutil
+    def wait(self, wanted: Lease, goes_on: bool, patience: "Patience") -> bool:
+        """Wait in line for a lease, while that is worth it; whether it is ours."""
+        return wanted.wait(goes_on, patience)
 
+    def outlasts(self, session_id: str, is_worth_it: "Patience") -> bool:
+        """Wait for every stranger to leave a conversation, while that is worth it."""
+        started = time.monotonic()
+        while (pid := registry.live_on(session_id)) is not None:
+            if not is_worth_it(Holder(pid, goes_on=True), time.monotonic() - started):
+                return False
+            time.sleep(_NAP)
+        return True
+
+    def _warn_of_leases(self, problem: OSError) -> None:
+        self._has_leases = False
+        where = self.store.directory if self.store else ""
         try:
-            psutil.Process(pid).wait(timeout)
-        except psutil.TimeoutExpired:
+            if not is_directory(posix.stat(where)):
+                return  # recording will say what is wrong with it
+        except OSError:
+            return
+        warn(
+            f"no lease can be taken in {where} ({problem.strerror}): turns sent at once may get"
+            " lost; `claude-shim doctor` says how to mend that"
+        )
+
+    def is_there(self, session_id: str) -> bool:
+        """Whether a conversation has a transcript, or a kept one to be put back. Raises OSError."""
+        if transcripts.find(session_id) != (None, []):
             return True
-        except psutil.NoSuchProcess:
-            pass
-        return False
+        return self.store is not None and holding.can_be_had_back(self.store.directory, session_id)
 
     def give_up(self) -> None:
-        """Give the lease back, or the wish to have it."""
-        if self.lease is not None:
-            self.lease.close()
+        """Give the leases back, and leave nothing open."""
+        if self.leases is not None:
+            posix.close(self.leases)
+            self.leases = None
 
     def stored(self, key: "SessionKey") -> str | None:
         """The session id that the store has for the key, if it can be used."""
@@ -181,30 +292,35 @@ class Acts:
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""
-        if self.store is not None:
-            # Before, so that a kill in between leaves a call that puts it back.
-            holding.begin_to_put_back(self.store.directory, session_id)
+        # Before, so that a kill in between leaves a call that puts it back.
+        is_copy = self.store is not None and holding.begin_to_put_back(
+            self.store.directory, session_id
+        )
+        then = ", and the copy of a day goes on in its place" if is_copy else ""
         for path in paths:
-            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}")
-
-    def can_be_put_back(self, session_id: str) -> bool:
-        """Whether the conversation is kept, and is to be put back. Raises OSError."""
-        return self.store is not None and holding.can_be_put_back(self.store.directory, session_id)
+            warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}{then}")
 
     def keep(
         self, session_id: str, transcript: "Transcript | None", is_ours: bool
     ) -> "Transcript | None":
-        """Keep the transcript, or put back one that claude's clean-up took; what is there then.
+        """Keep the transcript; where there is none, have it back; what is there then.
 
         Raises OSError where it cannot be put back. To start afresh would be to lose it.
         """
         if self.store is None:
             return transcript
         where = self.store.directory
-        if transcript is not None and holding.hold(where, session_id, transcript, is_ours):
-            return transcript
-        holding.put_back(where, session_id)
-        return transcripts.find(session_id)[0]
+        if transcript is None or not holding.hold(where, session_id, transcript, is_ours):
+            transcript = holding.have_back(where, session_id)
+            if transcript is not None:
+                holding.hold(where, session_id, transcript, is_ours)
+            elif is_ours:
+                holding.begin(where, session_id)
+        return transcript
+
+    def give(self, transcript: "Transcript", fork: str) -> None:
+        """Give a fork what lies beside its parent's transcript, and claude leaves behind."""
+        holding.give(transcript.path, fork)
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is time."""

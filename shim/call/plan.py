@@ -1,4 +1,10 @@
-"""Facts in, command line out: the flags that make claude start or resume a conversation."""
+"""Facts in, command line out: the flags that make claude start, resume or copy a conversation.
+
+They go before the caller's arguments: there they are safe from a variadic option or a `--` among
+the caller's. `plugin` is the directory of the plugin that tells where the conversation moves. With
+`renders_prompt`, the system prompt and tools are what this call says, and not what the
+conversation's first one said for ever (FACTS.md, "Personas").
+"""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -6,24 +12,37 @@ if TYPE_CHECKING:
 
 
 def flags(
+    session_id: str, transcript: "Transcript | None", plugin: str | None, renders_prompt: bool
+) -> list[str]:
+    """The flags to go on with a conversation, or to start it where it has no transcript."""
+    hooks = ["--plugin-dir", plugin] if plugin else []
+    if transcript is None:
+        return [*hooks, "--session-id", session_id]
+    return [*hooks, *_resume(session_id, transcript, renders_prompt)]
+
+
+def fork(
     session_id: str,
     transcript: "Transcript | None",
-    fork: str | None,
+    copy: str,
+    since: str | None,
     plugin: str | None,
     renders_prompt: bool,
 ) -> list[str]:
-    """Our own flags, which go before the caller's arguments.
+    """The flags to go on with a copy of a conversation, under the session id `copy`.
 
-    There they are safe from a variadic option or a `--` among the caller's. A conversation of
-    another project is resumed by its path, because claude 2.1.197 looks an id up in the working
-    directory's project only. With `fork`, a session id, the conversation is another claude's and
-    a copy of it goes on under that id (FACTS.md, "which conversation"). `plugin` is the directory
-    of the plugin that tells where the conversation moves. With `renders_prompt`, the system prompt
-    and tools are what this call says, and not what the conversation's first one said for ever.
+    With `since`, the id of a message, what came after that is left out: the turn that another
+    claude is in the middle of. A conversation with no transcript, or no finished turn, is started.
     """
-    hooks = ["--plugin-dir", plugin] if plugin else []
     if transcript is None:
-        return [*hooks, "--session-id", fork or session_id]
+        return flags(copy, None, plugin, renders_prompt)
+    resume = flags(session_id, transcript, plugin, renders_prompt)
+    until = ["--resume-session-at", since] if since else []
+    return [*resume, "--fork-session", "--session-id", copy, *until]
+
+
+def _resume(session_id: str, transcript: "Transcript", renders_prompt: bool) -> list[str]:
+    # By its path from another project, because claude 2.1.197 looks an id up in the working
+    # directory's project only (FACTS.md, "which conversation").
     prompt = ["--system-prompt-snapshot", "off"] if renders_prompt else []
-    resume = [*hooks, *prompt, "--resume", session_id if transcript.is_here else transcript.path]
-    return [*resume, "--fork-session", "--session-id", fork] if fork else resume
+    return [*prompt, "--resume", session_id if transcript.is_here else transcript.path]

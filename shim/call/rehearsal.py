@@ -10,13 +10,14 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO
 
-from shim.base import messages
+from shim.base import environment, messages
 from shim.base.messages import Failure, explain
+from shim.base.session_key import new_session_id
 from shim.call import continuing, wrapper
-from shim.claude import binary, learned, options, transcripts
+from shim.claude import learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
-from shim.keep import folder, putting_back
-from shim.lease.lease import FILE_NAME, Holder, Lease, start_of
+from shim.keep import accounts, copies, folder, putting_back
+from shim.lease.lease import FILE_NAME, Holder, Lease, is_of_conversation
 from shim.store import changing
 from shim.store.store import Store, directory
 
@@ -24,17 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shim.base.session_key import SessionKey
+    from shim.claude.invocation import Invocation
+    from shim.lease.busy import Patience
 
 
 class Rehearsal:
     """What a call of claude would do here and now.
 
+    `find` says which is the real one, and ends with SystemExit where there is none.
     `steps` are the decisions on the way, each with whether it is a warning. `command` is the real
     claude and its arguments, or None where the call would end with `exit_code` instead. `exports`
     are set in claude's environment.
     """
 
-    def __init__(self, args: Sequence[str], plugin: str) -> None:
+    def __init__(self, find: Callable[[], str], args: Sequence[str], plugin: str) -> None:
         self.steps: list[tuple[str, bool]] = []
         self.command: list[str] | None = None
         self.exports: dict[str, bytes] = {}
@@ -42,20 +46,22 @@ class Rehearsal:
         before = messages.listener
         messages.listener = lambda message, is_warning: self.steps.append((message, is_warning))
         try:
-            self._rehearse(list(args), plugin)
+            self._rehearse(find(), list(args), plugin)
         except SystemExit as end:
             self.exit_code = int(end.code or 0)
         finally:
             messages.listener = before
 
-    def _rehearse(self, args: list[str], plugin: str) -> None:
-        claude = binary.find()
+    def _rehearse(self, claude: str, args: list[str], plugin: str) -> None:
         explain(f"the real claude is {claude}")
-        try:
-            arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
-        except Exception as problem:
-            wrapper.warn_that_claude_runs_as_asked(problem)
-            arguments = args
+        arguments = args
+        if environment.is_on("NSED_SHIM_DISABLE"):  # the launcher sees to that in a call
+            explain("NSED_SHIM_DISABLE is set: claude is left alone")
+        else:
+            try:
+                arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+            except Exception as problem:
+                wrapper.warn_that_claude_runs_as_asked(problem)
         self.command = [claude, *arguments]
 
 
@@ -72,20 +78,31 @@ class _Acts(continuing.Acts):
         explain("this claude's options are not learned yet: the built-in table serves here")
         return options.built_in()
 
-    def open_lease(self, where: str, key: SessionKey) -> Lease | None:
-        try:
-            return _Glance(where, key)
-        except FileNotFoundError:
-            explain("nobody has the lease: it would be taken, the first one here")
+    def open_lease(self, start: int) -> Lease | None:
+        if self.store is None:
             return None
+        if self.leases is None:
+            try:
+                self.leases = os.open(f"{self.store.directory}/{FILE_NAME}", os.O_RDONLY)
+            except FileNotFoundError:
+                explain("nobody has a lease: they would be the first ones here")
+                self._has_leases = False
+                return None
+        return _Glance(self.leases, start)
 
-    def outlasts(self, pid: int, timeout: float) -> bool:
-        explain(f"it would wait up to {timeout:g} s for claude {pid} to end; then:")
-        return False
+    def wait(self, wanted: Lease, goes_on: bool, patience: Patience) -> bool:
+        return _would_wait(wanted.holder(), patience)
 
-    def turn(self, key: SessionKey, goes_on: bool) -> str:
-        explain("a streaming or interactive run" if goes_on else "a one-shot run")
-        return super().turn(key, goes_on)
+    def outlasts(self, session_id: str, is_worth_it: Patience) -> bool:
+        pid = registry.live_on(session_id) or 0
+        return _would_wait(Holder(pid, goes_on=True), is_worth_it)
+
+    def turn(self, key: SessionKey, asked: Invocation, is_chosen: bool) -> str:
+        explain("a streaming or interactive run" if asked.goes_on else "a one-shot run")
+        return super().turn(key, asked, is_chosen)
+
+    def fork(self) -> str:
+        return new_session_id()
 
     def recall(self, key: SessionKey) -> str | None:
         if self.store is None:
@@ -106,6 +123,10 @@ class _Acts(continuing.Acts):
         if transcript is not None or self.store is None:
             return transcript
         store = self.store.directory
+        found = accounts.elsewhere(store, session_id)
+        if found is not None:
+            explain(f"another account has it: {transcripts.account_of(found.path)}")
+            return found
         if not folder.is_kept(store, session_id):
             return None
         where = putting_back.to_put_back(store, session_id)
@@ -116,12 +137,18 @@ class _Acts(continuing.Acts):
         status = os.stat(folder.path(store, session_id))
         return Transcript(where, transcripts.is_here(where), status)
 
+    def give(self, transcript: Transcript, fork: str) -> None:
+        if os.path.isdir(transcripts.beside(transcript.path)):
+            explain(f"what its subagents said would be copied for {fork}")
+
     def housekeep(self) -> None:
         return
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
+        kept = self.store and folder.path(self.store.directory, session_id)
+        then = "; its copy would go on in its place" if kept and copies.is_copied(kept) else ""
         for path in paths:
-            explain(f"{path} holds no message; it would be moved aside")
+            explain(f"{path} holds no message; it would be moved aside{then}")
 
     def record(self, key: SessionKey, session_id: str) -> None:
         if self.store is not None:
@@ -146,22 +173,23 @@ class _Glance(Lease):
 
     __slots__ = ()
 
-    def __init__(self, directory: str, key: SessionKey) -> None:
-        self._start = start_of(key.room, key.agent)
-        self._file = os.open(f"{directory}/{FILE_NAME}", os.O_RDONLY)
-
     def take(self, goes_on: bool) -> bool:
+        of = "conversation's " if is_of_conversation(self._start) else ""
         if self.is_free():
-            explain("nobody has the lease: it would be taken")
+            explain(f"nobody has the {of}lease: it would be taken")
             return True
         holder = self.holder()
         if holder is not None:
             kind = "streaming or interactive" if holder.goes_on else "one-shot"
-            explain(f"claude {holder.pid}, {kind}, has the lease")
+            explain(f"claude {holder.pid}, {kind}, has the {of}lease")
         return False
 
-    def wait(self, goes_on: bool, is_worth_it: Callable[[Holder | None, float], bool]) -> bool:
-        if not is_worth_it(self.holder(), 0.0):
-            return False
+
+def _would_wait(holder: Holder | None, is_worth_it: Patience) -> bool:
+    if not is_worth_it(holder, 0.0):
+        return False
+    if holder is None or is_worth_it.is_for_the_end_of(holder):
         explain("it would wait for its turn; then:")
         return True
+    explain("it would wait for the turn under way, and a second more; if that claude stays:")
+    return False

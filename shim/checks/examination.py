@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "version": installation.version,
     "launcher": installation.launcher,
+    "python": installation.python,
     "path": installation.path,
     "shell": installation.shell,
     "claude": installation.claude,

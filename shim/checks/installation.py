@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -14,9 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shim.base import running
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary, learned
+from shim.claude import learned, learning, surfaces
 from shim.install import launcher as launchers
+from shim.install import python as pythons
+from shim.install import real_claude
 from shim.install.trial import try_out
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def launcher(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{path} is no executable file", install)
         return
     if setup.maker is None:
-        yield problem(f"{path} is of another version, or damaged", install)
+        yield problem(f"{path} is of another version, or what is beside it is damaged", install)
     elif not os.access(setup.maker.python, os.X_OK):
         yield problem(f"its Python is gone: {setup.maker.python}", install)
     elif not Path(setup.maker.package, "shim", "call", "wrapper.py").is_file():
@@ -86,9 +88,33 @@ def launcher(setup: Setup) -> Iterator[Finding]:
     elif path in setup.stale:
         yield problem(f"{path} is not what this version writes", install)
     elif any(stale.parent == path.parent for stale in setup.stale):
-        yield warning(f"the modules beside {path} are out of date: calls are slower", install)
+        yield warning(f"what is beside {path} is out of date: calls are slower", install)
+    elif changed := [line.path for line in setup.looked_at if not line.holds]:
+        yield warning(
+            f"{' and '.join(changed)} changed since: each call starts Python twice, to be sure",
+            install,
+        )
     else:
         yield ok(str(path))
+
+
+def python(setup: Setup) -> Iterator[Finding]:
+    """The Python of the launcher runs the wrapper, and is one that upgrades leave alone."""
+    if setup.launcher is None or setup.maker is None:
+        return
+    path = setup.maker.python
+    steadier = pythons.steadier(path)
+    if not os.access(path, os.X_OK):
+        return  # the launcher's check says so
+    if not launchers.starts(setup.launcher.parent):
+        yield problem(f"{path} cannot run the wrapper: claude is left alone", setup.install)
+    elif steadier is not None:
+        yield warning(
+            f"{path} goes with its environment, or with the next upgrade",
+            f"install claude-shim with {steadier or 'another Python'}, and {setup.install}",
+        )
+    else:
+        yield ok(path)
 
 
 def path(setup: Setup) -> Iterator[Finding]:
@@ -155,7 +181,7 @@ def _goes_past_path(line: str) -> bool:
         return False
     program = next((word for word in words if "=" not in word), launchers.NAME)
     path = os.path.expandvars(os.path.expanduser(program))
-    return "/" in path and not binary.is_launcher(path)
+    return "/" in path and not real_claude.is_launcher(path)
 
 
 def claude(setup: Setup) -> Iterator[Finding]:
@@ -188,9 +214,19 @@ def options(setup: Setup) -> Iterator[Finding]:
     """What was learned of claude's command line."""
     if setup.real is None or setup.store is None:
         return
-    if learned.known(str(setup.real), str(setup.store)) is not None:
-        yield ok("learned from the help of this claude")
-    elif learned.failed(str(setup.real), str(setup.store)):
+    claude, store = str(setup.real), str(setup.store)
+    known = learned.known(claude, store)
+    if known is not None:
+        now = learning.ask(claude)
+        if now and surfaces.options(now) == surfaces.options(known.text):
+            yield ok("learned from the help of this claude")
+            return
+        path = shlex.quote(surfaces.path(claude, store))
+        yield warning(
+            f"the help of {claude} is not the one that was learned: it leads to another claude now",
+            f"nothing: within a day it is learned anew; at the next call, if you rm {path}",
+        )
+    elif learned.failed(claude, store):
         yield warning(
             f"the help of {setup.real} says nothing we understand: a built-in table serves",
             f"look at what `{setup.real} --help` says; update claude, or claude-shim",
@@ -226,22 +262,18 @@ def hook(setup: Setup) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
         environ = {"NSED_ROOM_ID": "r", "NSED_AGENT_NAME": "a", "NSED_SESSION_DIR": trial}
         try:
-            run = subprocess.run(
-                [path],
-                env=os.environ | environ,
-                input=json.dumps(event).encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_HOOK_PATIENCE,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as failure:
+            said = json.dumps(event).encode()
+            outcome = running.run([path], os.environ | environ, _HOOK_PATIENCE, said=said)
+        except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
+        except running.Endless as failure:
+            yield problem(f"{path}: {failure}", setup.install)
+            return
         recorded = session_id in _text(Path(trial, "sessions.json"))
-    if run.returncode or run.stdout:
-        said = run.stdout.decode("utf-8", "replace").strip()
-        yield problem(f"{path} exits with {run.returncode} and says {said!r}", setup.install)
+    printed = (outcome.output + outcome.errors).strip()
+    if outcome.exit_code or printed:
+        yield problem(f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install)
     elif not recorded:
         yield problem(f"{path} records nothing: /clear is not followed", setup.install)
     else:

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shim.base.session_key import is_session_id
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import quietly
-from shim.claude import cleanup, transcripts
-from shim.keep import folder
+from shim.claude import cleanup, lineage, transcripts
+from shim.keep import accounts, copies, folder, linking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from shim.checks.setup import Setup
 
@@ -51,10 +52,54 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
     else:
         how = "" if _can_link(setup, config) else ", as copies because it is another filesystem"
         kept = len(idle) - len(unkept)
+        took = _size_of_copies(setup) / 1e6
         yield ok(
-            f"{rule}; kept here, to come back with the next call:"
-            f" {kept} of {counted(len(idle), 'conversation')}{how}"
+            f"{rule}; kept here, to come back with the next call: {kept} of"
+            f" {counted(len(idle), 'conversation')}{how}; compressed copies take {took:,.1f} MB"
         )
+    yield from _oddities(setup, idle)
+
+
+def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
+    """What was cut, is in another account, or is two conversations under one session id."""
+    store = str(setup.store)
+    cut = apart = 0
+    for path in mapped:
+        kept = folder.path(store, path.stem)
+        try:
+            cut += copies.is_shorter(str(path), folder.copy_of(kept))
+            apart += not linking.is_same(kept, str(path)) and _are_two(kept, str(path))
+        except OSError:
+            continue  # it has just been deleted, or may not be read
+    if cut:
+        yield warning(
+            f"{counted(cut, 'transcript')} lost a part, which claude itself never does; nothing was"
+            f" touched, and what there was is in {store}/{folder.NAME} as a .jsonl.gz",
+            "compare them, where you did not cut it yourself",
+        )
+    if apart:
+        yield warning(
+            f"{counted(apart, 'conversation')} of this account has a twin of the same id in another"
+            " one, and only that is kept",
+            "set NSED_SESSION_DIR to another directory for one of the accounts",
+        )
+    there = {path.stem for path in mapped}
+    ids = {entry[2] for entry in setup.contents.entries() if is_session_id(entry[2])} - there
+    others = [path for each in ids for path in accounts.paths_elsewhere(store, each)]
+    for account in sorted({transcripts.account_of(path) for path in others}):
+        count = sum(transcripts.account_of(path) == account for path in others)
+        yield ok(f"{counted(count, 'conversation')} of these rooms in another account, {account}")
+
+
+def _are_two(kept: str, transcript: str) -> bool:
+    if not os.path.exists(kept) or linking.is_copied(transcript, kept):
+        return False
+    return not lineage.of(kept).are_one_with(lineage.of(transcript))
+
+
+def _size_of_copies(setup: Setup) -> int:
+    kept = _listed(f"{setup.store}/{folder.NAME}")
+    return sum(entry.stat().st_size for entry in kept if entry.name.endswith(".gz"))
 
 
 def _is_json(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import time
 from typing import TYPE_CHECKING
 
@@ -23,17 +24,20 @@ if TYPE_CHECKING:
     from shim.checks.setup import Setup
     from shim.lease.live import Holders
 
-# Beyond all stretches that the leases of rooms and agents can have.
-_UNUSED_BYTE = 1 << 62
 # Seconds to wait for a lock, and between two tries.
 _PATIENCE = 1.0
 _NAP = 0.01
+# As many open files as a call needs with what its caller may have open.
+_DESCRIPTORS = 32
 
 
 def locks(setup: Setup) -> Iterator[Finding]:
     """Locks keep other processes out here, tried with a second process."""
     if setup.store is None:
         return
+    hindrance = _hindrance(setup.store / lease.FILE_NAME)
+    if hindrance is not None:
+        yield hindrance
     trials: list[tuple[str, Path, Callable[[int], None]]] = [
         ("flock", setup.store / "sessions.json", _flock),
         ("fcntl", setup.store / lease.FILE_NAME, _lockf),
@@ -63,12 +67,33 @@ def locks(setup: Setup) -> Iterator[Finding]:
         yield ok(f"other processes are kept out: {' and '.join(tried)}")
 
 
+def _hindrance(path: Path) -> Finding | None:
+    """Why no lease can be taken, before any lock is tried."""
+    both = "two calls at once both run, and turns may get lost"
+    if os.path.lexists(path) and not path.is_file():
+        return problem(f"{path} is no regular file: {both}", "move it away")
+    where = path if path.is_file() else path.parent
+    if where.exists() and not os.access(where, os.R_OK | os.W_OK):
+        return problem(
+            f"{where} cannot be written: {both}",
+            f"sudo chown {os.geteuid()} {shell_word(str(where))}, or set NSED_SESSION_DIR to a"
+            " directory of your own",
+        )
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most < _DESCRIPTORS:
+        return problem(
+            f"only {most} files may be open at once: {both}",
+            "raise the limit where claude is started: ulimit -n 1024",
+        )
+    return None
+
+
 def _flock(file: int) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _lockf(file: int) -> None:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _UNUSED_BYTE)
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, lease.UNUSED_BYTE)
 
 
 def _keeps_out(path: Path, lock: Callable[[int], None]) -> bool:
@@ -156,7 +181,7 @@ def _strangers(setup: Setup, held: Holders) -> Iterator[tuple[str, str, int]]:
     for room, agent, session_id, _ in setup.contents.entries():
         if session_id not in conversations:
             continue
-        for pid in live.strangers(held.of(room, agent), session_id, running):
+        for pid in live.strangers(held.all_of(room, agent, session_id), session_id, running):
             key = live.key_of(pid)
             # A fork of ours is no stranger.
             if key is None or (key.room, key.agent) != (room, agent):

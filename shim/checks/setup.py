@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import shim
 from shim.base import environment, files, times
 from shim.base.messages import Failure
-from shim.claude import binary
-from shim.install import launcher, shells
+from shim.install import launcher, real_claude, shells
 from shim.store import document, lock_holders, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from shim.install.launcher import Maker
+    from shim.install.beside import Line, Maker
+    from shim.install.real_claude import Answer
     from shim.store.document import Document
 
     T = TypeVar("T")
@@ -98,7 +98,12 @@ class Setup:
     @cached_property
     def maker(self) -> Maker | None:
         """Who made the launcher, where it says."""
-        return launcher.maker(self.launcher) if self.launcher else None
+        return launcher.maker(self.launcher.parent) if self.launcher else None
+
+    @cached_property
+    def looked_at(self) -> list[Line]:
+        """The files that the launcher looks at before it trusts its Python to start."""
+        return launcher.lines(self.launcher.parent) if self.launcher else []
 
     @property
     def is_of_this_package(self) -> bool:
@@ -109,7 +114,12 @@ class Setup:
     @cached_property
     def real(self) -> Path | None:
         """The real claude."""
-        return quietly(lambda: next(map(Path, binary.candidates()), None))
+        return Path(self.answer.first) if self.answer.first else None
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the launcher says of the claudes there are. Raises Failure."""
+        return real_claude.ask()
 
     @cached_property
     def stale(self) -> list[Path]:
@@ -201,4 +211,4 @@ def _dangling(path: Path) -> str:
 
 def _is_launcher_in(directory: str) -> bool:
     path = os.path.join(directory, launcher.NAME)
-    return os.path.isfile(path) and binary.is_launcher(path)
+    return os.path.isfile(path) and real_claude.is_launcher(path)

@@ -8,10 +8,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import environment
+from shim.base import environment, settings
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import binary
 from shim.opencode import plugin
 
 if TYPE_CHECKING:
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
 
     from shim.checks.setup import Setup
 
-_POLICIES = ("wait", "fork", "fail")
 
-
-# Beside those that a person sets: NSED_SHIM_CHAIN and others are between programs.
-_VARIABLES = (
-    *("NSED_ROOM_ID", "NSED_SESSION_ID", "NSED_AGENT_NAME", "NSED_SESSION_DIR"),
-    *("NSED_CLAUDE_BIN", "NSED_ON_BUSY", "NSED_BUSY_TIMEOUT", "NSED_KEEP_DAYS"),
-    *("NSED_SHIM_DISABLE", "NSED_SHIM_DEBUG", "NSED_FLEET_URL", "NSED_FLEET_CREDS"),
-)
 # NSED has variables of its own: only what is this like one of ours is taken for it.
 _LIKE = 0.8
 
@@ -35,9 +26,9 @@ _PYTHON_SDK = "lib/python*/site-packages/claude_agent_sdk/_bundled/claude"
 _NODE_SDK = "node_modules/@anthropic-ai/claude-agent-sdk"
 
 
-def variables(_: Setup) -> Iterator[Finding]:
+def variables(setup: Setup) -> Iterator[Finding]:
     """The shim's environment variables have values that it can use."""
-    faults = list(_faults())
+    faults = list(_faults(setup))
     yield from faults
     if environment.is_on("NSED_SHIM_DISABLE"):
         yield warning("NSED_SHIM_DISABLE is on: claude is left alone", "unset NSED_SHIM_DISABLE")
@@ -91,43 +82,26 @@ def opencode(_: Setup) -> Iterator[Finding]:
         )
 
 
-def _faults() -> Iterator[Finding]:
+def _faults(setup: Setup) -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
-    directory = environment.get("NSED_SESSION_DIR")
-    if directory and not os.path.isabs(directory):
-        yield problem(
-            f"NSED_SESSION_DIR={directory} is another directory wherever you are",
-            "give it a path from / on",
-        )
     for name, meant in _look_alikes():
         yield warning(f"{name} is no variable that is read", f"did you mean {meant}? Rename it")
-    policy = environment.get("NSED_ON_BUSY")
-    if policy and policy not in _POLICIES:
-        yield problem(
-            f"NSED_ON_BUSY={policy} is none of {', '.join(_POLICIES)}: taken as unset",
-            "correct it, or unset it",
-        )
-    for name, unit in (("NSED_BUSY_TIMEOUT", "seconds"), ("NSED_KEEP_DAYS", "days")):
-        if not _is_number(environment.get(name) or "0"):
-            yield problem(
-                f"{name}={environment.get(name)} is no number of {unit}: taken as unset",
-                "correct it, or unset it",
-            )
-    named = environment.get("NSED_CLAUDE_BIN")
-    places = [named] if "/" in named else [f"{where}/{named}" for where in os.get_exec_path()]
-    if named and not any(map(binary.is_real_claude, places)):
-        yield problem(
-            f"NSED_CLAUDE_BIN={named} is no program to run as claude: it is looked for along PATH",
-            "name the real claude, an executable file, or unset it",
-        )
+    for setting in settings.table().values():
+        value = environment.get(setting.name)
+        if value and (fault := setting.fault(value)):
+            mend = f"correct it, or unset it: it takes {setting.kind}"
+            yield problem(f"{setting.name}={value} {fault}", mend)
+    for warned in setup.answer.warnings:
+        yield problem(warned, "name the real claude, an executable file, or unset it")
 
 
 def _look_alikes() -> Iterator[tuple[str, str]]:
     """Variables that are none of ours but look like one, with that one."""
-    ours = {name.replace("_", ""): name for name in _VARIABLES}
+    known = [name for name in settings.table() if name.startswith("NSED_")]
+    ours = {name.replace("_", ""): name for name in known}
     for name in sorted(os.environ):
-        if name.startswith("NSED") and name not in _VARIABLES and not name.startswith("NSED_SHIM_"):
+        if name.startswith("NSED") and name not in known:
             close = difflib.get_close_matches(name.replace("_", ""), ours, n=1, cutoff=_LIKE)
             if close:
                 yield name, ours[close[0]]
@@ -139,10 +113,3 @@ def _is_somewhere() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False

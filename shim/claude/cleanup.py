@@ -83,7 +83,7 @@ def _working_directory(transcript: Path) -> Path:
         if b'"cwd":' in line:
             try:
                 return Path(json.loads(line)["cwd"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return Path()
 
@@ -101,7 +101,7 @@ def _days(settings: str | Path) -> int | None:
 def _json(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(_content(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -2,6 +2,7 @@
 
 import posix
 
+from shim.base.session_key import is_session_id
 from shim.claude.options import FLAG, OPTIONAL, VARIADIC, built_in
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ _CHOOSES = (
 _KEEPS_NOTHING = ("--no-session-persistence", "--init-only")
 _DETACHES = ("--background", "--tmux", "--agents-view-if-allowed")
 _STDOUT = 1
+_TRANSCRIPT = ".jsonl"
 _ANSWERS_AND_EXITS = ("--help", "--version")
 
 
@@ -81,6 +83,21 @@ class Invocation:
     def goes_on(self) -> bool:
         """Whether the run lasts longer than one answer: streaming, or interactive."""
         return self.is_streaming or self.is_interactive
+
+    @property
+    def chosen_conversation(self) -> str | None:
+        """The session id of the conversation that `--resume` names, by its id or its file.
+
+        None where the caller chose in another way, or asks for a copy. Claude takes any file of
+        that ending, and ids with white space around them (measured, 2.1.197 to 2.1.331).
+        """
+        others = (*_CHOOSES, *_KEEPS_NOTHING, *_DETACHES, *_ANSWERS_AND_EXITS, "--session-id")
+        if any(self.has(name) for name in others if name != "--resume"):
+            return None
+        named = (self.value("--resume") or "").strip()
+        if named.endswith(_TRANSCRIPT):
+            named = named.rpartition("/")[2].removesuffix(_TRANSCRIPT)
+        return named if is_session_id(named) else None
 
     @property
     def left_alone(self) -> str | None:

@@ -6,8 +6,8 @@ Learning takes as long as claude's start: it is loaded late, by `_learn`, once f
 import posix
 import time
 
-from shim.base.files import content
 from shim.base.messages import explain
+from shim.claude import surfaces
 from shim.claude.options import Surface, built_in
 
 # Seconds after which a claude whose help said nothing is asked again.
@@ -17,43 +17,27 @@ _TRY_AGAIN_AFTER = 86400
 def of(claude: str, store: str) -> Surface:
     """The surface of a claude: as learned from its `--help`, else the built-in one.
 
-    What was learned is kept in the store's directory. A binary that was updated, in place or
-    behind a link, is another, and is learned anew.
+    What was learned is kept in the store's directory. A program that was updated, in place or
+    behind a link or a script, is another, and is learned anew; of a script that does not say what
+    it runs, housekeeping asks again each day.
     """
     try:
-        path = _path(claude, store)
+        path = surfaces.path(claude, store)
     except OSError:
         return built_in()
-    learned = _read(path) or _learn(claude, store, path)
+    learned = surfaces.read(path) or _learn(claude, store, path)
     return Surface(learned, is_learned=True) if learned else built_in()
 
 
 def known(claude: str, store: str) -> Surface | None:
     """The surface of a claude, if it was learned before. Raises OSError where it is gone."""
-    learned = _read(_path(claude, store))
+    learned = surfaces.read(surfaces.path(claude, store))
     return Surface(learned, is_learned=True) if learned else None
 
 
 def failed(claude: str, store: str) -> bool:
     """Whether the help of a claude said nothing we understand. Raises OSError where it is gone."""
-    return posix.access(_path(claude, store) + ".failed", posix.F_OK)
-
-
-def _path(claude: str, store: str) -> str:
-    status = posix.stat(claude)
-    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-    return f"{store}/surfaces/{'-'.join(map(str, identity))}"
-
-
-def _read(path: str) -> str | None:
-    try:
-        file = posix.open(path, posix.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        return content(file).decode("utf-8", "replace")
-    finally:
-        posix.close(file)
+    return posix.access(surfaces.path(claude, store) + ".failed", posix.F_OK)
 
 
 def _learn(claude: str, store: str, path: str) -> str | None:
@@ -66,7 +50,7 @@ def _learn(claude: str, store: str, path: str) -> str | None:
     try:
         from shim.claude import learning
 
-        return learning.learn(claude, store, path.rpartition("/")[2])
+        return learning.learn(claude, store)
     except Exception as problem:
         explain(f"the options of {claude} cannot be learned ({problem}): the built-in table serves")
         return None

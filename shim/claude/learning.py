@@ -1,16 +1,18 @@
 """Learning what options and subcommands a claude has: from its own `--help`."""
 
+import contextlib
+import itertools
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from pathlib import Path
 
 import filelock
 
+from shim.base import running
 from shim.base.files import make_directory, replace
 from shim.base.messages import explain
+from shim.claude import surfaces
 from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, hidden
 
 # Seconds that claude may take to print its help, and that a call waits for another's learning.
@@ -18,33 +20,112 @@ _PATIENCE = 5
 # What is kept of other binaries: fleets may run several versions side by side.
 _KEPT_SURFACES = 16
 
+# Of a script that stands in front of claude: bytes that are read, how many scripts in a row, and
+# how many files that they lead to are looked at, at each call.
+_SCRIPT = 1 << 12
+_LONGEST_CHAIN = 3
+_MOST_BEHIND = 4
+_PATH = re.compile(r"/[^\s\"'`$;&|<>(){}*?\\]+")
+_JAVASCRIPT = (".js", ".cjs", ".mjs")
+_ODD = re.compile(r"[\t\n\ud800-\udfff]")
+
 # Commander's lines: two spaces and a term, then its description in a column of its own, or below.
 _TERM = re.compile(r"^  (\S.*?)(?:  .*)?$", re.MULTILINE)
 _SPELLING = re.compile(r"--?[A-Za-z0-9][\w-]*")
 _COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
 
 
-def learn(claude: str, store: str, name: str) -> str | None:
-    """Learn the surface of a claude and keep it under a name, once, while others wait for it.
+def learn(claude: str, store: str) -> str | None:
+    """Learn the surface of a claude and keep it, once, while others wait for it.
 
     None where claude's help says nothing we understand, which is noted in `NAME.failed`. Raises
     OSError or Failure where nothing can be kept, filelock.Timeout where another process does
     not get done.
     """
     make_directory(store)
-    directory = Path(store, "surfaces")
+    path = surfaces.path(claude, store)
+    directory = Path(path).parent
     directory.mkdir(mode=0o700, exist_ok=True)
-    path = directory / name
-    with filelock.FileLock(f"{directory}.lock", timeout=_PATIENCE, mode=0o600):
-        if path.exists():
-            return path.read_text()
-        listed = read_help(_help(claude))
-        learned = listed and listed + hidden()[1:]
+    with _locked(store):
+        if known := surfaces.read(path):
+            return known
+        learned = ask(claude)
         if learned is None:
             explain(f"{claude} --help says nothing we understand: the built-in table serves")
-        replace(str(path) if learned else f"{path}.failed", (learned or "").encode())
+        replace(path if learned else f"{path}.failed", (learned or "").encode("utf-8", "replace"))
         _forget_old(directory)
         return learned
+
+
+def ask(claude: str) -> str | None:
+    """The surface that a claude has now, or None where its help says nothing we understand."""
+    lines = read_help(_help(claude))
+    if lines is None:
+        return None
+    return f"{_behind(claude)}{lines}{hidden()[1:]}{surfaces.ASKED}{os.path.abspath(claude)}\n"
+
+
+def ask_again(store: str) -> None:
+    """Learn anew what has changed of the claudes here, though their programs look the same.
+
+    What a script runs can be chosen by what stands elsewhere (mise, volta, asdf).
+    """
+    for path in _names(f"{store}/{surfaces.DIRECTORY}"):
+        known = surfaces.read(path)
+        claude = known.rpartition("\n" + surfaces.ASKED)[2].rstrip("\n") if known else ""
+        with contextlib.suppress(OSError, ValueError, filelock.Timeout):
+            if os.path.isabs(claude) and surfaces.path(claude, store) == path:
+                now = ask(claude)
+                if now and now != known:
+                    with _locked(store):
+                        replace(path, now.encode("utf-8", "replace"))
+
+
+def _locked(store: str) -> filelock.BaseFileLock:
+    return filelock.FileLock(f"{store}/{surfaces.DIRECTORY}.lock", timeout=_PATIENCE, mode=0o600)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [f"{directory}/{name}" for name in names if "." not in name]
+
+
+def _behind(claude: str) -> str:
+    """The first line of a surface: what a script leads to, as far as it names that."""
+    found: list[str] = []
+    scripts = [os.path.realpath(claude)]
+    for script in itertools.islice(scripts, _LONGEST_CHAIN):
+        for path in _named_in(script):
+            if len(found) < _MOST_BEHIND and path not in (claude, *scripts, *found):
+                found.append(path)
+                scripts.append(path)
+    return surfaces.SEPARATOR.join(
+        f"{surfaces.identity(path)}{surfaces.SEPARATOR}{path}" for path in found
+    )
+
+
+def _named_in(script: str) -> list[str]:
+    """The files that a script names: by a path from / on, from home, or from where it is."""
+    with open(script, "rb") as file:
+        text = file.read(_SCRIPT)
+    if not text.startswith(b"#!") and b"\0" in text:
+        return []  # a program
+    first, _, rest = text.decode("utf-8", "surrogateescape").partition("\n")
+    places = ("", os.path.expanduser("~"), os.path.dirname(script))
+    named = [
+        os.path.normpath(place + path)
+        for path in _PATH.findall(rest if first.startswith("#!") else first + "\n" + rest)
+        for place in places
+    ]
+    # Not what it writes to: that would be another after each call.
+    return [path for path in named if _is_program(path) and not _ODD.search(path)]
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and (os.access(path, os.X_OK) or path.endswith(_JAVASCRIPT))
 
 
 def read_help(text: str) -> str | None:
@@ -73,7 +154,8 @@ def _option_lines(term: str) -> list[str]:
 
 def _help(claude: str) -> str:
     """What `claude --help` prints, run where it can neither disturb the user nor be in the way."""
-    with tempfile.TemporaryDirectory(prefix="claude-shim-") as home:
+    # A child that it leaves behind may still write there.
+    with tempfile.TemporaryDirectory(prefix="claude-shim-", ignore_cleanup_errors=True) as home:
         environ = {
             "HOME": home,
             "CLAUDE_CONFIG_DIR": f"{home}/.claude",
@@ -83,24 +165,13 @@ def _help(claude: str) -> str:
             "NSED_SHIM_DISABLE": "1",
         }
         try:
-            process = subprocess.Popen(
-                [claude, "--help"],
-                env=environ,
-                cwd=home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
+            outcome = running.run(
+                [os.path.abspath(claude), "--help"], environ, _PATIENCE, directory=home
             )
-        except OSError:
+        except (OSError, running.Endless) as problem:
+            explain(f"{claude} --help: {problem}")
             return ""
-        try:
-            output, _ = process.communicate(timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            return ""
-        return output.decode("utf-8", "replace") if process.returncode == 0 else ""
+        return outcome.output if outcome.exit_code == 0 else ""
 
 
 def _forget_old(directory: Path) -> None:

@@ -37,23 +37,48 @@ def live_on(session_id: str) -> int | None:
 
 def conversation_of(pid: int) -> str | None:
     """The session id a claude is on, or None where the registry does not say."""
-    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
-    return str(entry["sessionId"]) if "sessionId" in entry and _is_live(entry) else None
+    entry = _of(pid)
+    return str(entry["sessionId"]) if "sessionId" in entry else None
+
+
+def is_in_background(pid: int) -> bool:
+    """Whether a claude is a worker of claude's own background service (`--bg`, or ←)."""
+    return bool(_of(pid).get("kind") == "bg")
+
+
+def entry_of(pid: int) -> "dict[str, Any]":
+    """What the registry says of a claude; of one in the background, what it says of its worker.
+
+    A claude whose conversation was moved to a worker (`parkedJobId`) goes on as that. Empty where
+    the registry says nothing.
+    """
+    entry = _of(pid)
+    parked = entry.get("parkedJobId")
+    workers = [other for other in _entries() if other.get("jobId") == parked] if parked else []
+    return workers[0] if workers else entry
 
 
 def conversations() -> dict[int, str]:
     """The session id that each live claude is on, by its pid."""
+    return {int(e["pid"]): str(e["sessionId"]) for e in _entries() if "sessionId" in e}
+
+
+def _of(pid: int) -> "dict[str, Any]":
+    """The entry of a live claude; empty where there is none."""
+    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
+    return entry if entry and _is_live(entry) else {}
+
+
+def _entries() -> "list[dict[str, Any]]":
+    """The entries of all live claudes."""
     directory = config_directory() + "/sessions"
     try:
         names = posix.listdir(directory)
     except OSError:
-        return {}
+        return []
+    # Beside an entry can be a key: `<pid>.<64 digits>.key`.
     entries = [_entry(_content(f"{directory}/{name}")) for name in names if name.endswith(".json")]
-    return {
-        int(entry["pid"]): str(entry["sessionId"])
-        for entry in entries
-        if "sessionId" in entry and _is_live(entry)
-    }
+    return [entry for entry in entries if _is_live(entry)]
 
 
 def _content(path: str) -> bytes:
@@ -74,7 +99,7 @@ def _entry(content: bytes) -> "dict[str, Any]":
 
     try:
         entry = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 

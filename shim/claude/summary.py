@@ -22,9 +22,8 @@ _HEAD = 1 << 17
 _TAIL = 1 << 18
 
 # What claude itself writes as the user's: reminders, records of commands, news of tasks.
-_WRAPPING = re.compile(
-    r"<(system-reminder|task-notification|(?:local-command|command|bash)-[a-z]+)>.*?</\1>",
-    re.DOTALL,
+_TAG = re.compile(
+    r"<(/?)(system-reminder|task-notification|(?:local-command|command|bash)-[a-z]+)>"
 )
 _INTERRUPTED = "[Request interrupted by user"
 _NOT_SAID = ("isMeta", "isSidechain", "isCompactSummary", "isVisibleInTranscriptOnly")
@@ -40,7 +39,7 @@ class Summary:
     """What a transcript says of its conversation; None for what was not seen."""
 
     size: int
-    """Bytes."""
+    """Bytes, with those of what lies beside it."""
     written: float
     """When it was last written, in seconds of the system's clock."""
     turns: int
@@ -81,7 +80,7 @@ def of(path: str) -> Summary:
         per_byte = counted / (len(head) + len(tail))
         counted = max(counted, _claudes_count(last) or int(per_byte * status.st_size))
     return Summary(
-        size=status.st_size,
+        size=status.st_size + _size_beside(path),
         written=status.st_mtime,
         turns=counted,
         is_exact=is_exact,
@@ -91,6 +90,15 @@ def of(path: str) -> Summary:
         started=next((at for entry in first if (at := _time(entry))), None),
         title=_title(first + last),
     )
+
+
+def _size_beside(path: str) -> int:
+    """The bytes of tool results, subagents and whatever else lies beside a transcript."""
+    directory = transcripts.beside(path)
+    if not os.path.isdir(directory):
+        return 0
+    files = (f"{where}/{name}" for where, _, names in os.walk(directory) for name in names)
+    return sum(os.stat(file).st_size for file in files if os.path.isfile(file))
 
 
 def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
@@ -127,10 +135,33 @@ def _prompt(entry: dict[str, Any]) -> str | None:
     content = message.get("content")
     blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
     texts = [block.get("text") for block in _of_type("text", blocks)]
-    said = _WRAPPING.sub("", "\n".join(text for text in texts if isinstance(text, str))).strip()
+    said = _unwrapped("\n".join(text for text in texts if isinstance(text, str))).strip()
     if any(_of_type("tool_result", blocks)) or said.startswith(_INTERRUPTED):
         return None
     return said or (_IMAGE if any(_of_type("image", blocks)) else None)
+
+
+def _unwrapped(text: str) -> str:
+    """The text without what stands between one of claude's tags and the next that closes it.
+
+    In two passes over the tags: an expression with `.*?` looks for the end of each tag in all of
+    what follows, and a prompt of some 100 kB that has many took minutes.
+    """
+    tags = list(_TAG.finditer(text))
+    ends: dict[str, int] = {}
+    wrapped: list[tuple[int, int]] = []
+    for tag in reversed(tags):
+        is_closing, name = tag.groups()
+        if is_closing:
+            ends[name] = tag.end()
+        elif name in ends:
+            wrapped.append((tag.start(), ends[name]))
+    pieces, at = [], 0
+    for start, end in reversed(wrapped):
+        if start >= at:
+            pieces.append(text[at:start])
+            at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _of_type(kind: str, blocks: list[Any]) -> Iterator[dict[str, Any]]:

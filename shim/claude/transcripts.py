@@ -9,12 +9,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from os import stat_result
+    from typing import Any
 
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
+_SHORTEST_MESSAGE = len('{"type":"user","message":{}}')
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 LONGEST_PROJECT_NAME = 200
+# What claude takes no project's name from a variable for: Windows has these names for devices.
+_LONGEST_NAMED = 64
+_DEVICES = ("con", "prn", "aux", "nul")
+_PORTS = ("com", "lpt")
+_DIGITS = tuple("0123456789")
 
 
 class Transcript:
@@ -36,6 +43,45 @@ def config_directory() -> str:
 def projects_directory() -> str:
     """Claude Code's directory of transcripts, one directory a project."""
     return config_directory() + "/projects"
+
+
+def account_of(path: str) -> str:
+    """The configuration directory that a transcript's path is in."""
+    return path.rsplit("/", 3)[0]
+
+
+def beside(path: str) -> str:
+    """The directory of what claude keeps beside a transcript."""
+    return path.removesuffix(".jsonl")
+
+
+def of_today(path: str) -> str:
+    """Where a path in an account belongs: there, else in the account of today.
+
+    Not there where that account is gone, or is to be deleted; the same of the account of today.
+    """
+    account = account_of(path)
+    if exists(account + "/projects") and not is_temporary(account):
+        return path
+    today = config_directory()
+    if not today.startswith("/"):
+        today = f"{posix.getcwd()}/{today}"
+    return (usual_account() if is_temporary(today) else today) + path.removeprefix(account)
+
+
+def usual_account() -> str:
+    """The configuration directory of this user where no variable names another."""
+    return environment.in_home(".claude")
+
+
+def is_temporary(directory: str) -> bool:
+    """Whether a configuration directory is one that whoever made it will delete.
+
+    The SDKs make such in the system's temporary directory (FACTS.md, "Beyond one machine"). Where
+    the home is in there too, that is not told from others.
+    """
+    temporary = (environment.get("TMPDIR") or "/tmp").rstrip("/") + "/"
+    return directory.startswith(temporary) and not environment.in_home("").startswith(temporary)
 
 
 def project_name(directory: str) -> str:
@@ -69,25 +115,28 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     where nothing can be resumed. Raises OSError where a transcript cannot be read.
     """
     projects = projects_directory()
-    here = _this_project(projects)
+    here = this_project()
     name = session_id + ".jsonl"
     if here is not None:
         path = f"{here}/{name}"
         status = resumable(path)
         if status is not None:
-            return Transcript(path, True, status), []
+            return Transcript(path, is_here(path), status), []
     unusable = []
     for path in sorted(copies(projects, name), key=_written, reverse=True):
         status = resumable(path)
         if status is not None:
-            return Transcript(path, path == f"{here}/{name}", status), []
+            return Transcript(path, is_here(path), status), []
         unusable.append(path)
     return None, unusable
 
 
 def is_here(path: str) -> bool:
-    """Whether a transcript's path is in this directory's project."""
-    return path.rpartition("/")[0] == _this_project(projects_directory())
+    """Whether every claude looks a conversation of that path up by its id, from this directory.
+
+    Where a variable names the project, 2.1.197 does not heed it, and looks elsewhere.
+    """
+    return not _named_project() and path.rpartition("/")[0] == this_project()
 
 
 def set_aside(path: str) -> str:
@@ -99,12 +148,26 @@ def set_aside(path: str) -> str:
     return aside
 
 
-def _this_project(projects: str) -> str | None:
+def this_project() -> str | None:
+    """Where claude writes what is new here, as far as that can be told."""
     try:
-        name = project_name(posix.getcwd())
+        name = _named_project() or project_name(posix.getcwd())
     except OSError:
         return None  # the working directory is gone
-    return f"{projects}/{name}" if len(name) <= LONGEST_PROJECT_NAME else None
+    return f"{projects_directory()}/{name}" if len(name) <= LONGEST_PROJECT_NAME else None
+
+
+def _named_project() -> str:
+    """What a variable names this project; empty where claude would not heed it.
+
+    Measured and read in 2.1.331 (FACTS.md, "which conversation").
+    """
+    name = environment.get("CLAUDE_CODE_PROJECT_DIR_NAME")
+    if not name or not environment.get("CLAUDE_CONFIG_DIR"):
+        return ""
+    is_plain = name.isascii() and name.replace("-", "a").replace("_", "a").isalnum()
+    is_device = name.lower() in _DEVICES or (name[:3].lower() in _PORTS and name[3:] in _DIGITS)
+    return name if is_plain and len(name) <= _LONGEST_NAMED and not is_device else ""
 
 
 def copies(projects: str, name: str) -> "Iterator[str]":
@@ -154,7 +217,7 @@ def resumable(path: str) -> "stat_result | None":
             return status
         # Before claude's own file is moved aside, read it as claude does.
         lines.seek(0)
-        return status if any(map(_is_message, lines)) else None
+        return status if any(map(message, lines)) else None
 
 
 def _looks_like_message(line: bytes) -> bool:
@@ -170,17 +233,20 @@ def _looks_like_message(line: bytes) -> bool:
     )
 
 
-def _is_message(line: bytes) -> bool:
-    """The same for any way to write it, at the cost of a parser."""
+def message(line: bytes) -> "dict[str, Any] | None":
+    """The entry of a transcript's line, if it is a message of the conversation itself."""
+    if len(line) < _SHORTEST_MESSAGE:
+        return None  # ten million of them, and as many exceptions, would take a minute
     import json
 
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return (
+        return None
+    is_message = (
         isinstance(entry, dict)
         and entry.get("type") in ("user", "assistant")
         and isinstance(entry.get("message"), dict)
         and not entry.get("isSidechain")
     )
+    return entry if is_message else None

@@ -15,6 +15,7 @@ import re
 import shutil
 import stat
 import tarfile
+import tempfile
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,7 +26,7 @@ from shim.base.messages import warn
 from shim.base.session_key import is_session_id
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli import exchange
-from shim.keep import folder, putting_back
+from shim.keep import accounts, folder, putting_back
 from shim.store import moved
 
 if TYPE_CHECKING:
@@ -80,19 +81,36 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
     places = projects.places(session_ids)
     for session_id in dict.fromkeys(session_ids):
         path = next(iter(places.get(session_id, ())), None)
+        if path is None and is_session_id(session_id):
+            path = next(accounts.paths_elsewhere(store, session_id), None)
         project = path and path.split("/")[-2]
         if path is None and is_session_id(session_id):
             target = putting_back.to_put_back(store, session_id)
             if target is not None:
                 path, project = folder.path(store, session_id), target.split("/")[-2]
+                if transcripts.resumable(path) is None:
+                    path = folder.copy_of(path)
         if path and project:
-            with contextlib.suppress(OSError):
-                seen = summary.of(path)
+            with contextlib.suppress(OSError, EOFError, zlib.error), _unpacked(path) as file:
+                directory = summary.of(file).directory
                 is_sound = _PROJECT.fullmatch(project) is not None
                 name = project if is_sound else transcripts.project_name(project)
-                one = Conversation(session_id, name, seen.directory, seen.size)
+                one = Conversation(session_id, name, directory, os.path.getsize(file))
                 found.append((one, path))
     return found
+
+
+@contextlib.contextmanager
+def _unpacked(path: str) -> Iterator[str]:
+    """A transcript's path; of a compressed copy, that of what it holds. Raises OSError."""
+    if path.endswith(folder.ENDING):
+        yield path
+        return
+    with gzip.open(path) as packed, tempfile.NamedTemporaryFile() as file:
+        shutil.copyfileobj(packed, file)
+        file.flush()
+        os.utime(file.name, ns=(0, os.stat(path).st_mtime_ns))
+        yield file.name
 
 
 def write(
@@ -115,7 +133,8 @@ def write(
         _add(tar, _INDEX, io.BytesIO(text), len(text), 0)
         for conversation, path in steps:
             own = conversation.session_id
-            _add_file(tar, f"{own}/{_TRANSCRIPT}", path)
+            with _unpacked(path) as transcript:
+                _add_file(tar, f"{own}/{_TRANSCRIPT}", transcript)
             beside = _files_in(f"{store}/{folder.NAME}/{own}")
             beside.update(_files_in(f"{os.path.dirname(path)}/{own}"))
             for name, file in sorted(beside.items()):
@@ -268,7 +287,7 @@ class Places:
     def _of(self, conversation: Conversation) -> tuple[str, str | None]:
         """Where a transcript is, or belongs, and the file that has the conversation here."""
         own = conversation.session_id
-        there = self._there.get(own)
+        there = self._there.get(own) or list(accounts.paths_elsewhere(self._store, own))
         if there:
             return there[0], there[0]
         project = conversation.project

@@ -34,8 +34,7 @@ def named(text: str, store: str) -> tuple[str, str]:
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
     if transcript is None and not unusable:
-        holding.put_back(store, session_id)
-        transcript, unusable = transcripts.find(session_id)
+        transcript = holding.have_back(store, session_id)
     if transcript is None and unusable:
         raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")
     if transcript is None:
@@ -62,7 +61,7 @@ def can_be_had_back(session_id: str, store: str) -> bool:
     One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
     """
     return is_resumable(session_id) or (
-        session_key.is_session_id(session_id) and holding.can_be_put_back(store, session_id)
+        session_key.is_session_id(session_id) and holding.can_be_had_back(store, session_id)
     )
 
 

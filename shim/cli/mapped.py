@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from shim.base import session_key, times
 from shim.base.messages import warn
 from shim.base.plain_text import printable
-from shim.claude import projects, registry, summary
+from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
-from shim.keep import folder, putting_back
+from shim.keep import accounts, folder, putting_back
 from shim.lease import live
 from shim.store import moved
 
@@ -73,6 +74,10 @@ class Survey:
         """The paths of transcripts by session id."""
         return projects.places(set(self._session_ids))
 
+    @cached_property
+    def _known(self) -> set[str]:
+        return folder.known(self.directory)
+
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
@@ -80,20 +85,23 @@ class Survey:
 
     def claudes(self, mapping: Mapping) -> list[live.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
-        holder = self.holders.of(mapping.room, mapping.agent)
-        strange = live.strangers(holder, mapping.session_id, self.conversations)
-        return live.claudes(holder, strange)
+        if not self.holders and not self.conversations:
+            return []
+        own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
+        strange = live.strangers(own, mapping.session_id, self.conversations)
+        return live.claudes(own, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.
 
-        Where claude has deleted it, it is the kept one that the next call puts back.
+        Where this account has none, it is another's; where claude has deleted it, it is the kept
+        one that the next call puts back.
         """
         paths = self.places.get(session_id, [])
-        # What the store has for an id can be any text.
-        may_be_kept = not paths and session_key.is_session_id(session_id)
-        if may_be_kept and putting_back.to_put_back(self.directory, session_id):
-            paths = [folder.path(self.directory, session_id)]
+        if not paths and session_id in self._known:
+            paths = list(accounts.paths_elsewhere(self.directory, session_id))
+            if not paths and putting_back.to_put_back(self.directory, session_id):
+                paths = [folder.path(self.directory, session_id)]
         seen = summary.best(paths)
         if seen is None or seen[1].directory is None or not self._moves:
             return seen
@@ -103,10 +111,11 @@ class Survey:
     def has_any(self, mapping: Mapping) -> bool:
         """Whether there is a conversation, or a claude that is to have one."""
         own = mapping.session_id
-        return bool(
-            own in self.places
-            or self.is_live(mapping)
-            or (session_key.is_session_id(own) and folder.is_kept(self.directory, own))
+        if own in self.places or self.is_live(mapping):
+            return True
+        return own in self._known and (
+            folder.is_kept(self.directory, own)
+            or any(accounts.paths_elsewhere(self.directory, own))
         )
 
     def is_kept(self, path: str) -> bool:
@@ -140,6 +149,7 @@ def as_json(
         "size": seen and seen.size,
         "project": seen and seen.directory,
         "about": seen and seen.about,
+        "account": path and account(path),
     }
 
 
@@ -185,7 +195,16 @@ def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
     if transcript is None:
         return "no transcript yet" if is_live else "no transcript"
     path, seen = transcript
-    return at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    where = at_home(seen.directory) if seen.directory else path.split("/")[-2]
+    other = account(path)
+    return f"{where} (in {at_home(other)})" if other else where
+
+
+def account(path: str) -> str | None:
+    """The account that a transcript is in, where that is not the one of today."""
+    is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
+    is_other = is_transcript and accounts.is_foreign(path)
+    return transcripts.account_of(path) if is_other else None
 
 
 def close_to(name: str, names: Iterable[str]) -> str:

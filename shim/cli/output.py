@@ -33,13 +33,23 @@ _YEAR = 365.25 * _DAY
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON, whatever its strings hold and stdout can."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    """Print a value as JSON, whatever its strings hold and stdout can; of a list, an item a line.
+
+    Indented it would take five times as long: the library does that in Python.
+    """
+    text = _json(value, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
+        text = _json(value, ensure_ascii=True)
     click.echo(text)
+
+
+def _json(value: Any, ensure_ascii: bool) -> str:
+    if not value or not isinstance(value, list):
+        return json.dumps(value, indent=2, ensure_ascii=ensure_ascii)
+    items = (json.dumps(item, ensure_ascii=ensure_ascii) for item in value)
+    return "[\n  " + ",\n  ".join(items) + "\n]"
 
 
 def counted(number: int, what: str) -> str:

@@ -26,6 +26,7 @@ def main() -> "NoReturn":
     from shim.lease import busy
     from shim.store import locked_file
 
+    messages.is_claudes_stderr = False
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -30,6 +30,7 @@ SUBCOMMANDS = (
     "export",
     "which",
     "version",
+    "help",
 )
 # Words that people try.
 _MEANT = {
@@ -92,7 +93,8 @@ def group(context: click.Context) -> None:
     """Conversations with Claude Code that survive restarts.
 
     The program `claude` that `install` writes continues the conversation of the current room and
-    agent. These commands show which conversation is whose, and put things right.
+    agent. These commands show which conversation is whose, and put things right. `claude-shim help`
+    says how it all works, and what to do if not.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -10,10 +10,9 @@ import click
 
 from shim.base.plain_text import printable
 from shim.call.rehearsal import Rehearsal
-from shim.claude import binary
 from shim.cli.options import default_bin_directory
 from shim.cli.output import as_json, show_json
-from shim.install import launcher
+from shim.install import launcher, real_claude
 from shim.install.launcher import first_on_path
 
 
@@ -33,9 +32,9 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
       NSED_ROOM_ID=refactor claude-shim explain -- -p "Which word was it?"
     """
     first = first_on_path()
-    ours = Path(first) if first and binary.is_launcher(first) else None
+    ours = Path(first) if first and real_claude.is_launcher(first) else None
     directory = ours.parent if ours else default_bin_directory()
-    rehearsal = Rehearsal(args, str(launcher.plugin(directory)))
+    rehearsal = Rehearsal(real_claude.find, args, str(launcher.plugin(directory)))
     if as_json:
         show_json(_account(ours, rehearsal))
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from shim.base import session_key
+from shim.base import files, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.cli import archive, exchange, output
@@ -65,7 +65,10 @@ def command(file: str, with_conversations: bool) -> None:
     path = os.path.realpath(file)
     _require_harmless(path, file, sessions)
     try:
-        _replace(path, write)
+        if with_conversations:
+            _replace(path, write)
+        else:
+            files.replace_anywhere(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
     told = output.counted(len(sound), "mapping")
@@ -100,7 +103,12 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _require_harmless(path: str, file: str, sessions: Store) -> None:
-    """Make sure that a file is none of the store's, and no device, which a file would replace."""
+    """Make sure that a file is none of the store's, and no device, which a file would replace.
+
+    Nor may another user have made it a link to a file of ours.
+    """
+    if os.path.islink(file) and os.lstat(file).st_uid not in (os.geteuid(), 0):
+        raise click.ClickException(f"{file} is a link of another user's: choose another name")
     if os.path.dirname(path) == os.path.realpath(sessions.directory):
         raise click.ClickException(f"{file} is in the store's own directory: choose another")
     if os.path.exists(path) and not os.path.isfile(path):

@@ -8,10 +8,9 @@ import click
 
 from shim.base import files
 from shim.base.plain_text import shell_word
-from shim.claude import binary
 from shim.cli.options import default_bin_directory, new_bin_directory
 from shim.cli.output import as_json, show_json
-from shim.install import launcher, shells
+from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def _tried(path: Path) -> tuple[str | None, str | None]:
 
     Raises ClickException where it does not get to a claude that works.
     """
-    real = next(binary.candidates(), None)
+    real = real_claude.ask().first
     if real is None:
         return None, None
     trial = try_out(path)

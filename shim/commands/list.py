@@ -87,7 +87,10 @@ def command(
              a copy of it
     TURNS    the prompts in it; ~ where that is an estimate, as only the
              beginning and the end of a large transcript are read
-    PROJECT  the directory it belongs to
+    SIZE     with tool results and subagents beside the transcript
+    PROJECT  the directory it belongs to, and the account where that is not
+             this one; `no transcript` where claude has none, so that the
+             next call starts afresh
     ABOUT    the title that you or claude gave it, else its first words
 
     A room without a conversation, such as one whose only call failed at once, is not shown, unless

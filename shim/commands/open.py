@@ -8,11 +8,10 @@ import click
 
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
-from shim.claude import binary
 from shim.cli import mapped
 from shim.cli.names import AGENT, ROOM
 from shim.cli.options import default_bin_directory
-from shim.install import launcher
+from shim.install import launcher, real_claude
 from shim.store import store
 from shim.store.store import Store
 
@@ -64,6 +63,6 @@ def _launcher() -> str:
     """The launcher, first on PATH or where `install` puts it. Raises ClickException without one."""
     first = launcher.first_on_path()
     for path in filter(None, (first, str(default_bin_directory() / launcher.NAME))):
-        if binary.is_launcher(path) and os.access(path, os.X_OK):
+        if real_claude.is_launcher(path) and os.access(path, os.X_OK):
             return path
     raise click.ClickException("there is no launcher: `claude-shim install` writes it")

@@ -59,10 +59,12 @@ def command(watch: float | None, as_json: bool) -> None:
 
     \b
     KIND       one-shot (`claude -p`), streaming (kept running by a program)
-               or interactive (on a terminal); a `stranger` is live on the
-               conversation of a room without having its lease, because it was
-               started without the shim; a `fork` goes on from a copy of the
-               room's conversation, which another claude had
+               or interactive (on a terminal), or background (claude's own
+               service has it: `claude stop`); a `stranger` is live on the
+               conversation of a room without having its lease: it was started
+               without the shim, or is a fork that has become the room's; a
+               `fork` goes on from a copy of the room's conversation, which
+               another claude had
     WAITING    the process ids of calls in line for this one to end
     DIRECTORY  where it works
 
@@ -101,7 +103,7 @@ def _running(sessions: Store) -> Iterator[Running]:
     # Forgotten while it runs, or not recorded yet, or not to be recorded.
     for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
         room, agent = (key.room, key.agent) if key else (None, None)
-        (claude,) = live.claudes(holder, ())
+        (claude,) = live.claudes([holder], ())
         listed.add(claude.pid)
         yield Running(room, agent, survey.conversations.get(holder.pid), claude)
     # A fork tells the room it comes from, also while that goes on elsewhere.

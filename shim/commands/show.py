@@ -218,7 +218,8 @@ def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
     claude = "NSED_SHIM_DISABLE=1 claude --resume"
     if seen.directory is None or not os.path.isdir(seen.directory):
         return f"{claude} {shell_word(path)}"
-    named = path if survey.is_kept(path) else mapping.session_id
+    is_by_path = survey.is_kept(path) or mapped.account(path)
+    named = path if is_by_path else mapping.session_id
     return f"cd {shell_word(seen.directory)} && {claude} {shell_word(named)}"
 
 

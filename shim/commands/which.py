@@ -6,12 +6,13 @@ import os
 
 import click
 
-from shim.claude import binary
+from shim.base.messages import warn
 from shim.cli.output import as_json, show_json
+from shim.install import real_claude
 
 
 class _NoClaude(click.ClickException):
-    exit_code = binary.EXIT_NO_CLAUDE
+    exit_code = real_claude.EXIT_NO_CLAUDE
 
 
 @click.command("which")
@@ -23,12 +24,12 @@ def command(every: bool, as_json: bool) -> None:
     It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
     ours, else one from the usual places. Without any, the exit code is 127.
     """
-    found = list(dict.fromkeys(map(os.path.abspath, binary.candidates())))
-    if not found:
-        raise _NoClaude(
-            "there is no claude to run, neither on PATH nor in the usual places: install it with"
-            " `npm install -g @anthropic-ai/claude-code`, or name it in NSED_CLAUDE_BIN"
-        )
+    answer = real_claude.ask()
+    for message in answer.warnings:
+        warn(message)
+    if not answer.claudes:
+        raise _NoClaude(real_claude.NONE)
+    found = list(dict.fromkeys(map(os.path.abspath, answer.claudes)))
     if as_json:
         show_json({"claude": found[0], "all": found})
         return

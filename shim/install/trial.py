@@ -1,11 +1,10 @@
 """Running a program as claude, once, to see what comes of it."""
 
-import contextlib
 import os
-import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from shim.base import running
 
 # Seconds that claude may take to say its version.
 _PATIENCE = 5
@@ -31,29 +30,18 @@ def try_out(program: Path) -> Trial:
 
     Nothing is opened, learned or recorded on the way.
     """
+    environ = os.environ | {"NSED_SHIM_DISABLE": "1", "NSED_SHIM_DEBUG": "1"}
     try:
-        process = subprocess.Popen(
-            [program, "--version"],
-            env=os.environ | {"NSED_SHIM_DISABLE": "1", "NSED_SHIM_DEBUG": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        outcome = running.run([program, "--version"], environ, _PATIENCE)
     except OSError as problem:
         return Trial("", f"it cannot be run: {problem.strerror}", [], False)
-    try:
-        output, errors = process.communicate(timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return Trial("", f"it says no version within {_PATIENCE} s", [], False)
-    lines = errors.decode("utf-8", "replace").splitlines()
+    except running.Endless as problem:
+        return Trial("", f"it says no version: {problem}", [], False)
+    lines = outcome.errors.splitlines()
     ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]
     warnings = [line for line in ours if not line.startswith("debug: ")]
-    said = output.decode("utf-8", "replace").strip().partition("\n")[0]
-    complaint = f"it exits with {process.returncode}" if process.returncode else ""
+    said = outcome.output.strip().partition("\n")[0]
+    complaint = f"it exits with {outcome.exit_code}" if outcome.exit_code else ""
     if complaint and lines:
         complaint += f": {lines[-1].removeprefix(_OURS)}"
     return Trial(said, complaint, warnings, came_through=len(warnings) < len(ours))

@@ -2,7 +2,12 @@
 
 `kept/<session id>.jsonl` is the transcript itself under a second name: it costs nothing, grows with
 the conversation, and is still there when claude has deleted the first (FACTS.md, "clean-up").
-`kept/<session id>.from` is a symbolic link that says where the first name was.
+Beside it, by the same session id:
+- `.from`, a symbolic link, says where the first name was, or where a conversation that starts now
+  will have it: another account finds it there.
+- `.link`, a symbolic link to nowhere, says of which file the two names were seen to be.
+- `.jsonl.gz` is a compressed copy (`copies.py`).
+- the directory of that name has what claude keeps beside the transcript (`beside.py`).
 """
 
 import posix
@@ -16,7 +21,10 @@ if TYPE_CHECKING:
 
 NAME: "Final" = "kept"
 ENDING: "Final" = ".jsonl"
-_ORIGIN = ".from"
+FROM: "Final" = ".from"
+UNFINISHED: "Final" = ".new"
+_LINK = ".link"
+_COPY = ".gz"
 _DAYS = 365.0
 
 
@@ -42,7 +50,61 @@ def path(store: str, session_id: str) -> str:
 
 def origin_of(kept: str) -> str:
     """What says where a kept file's transcript was."""
-    return kept.removesuffix(ENDING) + _ORIGIN
+    return kept.removesuffix(ENDING) + FROM
+
+
+def link_of(kept: str) -> str:
+    """What says of which file a kept file was seen to be a second name."""
+    return kept.removesuffix(ENDING) + _LINK
+
+
+def copy_of(kept: str) -> str:
+    """Where a kept file's compressed copy is, if there is one."""
+    return kept + _COPY
+
+
+def beside(store: str, session_id: str) -> str:
+    """Where what was beside the transcript is kept, if there was something."""
+    return f"{store}/{NAME}/{session_id}"
+
+
+def identity(kept: str) -> str:
+    """What a kept file is, in this folder; none that was restored or copied is the same.
+
+    Raises OSError.
+    """
+    file, directory = posix.lstat(kept), posix.lstat(kept.rpartition("/")[0])
+    return f"{file.st_dev}:{file.st_ino}:{directory.st_ino}"
+
+
+def note(link: str, target: str) -> None:
+    """Have a symbolic link say something, whatever it said. Raises OSError."""
+    try:
+        posix.symlink(target, link)
+    except FileExistsError:
+        if posix.readlink(link) != target:
+            try:
+                posix.unlink(link + UNFINISHED)
+            except FileNotFoundError:
+                pass
+            posix.symlink(target, link + UNFINISHED)
+            posix.rename(link + UNFINISHED, link)
+    except FileNotFoundError:
+        directory = link.rpartition("/")[0]
+        posix.mkdir(directory)
+        posix.chmod(directory, 0o700)  # whatever the umask
+        posix.symlink(target, link)
+
+
+def is_known(store: str, session_id: str) -> bool:
+    """Whether the conversation is kept, or where it is is noted."""
+    if is_kept(store, session_id):
+        return True
+    try:
+        posix.lstat(origin_of(path(store, session_id)))
+    except OSError:
+        return False
+    return True
 
 
 def is_kept(store: str, session_id: str) -> bool:
@@ -56,8 +118,16 @@ def is_kept(store: str, session_id: str) -> bool:
 
 def session_ids(store: str) -> list[str]:
     """The conversations that are kept. Raises OSError where that cannot be told."""
+    return [name.removesuffix(ENDING) for name in _names(store) if name.endswith(ENDING)]
+
+
+def known(store: str) -> set[str]:
+    """The conversations that are kept, or where they are is noted. Raises OSError."""
+    return {name.partition(".")[0] for name in _names(store)}
+
+
+def _names(store: str) -> list[str]:
     try:
-        names = posix.listdir(f"{store}/{NAME}")
+        return posix.listdir(f"{store}/{NAME}")
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name.removesuffix(ENDING) for name in names if name.endswith(ENDING)]

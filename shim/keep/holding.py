@@ -27,24 +27,48 @@ def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -
     before the one that resumes it writes its first turn. `is_ours` says that nobody writes it.
     """
     kept = folder.path(store, session_id)
+    path = transcript.path
+    if transcripts.is_temporary(path):
+        path = _settled(path, is_ours)
+    is_kept = True
     try:
         status = posix.lstat(kept)
     except OSError:
-        if folder.days():
-            _link(kept, transcript.path)
+        is_kept = folder.days() > 0 and _link(kept, path)
     else:
         if is_ours and _is_another(status, transcript.status):
-            _join(store, session_id, transcript.path)
+            _join(store, session_id, path)
+    if is_kept:
+        _hold_beside(store, session_id, path)
     if time.time() - transcript.status.st_mtime < _DAY / 2:
         return True
     try:
-        posix.utime(transcript.path)
+        posix.utime(path)
         posix.utime(kept)  # where it is a copy
     except FileNotFoundError:
-        return transcripts.exists(transcript.path)
+        return transcripts.exists(path)
     except OSError as problem:
-        explain(f"{transcript.path} keeps its time: {problem.strerror}")
+        explain(f"{path} keeps its time: {problem.strerror}")
     return True
+
+
+def _settled(transcript: str, is_ours: bool) -> str:
+    from shim.keep import accounts
+
+    try:
+        return accounts.settle(transcript) if is_ours else transcript
+    except OSError as problem:
+        explain(f"{transcript} stays in a temporary account: {problem.strerror}")
+        return transcript
+
+
+def _hold_beside(store: str, session_id: str, transcript: str) -> None:
+    if transcripts.exists(transcripts.beside(transcript)) or transcripts.exists(
+        folder.beside(store, session_id)
+    ):
+        from shim.keep import beside
+
+        beside.hold(store, session_id, transcript)
 
 
 def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:
@@ -62,59 +86,100 @@ def _join(store: str, session_id: str, transcript: str) -> None:
         explain(f"{transcript} stays without what is kept: {problem.strerror}")
 
 
-def _link(kept: str, transcript: str) -> None:
+def _link(kept: str, transcript: str) -> bool:
     """Link a transcript that is not kept yet; what fails here, housekeeping does."""
+    if _is_of_another(kept, transcript):
+        explain(f"{transcript} is not linked: the conversation is noted to be elsewhere")
+        return False
     try:
+        # Before the kept file is there: one without an origin could not be put back.
         _note_origin(kept, transcript)
         posix.link(transcript, kept)
+        folder.note(folder.link_of(kept), folder.identity(kept))
     except OSError as problem:
         explain(f"{transcript} is not linked: {problem.strerror}")
+        return False
+    return True
+
+
+def _is_of_another(kept: str, transcript: str) -> bool:
+    """Whether the conversation is noted as another file, which is there."""
+    try:
+        noted = posix.readlink(folder.origin_of(kept))
+    except OSError:
+        return False
+    return noted != transcript and transcripts.exists(noted)
 
 
 def _note_origin(kept: str, transcript: str) -> None:
-    # Before the kept file is there: one without an origin could not be put back.
-    note = folder.origin_of(kept)
     if not transcript.startswith("/"):
         transcript = f"{posix.getcwd()}/{transcript}"
+    folder.note(folder.origin_of(kept), transcript)
+
+
+def begin(store: str, session_id: str) -> None:
+    """Note where a conversation that starts now will be, so that other accounts find it."""
+    project = transcripts.this_project()
+    if project is None:
+        return  # housekeeping will find it
+    transcript = f"{project}/{session_id}{folder.ENDING}"
     try:
-        posix.symlink(transcript, note)
-    except FileNotFoundError:
-        directory = kept.rpartition("/")[0]
-        posix.mkdir(directory)
-        posix.chmod(directory, 0o700)  # whatever the umask
-        posix.symlink(transcript, note)
-    except FileExistsError:
-        posix.unlink(note)  # it is of one that was kept before
-        posix.symlink(transcript, note)
+        if transcripts.is_temporary(transcript):
+            from shim.keep import accounts
+
+            transcript = accounts.begin(transcript)
+        _note_origin(folder.path(store, session_id), transcript)
+    except OSError as problem:
+        explain(f"where the conversation starts is not noted: {problem.strerror}")
 
 
-def can_be_put_back(store: str, session_id: str) -> bool:
-    """Whether the conversation is kept, and is to be put back. Raises OSError."""
+def can_be_had_back(store: str, session_id: str) -> bool:
+    """Whether another account has the conversation, or it is kept, and is to be put back.
+
+    Raises OSError.
+    """
+    if not folder.is_known(store, session_id):
+        return False
+    from shim.keep import accounts, putting_back
+
+    is_elsewhere = accounts.elsewhere(store, session_id) is not None
+    return is_elsewhere or putting_back.to_put_back(store, session_id) is not None
+
+
+def begin_to_put_back(store: str, session_id: str) -> bool:
+    """Have a kept conversation put back whose transcript is of no use.
+
+    Returns whether it is the compressed copy that takes its place. Raises OSError.
+    """
     if not folder.is_kept(store, session_id):
         return False
     from shim.keep import putting_back
 
-    return putting_back.to_put_back(store, session_id) is not None
+    return putting_back.begin_to_put_back(store, session_id)
 
 
-def begin_to_put_back(store: str, session_id: str) -> None:
-    """Have a kept conversation put back whose transcript is of no use. Raises OSError."""
-    if folder.is_kept(store, session_id):
-        from shim.keep import putting_back
-
-        putting_back.begin_to_put_back(store, session_id)
-
-
-def put_back(store: str, session_id: str) -> None:
-    """Put back a conversation that claude's clean-up took.
+def have_back(store: str, session_id: str) -> "Transcript | None":
+    """The transcript that is not in this account: another account's, or put back.
 
     Of one that a person deleted, the kept file goes too. Raises OSError where it cannot be put
     back: it stays kept then.
     """
-    if folder.is_kept(store, session_id):
-        from shim.keep import putting_back
+    if not folder.is_known(store, session_id):
+        return None
+    from shim.keep import accounts
 
-        putting_back.put_back(store, session_id)
+    return accounts.have_back(store, session_id)
+
+
+def give(transcript: str, fork: str) -> None:
+    """Give a fork what its parent's subagents said."""
+    if transcripts.exists(transcripts.beside(transcript)):
+        from shim.keep import beside
+
+        try:
+            beside.give(transcript, fork)
+        except OSError as problem:
+            explain(f"the fork has not its parent's subagents: {problem.strerror}")
 
 
 def forget(store: str, session_id: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -15,21 +16,24 @@ from typing import TYPE_CHECKING
 import filelock
 import psutil
 
-from shim.base import session_key
-from shim.claude import registry, transcripts
-from shim.keep import daily, folder, putting_back
+from shim.base import session_key, times
+from shim.claude import learning, registry, transcripts
+from shim.keep import beside, copies, daily, folder, putting_back
 from shim.store import document, history
 from shim.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from shim.store.document import Document
+    from shim.store.history import Head
 
 _DAY = 86400.0
 # Days for which a mapping whose conversation is gone is remembered after its last use.
 _REMEMBERED = 90
 _MONTH = 30 * _DAY
+# So many mappings of one agent to one conversation stay in any case.
+_OF_ONE = 100
 
 
 def main() -> None:
@@ -46,13 +50,14 @@ def main() -> None:
 
 
 def keep_house(store: str, projects: str) -> None:
-    """Keep what is not kept yet, honour deletions, and forget what is gone.
+    """Keep what is not kept yet, honour deletions, forget what is gone, and learn what is new.
 
     Raises Failure where the store cannot be read or written.
     """
     done = f"{store}/{daily.STAMP}.done"
     Store(store).drop(_keep_up(store, projects, _may_drop_by_age(done)))
     _remove_leftovers(store)
+    learning.ask_again(store)
     Path(done).touch(mode=0o600)
 
 
@@ -72,7 +77,7 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
         for session_id in folder.session_ids(store)
     }
     places = {projects, *of_kept}
-    found, is_all = _transcripts(places)
+    found, beside_them, is_all = _transcripts(places)
     mappings = Store(store).mappings()
     days = folder.days()
     _touch_live(found)
@@ -87,17 +92,32 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
                     putting_back.drop(store, session_id)
             elif session_id not in found:
                 putting_back.review(store, session_id, places)
+        with contextlib.suppress(OSError):
+            if folder.is_kept(store, session_id):
+                directories = beside_them.get(session_id, ())
+                beside.keep_up(store, session_id, directories, puts_back=session_id in found)
     if not is_all:
         return {}  # what is not found may be there
     there = found.keys() | set(folder.session_ids(store))
+    surplus = _surplus(mappings, there)
     forgetting = history.Forgetting(store, mappings, there)
     Store(store).locked(lambda _: forgetting.commit())
-    return _long_gone(mappings, there)
+    Store(store).locked(lambda _: history.remember_all(store, surplus))
+    doomed = _long_gone(mappings, there)
+    for room, agent, entry in surplus:
+        doomed.setdefault(room, {})[agent] = entry
+    return doomed
 
 
-def _transcripts(places: Iterable[str]) -> tuple[dict[str, list[str]], bool]:
-    """The transcripts of each conversation, and whether all projects could be read."""
+def _transcripts(
+    places: Iterable[str],
+) -> tuple[dict[str, list[str]], dict[str, list[str]], bool]:
+    """The transcripts of each conversation, what lies beside them, and whether that is all.
+
+    Not all where a project cannot be read.
+    """
     found: dict[str, list[str]] = {}
+    beside_them: dict[str, list[str]] = {}
     is_all = True
     for projects in places:
         project_names = _names(projects)
@@ -106,10 +126,12 @@ def _transcripts(places: Iterable[str]) -> tuple[dict[str, list[str]], bool]:
             names = _names(f"{projects}/{project}")
             is_all = is_all and names is not None
             for name in names or ():
+                path = f"{projects}/{project}/{name}"
                 if name.endswith(folder.ENDING):
-                    session_id = name.removesuffix(folder.ENDING)
-                    found.setdefault(session_id, []).append(f"{projects}/{project}/{name}")
-    return found, is_all
+                    found.setdefault(name.removesuffix(folder.ENDING), []).append(path)
+                elif session_key.is_session_id(name) and not os.path.islink(path):
+                    beside_them.setdefault(name, []).append(path)
+    return found, beside_them, is_all
 
 
 def _touch_live(found: dict[str, list[str]]) -> None:
@@ -131,12 +153,20 @@ def _names(directory: str) -> list[str] | None:
 
 
 def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float) -> None:
-    """Keep the transcript of a conversation that claude would resume, if it was used lately."""
-    for path in sorted(paths, key=os.path.getmtime, reverse=True):
-        if time.time() - os.path.getmtime(path) > days * _DAY:
-            return
-        if transcripts.resumable(path) is not None:
-            putting_back.keep_up(store, session_id, path)
+    """Keep the transcript of a conversation that claude would resume, if it was used lately.
+
+    Where there are several, and none is kept yet, the one that is noted comes first.
+    """
+    is_kept = folder.is_kept(store, session_id)
+    noted = putting_back.origin(store, session_id)
+    by_age = sorted(paths, key=os.path.getmtime, reverse=True)
+    for path in by_age if is_kept else sorted(by_age, key=lambda path: path != noted):
+        if time.time() - os.path.getmtime(path) > days * _DAY or os.path.islink(path):
+            continue
+        if transcripts.resumable(path) is not None and putting_back.keep_up(
+            store, session_id, path
+        ):
+            copies.copy(store, session_id, path)
             return
 
 
@@ -145,7 +175,38 @@ def _is_too_old(store: str, session_id: str, days: float, may_drop_by_age: bool)
     return not days or (may_drop_by_age and idle > days * _DAY)
 
 
-def _long_gone(mappings: Document, there: set[str]) -> Document:
+def _surplus(mappings: Document, there: Collection[str]) -> list[Head]:
+    """Of the mappings of one agent to one conversation, those beyond the last used 100.
+
+    A caller may have a new room for each turn. Those used within 30 days stay, and those that stand
+    in the place of another conversation, as below.
+    """
+    of_one: dict[tuple[str, str], list[Head]] = {}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            of_one.setdefault((agent, entry["uuid"]), []).append((room, agent, entry))
+    old = time.time_ns() - int(_MONTH * 1e9)
+    return [
+        head
+        for heads in of_one.values()
+        if len(heads) > _OF_ONE
+        for head in sorted(heads, key=_used, reverse=True)[_OF_ONE:]
+        if _used(head) < old and not _is_in_place(head, there)
+    ]
+
+
+def _used(head: Head) -> int:
+    return times.nanoseconds(head[2]["last_used"]) or 0
+
+
+def _is_in_place(head: Head, there: Collection[str]) -> bool:
+    """Whether it keeps the conversation that its room and agent derive from coming back."""
+    room, agent, entry = head
+    derived = session_key.derive(session_key.stored_key(room, agent))
+    return derived != entry["uuid"] and derived in there
+
+
+def _long_gone(mappings: Document, there: Collection[str]) -> Document:
     """The mappings long unused whose conversations are gone.
 
     Not those in the place of the conversation that the room and agent derive, where that is still
@@ -155,8 +216,7 @@ def _long_gone(mappings: Document, there: set[str]) -> Document:
     gone: Document = {}
     for room, entries in document.unused_since(mappings, cutoff).items():
         for agent, entry in entries.items():
-            derived = session_key.derive(session_key.stored_key(room, agent))
-            if not there & {entry["uuid"], derived}:
+            if entry["uuid"] not in there and not _is_in_place((room, agent, entry), there):
                 gone.setdefault(room, {})[agent] = entry
     return gone
 
@@ -166,9 +226,10 @@ def _remove_leftovers(store: str) -> None:
     directory = f"{store}/{folder.NAME}"
     names = set(_names(directory) or ())
     for name in names:
-        session_id, _, ending = name.rpartition(".")
-        if ending == "jsonl" or (ending == "from" and session_id + folder.ENDING in names):
+        path, session_id = f"{directory}/{name}", name.partition(".")[0]
+        is_finished = not name.endswith(folder.UNFINISHED)
+        if is_finished and session_id + folder.ENDING in names:
             continue
         with contextlib.suppress(OSError):
-            if time.time() - os.lstat(f"{directory}/{name}").st_mtime > _DAY:
-                os.unlink(f"{directory}/{name}")
+            if time.time() - os.lstat(path).st_mtime > _DAY:
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

@@ -6,19 +6,16 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
-import stat
 import time
 from typing import TYPE_CHECKING
 
 from shim.base.messages import explain
-from shim.claude import cleanup, transcripts
-from shim.keep import folder
+from shim.claude import cleanup, lineage, transcripts
+from shim.keep import beside, copies, folder, linking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-UNFINISHED = ".new"
 # Beside the transcript's own name, in claude's project: claude passes over what has this ending.
 PUTTING_BACK = ".putting-back"
 _JOINING = ".joining"
@@ -32,62 +29,65 @@ _NAP = 0.005
 # A copy is written by nobody: its mode tells it from a link.
 _OF_A_COPY = 0o400
 _OF_A_TRANSCRIPT = 0o600
-# Two transcripts of one conversation begin with the same line, which has a time in it.
-_BEGINNING = 4096
-
-# What a filesystem answers where it has no hard links, is another one, or has too many of one.
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def keep_up(store: str, session_id: str, transcript: str) -> None:
-    """Make the kept file the transcript's link, also where another file took its place, or a copy.
+def keep_up(store: str, session_id: str, transcript: str) -> bool:
+    """Make the kept file the transcript's link, or a copy; whether it is.
 
-    A kept file that has more than the transcript stays: the next call joins them. A kill at any
-    instant leaves it as it was or as it is to be. Raises OSError.
+    A kept file that has anything the transcript lacks stays, unless a person deleted its own. So
+    does the link of another account's. A kill at any instant leaves it as it was or as it is to be.
+    Raises OSError.
     """
     kept = folder.path(store, session_id)
-    _note_origin(kept, transcript)
-    if _is_same(kept, transcript) or _is_more(kept, transcript):
-        return
-    unfinished = kept + UNFINISHED
-    _remove(unfinished)
-    try:
-        os.link(transcript, unfinished)
-    except OSError as problem:
-        if problem.errno not in _NO_LINKS:
-            raise
-        if not _is_copied(kept, transcript):
-            _copy(transcript, kept, _OF_A_COPY)
-        return
-    os.replace(unfinished, kept)
-    _remove(unfinished)  # where both were links to one file already, a rename does nothing
+    if not linking.is_same(kept, transcript):
+        if os.path.exists(kept) and not (
+            linking.is_copied(transcript, kept)
+            or lineage.of(transcript).has_all_of(lineage.of(kept))
+            or _was_deleted(kept, origin(store, session_id), is_replaced=True)
+        ):
+            return False
+        folder.note(folder.origin_of(kept), os.path.abspath(transcript))
+        linking.link_or_copy(transcript, kept, _OF_A_COPY)
+    folder.note(folder.origin_of(kept), os.path.abspath(transcript))
+    if linking.is_same(kept, transcript):
+        folder.note(folder.link_of(kept), folder.identity(kept))
+    return True
 
 
 def join(store: str, session_id: str, transcript: str) -> None:
     """Give a transcript back the turns that only the kept file has any more.
 
     Claude's clean-up deletes the transcript of a claude that is live, too, if it was idle for long;
-    with its next turn that claude starts a new one. Called with the conversation's lease. Raises
-    OSError.
+    with its next turn that claude starts a new one. Nothing is joined that was not one
+    conversation, and nothing given back to a transcript that says nothing new: it was cut by
+    somebody. Called with the conversation's lease. Raises OSError.
     """
     kept = folder.path(store, session_id)
     with locked(store):
-        if _is_more(kept, transcript) and not _begin_alike(kept, transcript):
+        earlier, later = lineage.of(kept), lineage.of(transcript)
+        is_apart = not earlier.has_all_of(later) and not later.has_all_of(earlier)
+        if is_apart and not _was_deleted(kept, origin(store, session_id), is_replaced=True):
+            if not earlier.are_one_with(later):
+                explain(f"{transcript} is not the conversation that is kept: they stay apart")
+                return
             explain(f"{transcript} lacks earlier turns, which are kept: they are joined")
-            _join(kept, transcript)
+            join_files(kept, transcript)
     keep_up(store, session_id, transcript)
 
 
-def begin_to_put_back(store: str, session_id: str) -> None:
+def begin_to_put_back(store: str, session_id: str) -> bool:
     """Have a kept conversation put back for certain: its transcript is there, but of no use.
 
-    Raises OSError.
+    Returns whether it is the compressed copy. Raises OSError.
     """
     kept = folder.path(store, session_id)
     with locked(store):
-        if os.path.exists(kept) and transcripts.resumable(kept) is not None:
-            target = place(store, session_id)
-            _link_or_copy(kept, target + PUTTING_BACK)
+        if not os.path.exists(kept):
+            return False
+        is_copy = _mend(kept)
+        if transcripts.resumable(kept) is not None:
+            _link(kept, place(store, session_id) + PUTTING_BACK)
+        return is_copy
 
 
 def put_back(store: str, session_id: str) -> None:
@@ -113,24 +113,39 @@ def to_put_back(store: str, session_id: str) -> str | None:
     told.
     """
     kept = folder.path(store, session_id)
-    try:
-        status = os.stat(kept)
-    except FileNotFoundError:
+    if not os.path.exists(kept):
         return None
     target = place(store, session_id)
-    if transcripts.resumable(kept) is None:
+    if transcripts.resumable(kept) is None and not copies.is_copied(kept):
         return None
     if _is_there(target) or os.path.lexists(target + PUTTING_BACK):
         return target
-    return target if _was_taken(kept, status, origin(store, session_id)) else None
+    return None if _was_deleted(kept, origin(store, session_id)) else target
 
 
-def _was_taken(kept: str, status: os.stat_result, transcript: str) -> bool:
-    """Whether claude's clean-up, and no person, deleted the transcript."""
-    # Of a link, the last change is the deletion of the other one; of a copy nobody knows when.
-    is_copy = not status.st_mode & stat.S_IWUSR
-    idle = (time.time() if is_copy else status.st_ctime) - status.st_mtime
-    return idle < -_AHEAD or cleanup.took(idle / _DAY, transcript, kept)
+def _was_deleted(kept: str, transcript: str, is_replaced: bool = False) -> bool:
+    """Whether a person, and not claude's clean-up, deleted the transcript of a kept file.
+
+    Only where it cannot be otherwise: the kept file is the very one that was seen to be the
+    transcript, in this very folder, and no restored one; it has no second name any more; its
+    account is there; and it was young when it lost that name. `is_replaced` says that another
+    file has the transcript's name.
+    """
+    status = os.stat(kept)
+    try:
+        is_the_one = os.readlink(folder.link_of(kept)) == folder.identity(kept)
+    except OSError:
+        is_the_one = False
+    is_gone = is_replaced or _is_there(transcripts.account_of(transcript) + "/projects")
+    # Of a link, the last change is the deletion of the other one.
+    idle = status.st_ctime - status.st_mtime
+    return (
+        is_the_one
+        and is_gone
+        and status.st_nlink == 1
+        and idle > -_AHEAD
+        and not cleanup.took(idle / _DAY, transcript, kept)
+    )
 
 
 def review(store: str, session_id: str, projects: Iterable[str]) -> None:
@@ -158,19 +173,23 @@ def origin(store: str, session_id: str) -> str:
 
 
 def place(store: str, session_id: str) -> str:
-    """Where its transcript is, or belongs: the same project in claude's directory of today."""
+    """Where its transcript is, or belongs: the same project, in an account that is there."""
     was = origin(store, session_id)
     if _is_there(was) or os.path.lexists(was + PUTTING_BACK):
         return was
-    project, name = was.split("/")[-2:]
-    return f"{os.path.abspath(transcripts.projects_directory())}/{project}/{name}"
+    return transcripts.of_today(was)
 
 
 def drop(store: str, session_id: str) -> None:
-    """Remove the kept file, and then what says where it is from. Raises OSError."""
+    """Remove the kept file and all that goes with it, last what says where it is from.
+
+    Raises OSError.
+    """
     kept = folder.path(store, session_id)
-    for path in (kept, kept + UNFINISHED, folder.origin_of(kept)):
-        _remove(path)
+    beside.drop(store, session_id)
+    for path in (folder.copy_of(kept), kept, kept + folder.UNFINISHED, folder.link_of(kept)):
+        linking.remove(path)
+    linking.remove(folder.origin_of(kept))
 
 
 @contextlib.contextmanager
@@ -208,69 +227,59 @@ def _put_back(store: str, session_id: str, target: str) -> None:
     kill leaves the other name, which says that it is to be put back.
     """
     kept = folder.path(store, session_id)
-    beside = target + PUTTING_BACK
+    beside_it = target + PUTTING_BACK
     if not _is_there(target):  # else another call was faster
         explain(f"{target} is put back")
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        _mend(kept)
         with contextlib.suppress(OSError):  # of a store that cannot be written
-            _note_origin(kept, target)
-        _link_or_copy(kept, beside)
-        os.utime(beside)
-        os.rename(beside, target)
+            folder.note(folder.origin_of(kept), target)
+        is_link = _link(kept, beside_it)
+        os.utime(beside_it)
+        os.rename(beside_it, target)
         with contextlib.suppress(OSError):
             os.utime(kept)  # where it is a copy
-    _remove(beside)
+            if is_link:
+                folder.note(folder.link_of(kept), folder.identity(kept))
+            else:
+                linking.remove(folder.link_of(kept))
+        with contextlib.suppress(OSError):
+            beside.put_back(store, session_id)
+    linking.remove(beside_it)
 
 
-def _link_or_copy(kept: str, beside: str) -> None:
-    if _is_same(kept, beside):
-        return
-    _remove(beside)
-    try:
-        os.link(kept, beside)
-    except OSError as problem:
-        if problem.errno not in (*_NO_LINKS, errno.EROFS):
-            raise
-        _copy(kept, beside, _OF_A_TRANSCRIPT)
+def _link(kept: str, other: str) -> bool:
+    return linking.is_same(kept, other) or linking.link_or_copy(kept, other, _OF_A_TRANSCRIPT)
 
 
-def _join(kept: str, transcript: str) -> None:
+def _mend(kept: str) -> bool:
+    """Have the copy take the place of a kept file that lost every message; whether it did."""
+    if transcripts.resumable(kept) is not None or not copies.is_copied(kept):
+        return False
+    copies.restore(kept)
+    return True
+
+
+def join_files(earlier: str, transcript: str) -> None:
+    """Put the lines of an earlier transcript in front of those of a later one. Raises OSError."""
     unfinished = transcript + _JOINING
+    known = lineage.of(earlier).own
     try:
-        with (
-            open(kept, "rb") as earlier,
-            open(transcript, "rb") as later,
-            open(unfinished, "wb") as joined,
-        ):
+        with open(unfinished, "wb") as joined:
             os.fchmod(joined.fileno(), _OF_A_TRANSCRIPT)
-            shutil.copyfileobj(earlier, joined)
-            earlier.seek(-1, os.SEEK_END)
-            if earlier.read() != b"\n":
+            line = b""
+            for line in lineage.lines(earlier):
+                joined.write(line)
+            if not line.endswith(b"\n"):
                 joined.write(b"\n")
-            shutil.copyfileobj(later, joined)
+            for line in lineage.lines(transcript):
+                named = lineage.name_of(line)
+                if named is None or named[0] not in known:
+                    joined.write(line)
         os.replace(unfinished, transcript)
     except OSError:
-        _remove(unfinished)
+        linking.remove(unfinished)
         raise
-
-
-def _begin_alike(kept: str, transcript: str) -> bool:
-    with open(kept, "rb") as one, open(transcript, "rb") as other:
-        beginnings = one.read(_BEGINNING), other.read(_BEGINNING)
-    length = min(map(len, beginnings))
-    return beginnings[0][:length] == beginnings[1][:length]
-
-
-def _is_more(kept: str, transcript: str) -> bool:
-    """Whether the kept file has turns that the transcript lacks, and that no person deleted."""
-    try:
-        status = os.stat(kept)
-        is_longer = status.st_size > os.path.getsize(transcript)
-        is_other = is_longer or not _begin_alike(kept, transcript)
-    except FileNotFoundError:
-        return False
-    was_taken = is_other and _was_taken(kept, status, transcript)
-    return was_taken and transcripts.resumable(kept) is not None
 
 
 def _is_there(path: str) -> bool:
@@ -280,47 +289,3 @@ def _is_there(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
-
-
-def _is_same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except FileNotFoundError:
-        return False
-
-
-def _is_copied(kept: str, transcript: str) -> bool:
-    original = os.stat(transcript)
-    try:
-        status = os.stat(kept)
-    except FileNotFoundError:
-        return False
-    return (status.st_size, status.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
-
-
-def _copy(source: str, target: str, mode: int) -> None:
-    unfinished = target + UNFINISHED
-    try:
-        shutil.copy2(source, unfinished)
-        os.chmod(unfinished, mode)
-        os.replace(unfinished, target)
-    except OSError:
-        _remove(unfinished)
-        raise
-
-
-def _note_origin(kept: str, transcript: str) -> None:
-    transcript = os.path.abspath(transcript)
-    note = folder.origin_of(kept)
-    with contextlib.suppress(OSError):
-        if os.readlink(note) == transcript:
-            return
-    os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
-    _remove(note + UNFINISHED)
-    os.symlink(transcript, note + UNFINISHED)
-    os.replace(note + UNFINISHED, note)
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)

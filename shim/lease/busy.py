@@ -1,14 +1,15 @@
-"""A conversation that another claude has: wait for it, fork it, or step aside."""
+"""A conversation that another claude has: wait, go on with a copy, or step aside."""
 
 import os
 import sys
 
 import psutil
 
-from shim.base import environment
+from shim.base import environment, messages
 from shim.base.messages import explain, warn
-from shim.claude import registry
-from shim.lease.lease import ASIDE, FORK, OURS
+from shim.claude import registry, turns
+from shim.lease import live
+from shim.lease.lease import ASIDE, BESIDE, FORK, OURS, Holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from shim.base.session_key import SessionKey
-    from shim.lease.lease import Holder, Lease
+    from shim.claude.invocation import Invocation
+
 
 # EX_TEMPFAIL of sysexits.h.
 EXIT_BUSY: "Final" = 75
@@ -24,65 +26,104 @@ EXIT_BUSY: "Final" = 75
 _POLICIES = ("wait", "fork", "fail")
 _TIMEOUT = 600.0
 _LONGEST_TIMEOUT = 1e6  # beyond it psutil cannot count
+# The SDKs give up on a claude that does not answer their `initialize` within 60 s.
+_LONGEST_FOR_STREAMS = 45.0
+# Seconds that a claude between two turns is given to end: a query() of the SDKs ends with its one.
+_HAND_OVER = 1.0
 _NOTICE_AFTER = 1.0
+_LOOK_EVERY = 0.05
 
 
-def settle(lease: "Lease", key: "SessionKey", goes_on: bool) -> str:
-    """What to do about a lease that somebody has, having waited for it where that is the way.
+def settle(
+    key: "SessionKey",
+    asked: "Invocation",
+    is_chosen: bool,
+    holder: Holder | None,
+    wait: "Callable[[Patience], bool]",
+) -> str:
+    """What to do about a conversation that somebody has, having waited where that is the way.
 
-    Exits 75 where `NSED_ON_BUSY=fail`.
+    `is_chosen` says that the caller named the conversation by its id, and reads that transcript
+    afterwards: a copy would be of no use to it. `wait` waits while its argument, asked with the
+    holder and the seconds waited so far, says that it is worth it, and says whether the
+    conversation is ours then. Exits 75 where `NSED_ON_BUSY=fail`.
     """
-    holder = lease.holder()
-    if holder is None and lease.take(goes_on):
-        return OURS  # it has just been given back
     if holder is not None and _is_around_us(holder.pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return ASIDE
     policy = _policy()
-    wait_for_all = policy == "wait"
-    if policy is None:
-        policy = "fork" if holder is not None and holder.goes_on else "wait"
-    if policy == "wait" and _wait(lease, key, goes_on, wait_for_all):
+    if policy not in ("fork", "fail") and wait(Patience(key, asked, policy)):
         return OURS
-    return _without(policy, key, holder.pid if holder else 0)
-
-
-def settle_stranger(pid: int, key: "SessionKey", outlasts: "Callable[[int, float], bool]") -> str:
-    """What to do about a claude that has the conversation, but was not started through the shim.
-
-    `outlasts` waits for a process, for at most so many seconds, and says whether it has not ended.
-    """
-    if _is_around_us(pid, key):
-        explain(f"the call comes from inside the conversation of {key}: claude is left alone")
-        return ASIDE
-    policy = _policy() or "fork"
-    if policy == "wait" and not outlasts(pid, _timeout()):
-        return OURS
-    return _without(policy, key, pid)
-
-
-def _wait(lease: "Lease", key: "SessionKey", goes_on: bool, wait_for_all: bool) -> bool:
-    timeout = _timeout()
-    noticed = not (sys.stderr is not None and sys.stderr.isatty())
-
-    def is_worth_it(holder: "Holder | None", waited: float) -> bool:
-        nonlocal noticed
-        if waited > _NOTICE_AFTER and not noticed:
-            noticed = True
-            warn(f"waiting for {key}: claude {holder.pid if holder else '?'} is answering")
-        is_over_soon = holder is None or not holder.goes_on
-        return waited < timeout and (wait_for_all or is_over_soon)
-
-    return lease.wait(goes_on, is_worth_it)
-
-
-def _without(policy: str, key: "SessionKey", pid: int) -> str:
-    """What is left to do where the conversation is not to be had."""
+    who = _who(holder)
     if policy == "fail":
-        warn(f"{key} is busy: claude {pid} has its conversation, and NSED_ON_BUSY is fail")
+        warn(f"{key} is busy: {who} has its conversation, and NSED_ON_BUSY is fail")
         sys.exit(EXIT_BUSY)
-    explain(f"claude {pid} has the conversation of {key}: a fork of it answers")
+    if is_chosen and policy != "fork":
+        warn(f"{who} has this conversation, too, and this call runs beside it: turns may get lost")
+        return BESIDE
+    warn(
+        f"{who} has the conversation of {key}: this call goes on with a copy of it, which"
+        " `claude-shim show` lists and `claude-shim link` brings back"
+    )
     return FORK
+
+
+class Patience:
+    """Whether it is still worth it to wait for the claude that has a conversation."""
+
+    __slots__ = (
+        "_asked",
+        "_idle_since",
+        "_is_noticed",
+        "_key",
+        "_limit",
+        "_looked",
+        "_pid",
+        "_policy",
+    )
+
+    def __init__(self, key: "SessionKey", asked: "Invocation", policy: str | None) -> None:
+        self._key = key
+        self._asked = asked
+        self._policy = policy
+        self._is_noticed = not _is_on_terminal()
+        self._limit = _timeout()
+        if asked.is_streaming and policy != "wait":
+            self._limit = min(self._limit, _LONGEST_FOR_STREAMS)
+        self._pid = 0
+        self._looked = -1.0
+        self._idle_since: float | None = None
+
+    def __call__(self, holder: Holder | None, waited: float) -> bool:
+        """Whether it is, beside this holder, after so many seconds."""
+        if waited > _NOTICE_AFTER and not self._is_noticed:
+            self._is_noticed = True
+            warn(f"waiting for {self._key}: {_who(holder)} has it")
+        if waited >= self._limit:
+            return False
+        if holder is None or self.is_for_the_end_of(holder):
+            return True
+        return not self._asked.is_interactive and self._hands_over(holder.pid, waited)
+
+    def is_for_the_end_of(self, holder: Holder) -> bool:
+        """Whether the wait is for a holder's run to end, and not only for its turn to."""
+        return not holder.goes_on or self._policy == "wait"
+
+    def _hands_over(self, pid: int, waited: float) -> bool:
+        """Whether a claude that may go on is in the middle of a turn, or has just ended one."""
+        if pid != self._pid:
+            self._pid, self._idle_since = pid, None
+        if waited - self._looked >= _LOOK_EVERY:
+            self._looked = waited
+            if turns.ends_by_itself(pid) or turns.is_answering(pid):
+                self._idle_since = None
+            elif self._idle_since is None:
+                self._idle_since = waited
+        return self._idle_since is None or waited - self._idle_since < _HAND_OVER
+
+
+def _who(holder: Holder | None) -> str:
+    return messages.process(holder.pid if holder else 0)
 
 
 def _is_around_us(pid: int, key: "SessionKey") -> bool:
@@ -102,13 +143,12 @@ def _is_around_us(pid: int, key: "SessionKey") -> bool:
 
 
 def _is_claude_of(process: psutil.Process, key: "SessionKey") -> bool:
-    try:
-        environ = process.environ()
-    except psutil.Error:
-        return False
-    names = (environ.get("NSED_ROOM_ID"), environ.get("NSED_AGENT_NAME"))
-    own = (os.fsdecode(key.room_bytes), os.fsdecode(key.agent_bytes))
-    return names == own and registry.conversation_of(process.pid) is not None
+    its = live.key_of(process.pid)
+    return str(its) == str(key) and registry.conversation_of(process.pid) is not None
+
+
+def _is_on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _policy() -> str | None:

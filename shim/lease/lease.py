@@ -1,13 +1,14 @@
-"""The lease: the right to be the one live claude for a room and agent.
+"""The lease: the right to be the one live claude for a room and agent, or for a conversation.
 
 A POSIX write lock on bytes of the file `leases` beside the store, which holds nothing. The kernel
 keeps such a lock through an exec, gives it to no child, names its holder, and frees it the moment
 the holder dies (FACTS.md, "many at once").
 
-Every session key has a stretch of the file to itself. Of its first two bytes the holder locks the
-first alone for a one-shot run, which will be over soon, and both for a streaming or interactive
-one. Those who wait stand in line on the bytes behind these, each on the one behind the last that
-is taken; who dies leaves the line without a trace.
+Every session key has a stretch of the file to itself, and so has every conversation, by its
+session id: two rooms on one conversation, and a call that names it, take turns. Of its first two
+bytes the holder locks the first alone for a one-shot run, which will be over soon, and both for a
+streaming or interactive one. Those who wait stand in line on the bytes behind these, each on the
+one behind the last that is taken; who dies leaves the line without a trace.
 """
 
 import fcntl
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
 
-    from shim.base.session_key import SessionKey
 
 FILE_NAME: "Final" = "leases"
 
-# What a call may do with a conversation: go on with it, go on with a copy, or leave claude alone.
+# What a call may do with a conversation: go on with it, go on with a copy, leave claude alone.
 OURS: "Final" = "ours"
 FORK: "Final" = "fork"
 ASIDE: "Final" = "aside"
+BESIDE: "Final" = "beside"  # as asked, without the lease
 
 _STRETCH = 1 << 20
 # The largest prime below 2^42: so many stretches fit into the offsets a lock can have.
 _STRETCHES = 4398046511093
+# Where those of conversations begin, behind all that keys can have.
+_CONVERSATIONS = 1 << 62
+# Behind all stretches: a byte that no lease has.
+UNUSED_BYTE: "Final" = (1 << 63) - 2
 _LINE = 2
 # The lease's descriptor stays open in claude: out of the way of those a caller hands down, and
 # below the limit of open files, which is 256 on macOS.
@@ -50,18 +55,32 @@ class Holder:
         self.goes_on = goes_on
 
 
-class Lease:
-    """The lease of one session key, not taken yet. Closing it gives it back.
+def open_leases(directory: str) -> int:
+    """Open the file of leases beside a store, once for all that a process has: closing any
+    descriptor of it gives all of them back.
 
-    Raises OSError: FileNotFoundError where the directory is missing, `ENOLCK` or `ENOSYS` from the
-    first use where the filesystem has no locks.
+    The descriptor is out of the way, and stays open in the next program. Raises OSError:
+    FileNotFoundError where the directory is missing.
+    """
+    return _open_high(f"{directory}/{FILE_NAME}")
+
+
+def give_back(file: int) -> None:
+    """Give back all leases that this process has."""
+    fcntl.lockf(file, fcntl.LOCK_UN)
+
+
+class Lease:
+    """A lease, not taken yet: a stretch of the open file.
+
+    Raises OSError, `ENOLCK` or `ENOSYS`, from the first use where the filesystem has no locks.
     """
 
     __slots__ = ("_file", "_start")
 
-    def __init__(self, directory: str, key: "SessionKey") -> None:
-        self._start = start_of(key.room, key.agent)
-        self._file = _open_high(f"{directory}/{FILE_NAME}")
+    def __init__(self, file: int, start: int) -> None:
+        self._file = file
+        self._start = start
 
     def take(self, goes_on: bool) -> bool:
         """Take the lease if nobody has it and nobody waits for it; return whether it is ours."""
@@ -93,10 +112,6 @@ class Lease:
             return True
         finally:
             self._set(fcntl.LOCK_UN, place, 1)
-
-    def close(self) -> None:
-        """Give the lease back, or the wish to have it."""
-        posix.close(self._file)
 
     def _lock(self, goes_on: bool) -> bool:
         return self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, 0, 2 if goes_on else 1)
@@ -134,8 +149,17 @@ class Lease:
 def start_of(room: str, agent: str) -> int:
     """Where the stretch of a room and agent starts in the file."""
     # The store can hold half a character, which JSON can write and no environment.
-    name = f"{room}\0{agent}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(name, "big") % _STRETCHES * _STRETCH
+    return _stretch(f"{room}\0{agent}")
+
+
+def start_of_conversation(session_id: str) -> int:
+    """Where the stretch of a conversation starts in the file."""
+    return _CONVERSATIONS + _stretch(session_id)
+
+
+def is_of_conversation(start: int) -> bool:
+    """Whether a stretch is a conversation's, and not a session key's."""
+    return start >= _CONVERSATIONS
 
 
 def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
@@ -167,7 +191,7 @@ def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
 
 def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
     """Where each lock of others starts, how long it is, and whose it is, in no order."""
-    unknown = [(0, _STRETCHES * _STRETCH)]
+    unknown = [(0, UNUSED_BYTE)]
     while unknown:
         start, stop = unknown.pop()
         kind, at, length, pid = _unpack(
@@ -178,6 +202,10 @@ def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
         yield at, length, pid
         end = at + length if length else stop
         unknown += [part for part in ((start, at), (end, stop)) if part[0] < part[1]]
+
+
+def _stretch(name: str) -> int:
+    return int.from_bytes(name.encode("utf-8", "surrogatepass"), "big") % _STRETCHES * _STRETCH
 
 
 def _open_high(path: str) -> int:

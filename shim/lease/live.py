@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shim.claude.invocation import Invocation
 
 ONE_SHOT, STREAMING, INTERACTIVE = "one-shot", "streaming", "interactive"
+BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,18 @@ class Holder:
 
 
 class Holders:
-    """The leases of a store that are held, of all its rooms and agents."""
+    """The leases of a store that are held, of all its rooms and agents, and of conversations."""
 
     def __init__(self, by_start: Mapping[int, Holder]) -> None:
         self._by_start = by_start
+
+    def all_of(self, room: str, agent: str, session_id: str) -> list[Holder]:
+        """Who has the lease of a room and agent, and who else that of their conversation."""
+        of_key = self.of(room, agent)
+        of_conversation = self._by_start.get(lease.start_of_conversation(session_id))
+        if of_key is None or of_conversation is None or of_key.pid == of_conversation.pid:
+            return [holder for holder in (of_key or of_conversation,) if holder]
+        return [of_key, of_conversation]
 
     def of(self, room: str, agent: str) -> Holder | None:
         """Who has the lease of a room and agent, as the store names them."""
@@ -49,7 +58,7 @@ class Holders:
         known = {lease.start_of(*key) for key in keys}
         found = []
         for start, holder in self._by_start.items():
-            if start not in known:
+            if start not in known and not lease.is_of_conversation(start):
                 key = key_of(holder.pid)
                 is_its = key is not None and lease.start_of(key.room, key.agent) == start
                 found.append((key if is_its else None, holder))
@@ -72,8 +81,8 @@ class Presence:
 
         It is 0 where the system can't say.
         """
-        holder = self._holders.of(room, agent)
-        return self._by_conversation.get(session_id) if holder is None else holder.pid
+        own = self._holders.all_of(room, agent, session_id)
+        return own[0].pid if own else self._by_conversation.get(session_id)
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ class Process:
 
     pid: int
     kind: str
-    """`one-shot`, `streaming` or `interactive`: the way it runs."""
+    """`one-shot`, `streaming`, `interactive` or `background`: the way it runs."""
     since: float
     """When it started, in seconds of the system's clock."""
     memory: int
@@ -136,28 +145,21 @@ def presence(directory: str) -> Presence:
     return Presence(holders(directory), registry.conversations())
 
 
-def of(directory: str, key: SessionKey) -> Holder | None:
-    """Who has the lease of a room and agent, or None. As `holders` otherwise."""
-    return holders(directory).of(key.room, key.agent)
-
-
-def claudes(holder: Holder | None, strange: Iterable[int]) -> list[Claude]:
+def claudes(holders: Iterable[Holder], strange: Iterable[int]) -> list[Claude]:
     """The claudes that have a lease and that are strangers to it, in this order."""
-    found = [Claude(pid, None, (), process(pid)) for pid in strange]
-    if holder is not None:
-        own = process(holder.pid, holder.goes_on)
-        found.insert(0, Claude(holder.pid, holder.goes_on, holder.waiting, own))
-    return found
+    own = [Claude(h.pid, h.goes_on, h.waiting, process(h.pid, h.goes_on)) for h in holders]
+    return own + [Claude(pid, None, (), process(pid)) for pid in strange]
 
 
-def strangers(holder: Holder | None, session_id: str, live: Mapping[int, str]) -> list[int]:
+def strangers(holders: Iterable[Holder], session_id: str, live: Mapping[int, str]) -> list[int]:
     """The pids of claudes that are live on a conversation without having its lease.
 
     `live` is what `registry.conversations` says.
     """
     on_it = [pid for pid, conversation in live.items() if conversation == session_id]
     # Some installations of claude are a script that waits for a child, which is the real one.
-    return [pid for pid in on_it if holder is None or holder.pid not in _lineage(pid)]
+    own = {holder.pid for holder in holders}
+    return [pid for pid in on_it if own.isdisjoint(_lineage(pid))]
 
 
 def process(pid: int, goes_on: bool | None = None) -> Process | None:
@@ -171,8 +173,8 @@ def process(pid: int, goes_on: bool | None = None) -> Process | None:
             args = claude.cmdline()[1:]
             since, memory = claude.create_time(), claude.memory_info().rss
         asked = invocation.read(args)
-        kind, parent = _kind(asked, goes_on), _parent(asked)
-        return Process(pid, kind, since, memory, _directory(claude), parent)
+        kind = BACKGROUND if registry.is_in_background(pid) else _kind(asked, goes_on)
+        return Process(pid, kind, since, memory, _directory(claude), _parent(asked))
     except (psutil.Error, ValueError):
         return None
 

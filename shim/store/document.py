@@ -1,7 +1,6 @@
 """sessions.json as a parsed document: what isn't canonical is read, and what is damaged mended."""
 
 import json
-import re
 
 from shim.base.times import nanoseconds, now
 from shim.store.layout import quote
@@ -12,14 +11,6 @@ if TYPE_CHECKING:
 
     Entries = dict[str, dict[str, Any]]
     Document = dict[str, Entries]
-
-# A room's first line, any line as far in (it ends the room), or an entry.
-_STRING = r'"(?:[^"\\\n]|\\.)*"'
-_PIECE = re.compile(
-    rf"^  (?:(?P<room>{_STRING}): {{$|\S|  (?P<agent>{_STRING}): (?P<entry>{{\n"
-    rf'      "uuid": {_STRING},\n      "last_used": {_STRING}\n    }}))',
-    re.MULTILINE,
-)
 
 
 class Damaged(ValueError):
@@ -63,16 +54,30 @@ def _pieces(data: bytes) -> "Document":
     if b'"uuid"' not in data:
         return document
     room = None
-    for match in _PIECE.finditer(data.decode("utf-8", "replace")):
+    lines = data.decode("utf-8", "replace").split("\n")
+    for at, line in enumerate(lines):
         try:
-            if match["agent"] is None:
-                room = match["room"] and json.loads(match["room"])
-            elif room is not None:
-                entries = document.setdefault(room, {})
-                entries[json.loads(match["agent"])] = json.loads(match["entry"])
-        except ValueError:
+            if line.startswith('    "'):
+                if room is not None and line.endswith(": {"):
+                    entry = _entry(lines[at + 1 : at + 4])
+                    document.setdefault(room, {})[json.loads(line[4:-3])] = entry
+            elif line.startswith("  ") and line[2:3].strip():
+                room = None  # any line as far in ends it
+                if line.startswith('  "') and line.endswith(": {"):
+                    room = json.loads(line[2:-3])
+        except (ValueError, RecursionError):
             continue
     return document
+
+
+def _entry(lines: "list[str]") -> "dict[str, Any]":
+    """What three lines of the canonical layout say. Raises ValueError where they are others."""
+    if len(lines) < 3 or not lines[2].startswith("    }"):
+        raise ValueError
+    entry: dict[str, Any] = json.loads(f"{{{lines[0]}{lines[1]}}}")
+    if list(entry) != ["uuid", "last_used"]:
+        raise ValueError
+    return entry
 
 
 def merge(torn: "Document", backup: "Document") -> "Document":

@@ -133,8 +133,8 @@ def _lines(path: str) -> "list[dict[str, Any]]":
     lines = []
     for line in content.splitlines():
         try:
-            entry = json.loads(line)
-        except ValueError:
+            entry = json.loads(line) if line.startswith(b"{") else None
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and all(
             isinstance(entry.get(name), str) for name in ("room", "agent", "uuid")

@@ -225,7 +225,10 @@ def _stands_in_line(file: int, deadline: float) -> bool:
         _wait_and_exit(file, writing)
     posix.close(writing)
     # It ends, and with it the pipe, as soon as it has the lock.
-    has_ended = bool(select.select([reading], [], [], max(0, deadline - time.monotonic()))[0])
+    # Not select.select: with a thousand files open it has no place for another.
+    waiting = select.poll()
+    waiting.register(reading, select.POLLIN)
+    has_ended = bool(waiting.poll(max(0, deadline - time.monotonic()) * 1000))
     posix.close(reading)
     if not has_ended:
         posix.kill(child, _signal.SIGKILL)

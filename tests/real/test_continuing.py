@@ -47,19 +47,19 @@ def ask_in_stream_json(world: World, prompt: str) -> str:
     ],
 )
 def test_the_second_call_continues_what_the_first_started(
-    world: World, api: MessagesApi, first: Ask, second: Ask
+    any_claude: World, api: MessagesApi, first: Ask, second: Ask
 ) -> None:
-    assert first(world, "one") == "heard: one"
-    started = world.mapping("refactor")
+    assert first(any_claude, "one") == "heard: one"
+    started = any_claude.mapping("refactor")
 
-    assert second(world, "two") == "heard: two | before: one"
+    assert second(any_claude, "two") == "heard: two | before: one"
 
     assert api.turns()[-1].history == [
         ("user", "one"),
         ("assistant", "heard: one"),
         ("user", "two"),
     ]
-    assert started == world.mapping("refactor")
+    assert started == any_claude.mapping("refactor")
     assert {turn.session_id for turn in api.turns()} == {started}
 
 

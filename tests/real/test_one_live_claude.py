@@ -8,7 +8,7 @@ import signal
 import threading
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pexpect
 import psutil
@@ -93,11 +93,19 @@ def test_a_call_beside_an_idle_streaming_claude_is_answered_by_a_fork(
     assert stream.ask("one") == "heard: one"
     wait_until(lambda: "heard: one" in transcript(world), "the first turn in the transcript")
 
-    assert world.ask("beside", room="r") == "heard: beside | before: one"
+    assert ask_for_a_copy(world, "beside") == "heard: beside | before: one"
 
     assert stream.ask("two") == "heard: two | before: one"
     assert stream.close() == 0
     assert chain(world, api, world.mapping("r") or "") == ["one", "two"]
+
+
+def ask_for_a_copy(world: World, prompt: str, *args: str, **where: Any) -> str:
+    """What a claude answers that goes on with a copy of the room's conversation, and says so."""
+    done = world.run(*args, "-p", prompt, room="r", **where)
+    assert "goes on with a copy" in done.stderr, done
+    assert done.stderr.count("\n") == 1, done
+    return done.stdout.removesuffix("\n")
 
 
 def transcript(world: World, room: str = "r") -> str:
@@ -111,7 +119,8 @@ def test_a_call_beside_a_claude_that_has_said_nothing_yet_starts_a_conversation_
     stream.send("take your time")
     wait_for_turn(api, "take your time")
 
-    assert world.ask("beside", room="r").startswith("heard: beside")
+    impatient = {"NSED_BUSY_TIMEOUT": "0.2"}
+    assert ask_for_a_copy(world, "beside", env=impatient) == "heard: beside"
 
     held.set()
     assert stream.next_result()["result"] == "heard: take your time"
@@ -212,7 +221,7 @@ def test_a_call_from_inside_a_fork_stands_beside_it_too(world: World, api: Messa
     tool = ("Bash", {"command": "claude -p subtask", "description": "ask"})
     api.on("delegate", Reply(tool=tool))
 
-    world.ask("delegate", "--dangerously-skip-permissions", room="r")
+    ask_for_a_copy(world, "delegate", "--dangerously-skip-permissions")
 
     subtask = next(turn for turn in api.turns() if turn.prompt == "subtask")
     assert subtask.user_turns == ["subtask"]
@@ -239,7 +248,9 @@ def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesA
         str(world.launcher), ["-p", "waiter"], env=world.environment("r"), cwd=str(world.work)
     )
     try:
-        waiting.expect(f"claude-shim: waiting for room 'r', agent 'claude': claude {holder.pid} is")
+        waiting.expect(
+            f"claude-shim: waiting for room 'r', agent 'claude': claude {holder.pid} has it"
+        )
         waiting.sendintr()
         waiting.expect(pexpect.EOF)
         waiting.close()
@@ -252,13 +263,13 @@ def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesA
 def test_who_would_rather_fail_than_wait_is_told_who_is_there(
     world: World, api: MessagesApi
 ) -> None:
-    holder = world.start("-p", "take your time", room="r")
+    world.start("-p", "take your time", room="r")
     wait_for_turn(api, "take your time")
 
     done = world.run("-p", "impatient", room="r", env={"NSED_ON_BUSY": "fail"})
 
     assert (done.returncode, done.stdout) == (75, "")
-    assert f"claude {holder.pid}" in done.stderr
+    assert "another claude has its conversation" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -271,7 +282,7 @@ def test_who_asks_for_it_or_has_waited_long_enough_gets_a_fork(
     world.start("-p", "take your time", room="r")
     wait_for_turn(api, "take your time")
 
-    assert "before: hello" in world.ask("impatient", room="r", env=env)
+    assert "before: hello" in ask_for_a_copy(world, "impatient", env=env)
 
 
 def test_a_claude_started_without_the_shim_counts_as_well(world: World) -> None:
@@ -281,7 +292,7 @@ def test_a_claude_started_without_the_shim_counts_as_well(world: World) -> None:
     assert stranger.ask("stranger") == "heard: stranger | before: hello"
     wait_until(lambda: "heard: stranger" in transcript(world), "the stranger's turn is written")
 
-    assert world.ask("beside", room="r") == "heard: beside | before: hello ; stranger"
+    assert ask_for_a_copy(world, "beside") == "heard: beside | before: hello ; stranger"
     assert stranger.ask("again") == "heard: again | before: hello ; stranger"
 
 

@@ -24,6 +24,10 @@ TIMEOUT = 30.0
 """Seconds to wait for anything that claude should do."""
 
 _API_KEY = "sk-of-the-stand-in-messages-api"
+VERSIONS = ("2.1.197", "2.1.330", "2.1.331")
+"""The versions of Claude Code that scripts/setup fetches: an old one, and the newest there are."""
+VERSION = "2.1.330"
+"""The one that tests run where the version makes no difference."""
 STREAM_JSON = ("--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
 
 # What claude draws between two words: moves of the cursor and changes of colour.
@@ -33,15 +37,15 @@ _PASTE_START, _PASTE_END, _ENTER = "\x1b[200~", "\x1b[201~", "\r"
 Json = dict[str, Any]
 
 
-def binary() -> Path:
-    """The real claude that scripts/setup fetched. Raises FileNotFoundError where it is missing."""
-    path = ROOT / ".cache" / "bin" / "claude"
+def binary(version: str = VERSION) -> Path:
+    """A real claude that scripts/setup fetched. Raises FileNotFoundError where it is missing."""
+    path = ROOT / ".cache" / "claude" / version / "claude"
     if not os.access(path, os.X_OK):
-        raise FileNotFoundError(f"there is no real claude at {path}: run scripts/setup")
+        raise FileNotFoundError(f"there is no Claude Code {version} at {path}: run scripts/setup")
     return path
 
 
-def environment(home: Path, api_url: str, *path: Path) -> dict[str, str]:
+def environment(home: Path, api_url: str, *path: Path, version: str = VERSION) -> dict[str, str]:
     """The whole environment in which the real claude keeps to this home and talks to this API.
 
     `path` goes first on PATH. Nothing is inherited. All traffic stays on loopback: an interactive
@@ -49,7 +53,7 @@ def environment(home: Path, api_url: str, *path: Path) -> dict[str, str]:
     """
     return {
         "HOME": str(home),
-        "PATH": os.pathsep.join([*map(str, path), str(binary().parent), "/usr/bin", "/bin"]),
+        "PATH": os.pathsep.join([*map(str, path), str(binary(version).parent), "/usr/bin", "/bin"]),
         "TERM": "xterm-256color",
         "LANG": "C.UTF-8",
         "ANTHROPIC_BASE_URL": api_url,
@@ -91,12 +95,13 @@ class World:
     `root` is an empty directory. Leaving the `with` kills whatever still runs.
     """
 
-    def __init__(self, root: Path, api_url: str, launcher: Path) -> None:
+    def __init__(self, root: Path, api_url: str, launcher: Path, version: str = VERSION) -> None:
         self._root = root
+        self.version = version
         self.home = root / "home"
         self.work = self.directory(root / "work")
         self.launcher = launcher
-        self._environment = environment(self.home, api_url, launcher.parent)
+        self._environment = environment(self.home, api_url, launcher.parent, version=version)
         self._processes: list[subprocess.Popen[str]] = []
         self._terminals: list[Terminal] = []
         settle_in(self.home, root)
@@ -185,10 +190,16 @@ class World:
         return Stream(process, errors)
 
     def terminal(
-        self, *args: str, room: str = "", agent: str = "", cwd: Path | None = None
+        self,
+        *args: str,
+        room: str = "",
+        agent: str = "",
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Terminal:
         """Start an interactive claude on a terminal, and wait for its prompt."""
-        terminal = Terminal(self.launcher, args, self.environment(room, agent), cwd or self.work)
+        environment = self.environment(room, agent, env)
+        terminal = Terminal(self.launcher, args, environment, cwd or self.work)
         self._terminals.append(terminal)
         terminal.wait_for("❯")
         return terminal

@@ -175,9 +175,14 @@ class World:
         path = self.home / ".claude" / "projects" / name / f"{session_id}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         line: dict[str, Any] = {"type": "queue-operation", "sessionId": session_id}
+        lines = [line]
         if messages:
-            line |= {"type": "user", "message": {"role": "user", "content": "hi"}}
-        path.write_text(json.dumps(line, separators=(",", ":")) + "\n")
+            answer = {"role": "assistant", "content": "hello", "stop_reason": "end_turn"}
+            lines = [
+                {**line, "type": "user", "message": {"role": "user", "content": "hi"}},
+                {**line, "type": "assistant", "uuid": "an answer", "message": answer},
+            ]
+        path.write_text("".join(json.dumps(it, separators=(",", ":")) + "\n" for it in lines))
         written = time.time() - age
         os.utime(path, (written, written))
         return path
@@ -236,14 +241,19 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def raw_exec(program: Path, args: Sequence[bytes], entries: Sequence[bytes]) -> Callable[[], None]:
-    """For `before_exec`: become the program with an environment that Python would refuse."""
+def raw_exec(
+    program: Path, args: Sequence[bytes], entries: Sequence[bytes], name: bytes | None = None
+) -> Callable[[], None]:
+    """For `before_exec`: become the program with an environment that Python would refuse.
+
+    `name` is its argv[0], if that is not its path.
+    """
 
     def block(strings: Sequence[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
         return (ctypes.c_char_p * (len(strings) + 1))(*strings, None)
 
     libc, path = ctypes.CDLL(None), os.fsencode(program)
-    argv, envp = block([path, *args]), block(entries)
+    argv, envp = block([path if name is None else name, *args]), block(entries)
 
     def become() -> None:
         libc.execve(path, argv, envp)

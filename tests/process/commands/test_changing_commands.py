@@ -17,6 +17,7 @@ import pexpect
 import pytest
 
 import shim
+from shim.keep import folder
 from tests.support.recorder import PATIENCE, Run, World, derived, read_line
 
 PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.commands.__main__ import main; main()"
@@ -89,9 +90,8 @@ def files(world: World) -> dict[str, bytes]:
 def live(world: World, room: str, agent: str = "claude", goes_on: bool = True) -> Iterator[int]:
     """A claude that has the lease of a room and agent; its pid."""
     program = (
-        "import signal, sys; from shim.lease.lease import Lease\n"
-        "from shim.base.session_key import SessionKey\n"
-        "lease = Lease(sys.argv[1], SessionKey(sys.argv[2].encode(), sys.argv[3].encode()))\n"
+        "import signal, sys; from shim.lease.lease import Lease, open_leases, start_of\n"
+        "lease = Lease(open_leases(sys.argv[1]), start_of(*sys.argv[2:4]))\n"
         f"assert lease.take({goes_on}); print(flush=True); signal.pause()"
     )
     world.store.parent.mkdir(mode=0o700, exist_ok=True)
@@ -392,6 +392,7 @@ class TestKeptConversations:
         kept.parent.mkdir()
         kept.hardlink_to(path)
         kept.with_suffix(".from").symlink_to(path)
+        kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
         if is_cleaned_up:
             path.unlink()
         return kept

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 import shim
-from shim.install import launcher
+from shim.install import launcher, python
+from shim.install.beside import import_paths
 from tests.support.recorder import World, derived, read_line, write_program
 
 PACKAGE = Path(shim.__file__).parent
@@ -72,9 +74,9 @@ def good(tmp_path: Path, launcher_path: Path) -> Iterator[Place]:
 
 
 def claude_shim(world: Place, *args: str) -> tuple[int, str, str]:
-    program = "from shim.commands.__main__ import main; main()"
     path = {"PYTHONPATH": str(world.package.parent)}
-    run = world.run("-c", program, *args, program=world.python, env=path)
+    # Not `-c`: CPython 3.13.0 then fails to import socket where the working directory is gone.
+    run = world.run("-m", "shim.commands", *args, program=world.python, env=path)
     return run.exit_code, run.stdout.decode(), run.stderr.decode()
 
 
@@ -111,11 +113,16 @@ def shown(world: Place) -> str:
     return output.replace(python, "PYTHON").replace(str(world.root), "ROOT")
 
 
+def named_python() -> str:
+    return python.choose(import_paths())
+
+
 def test_the_report_on_a_good_set_up(good: Place) -> None:
     free = shown(good).split("disk         ")[1].split(" GB")[0]
     assert shown(good).replace(f"{free} GB", "81.7 GB") == (
         "✓ version      0.1.0, with Python PYTHON\n"
         "✓ launcher     ROOT/home/.nsed/bin/claude\n"
+        f"✓ python       {named_python()}\n"
         "✓ path         the launcher is the first claude on PATH\n"
         "✓ shell        no start-up file has an alias in front of the launcher\n"
         "✓ claude       2.1.330 (Claude Code), ROOT/real/claude\n"
@@ -193,20 +200,52 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def beside(world: World, name: str = "") -> Path:
+    return world.launcher.with_name(f".claude-shim{name}")
+
+
 def python_removed(world: World) -> None:
-    shebang, _, _ = world.launcher.read_text().partition("\n")
-    edit(world.launcher, shebang, "#!/nowhere/python3 -IS")
+    (python,) = re.findall("^python .* (/.*)$", beside(world).read_text(), re.MULTILINE)
+    edit(beside(world), f" {python}\n", " /nowhere/python3\n")
+
+
+def python_changed(world: World) -> None:
+    edit(beside(world), "python ", "python 1")
+
+
+def python_of_an_environment(world: World) -> None:
+    python = world.root / "venv" / "bin" / "python3"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (world.root / "venv" / "pyvenv.cfg").touch()
+    status = python.stat()
+    line = f"python {status.st_size} {int(status.st_mtime)} {python}\n"
+    _, rest = re.split("^python .*\n", beside(world).read_text(), flags=re.MULTILINE)
+    beside(world).write_text(f"claude-shim 1\n{line}{rest}")
 
 
 def package_removed(world: World) -> None:
-    for path in (world.launcher, launcher.hook(world.launcher.parent)):
+    for path in (beside(world, "-program.py"), launcher.hook(world.launcher.parent)):
         edit(path, str(PACKAGE.parent), "/nowhere")
-    (world.launcher.parent / ".claude-shim-modules").unlink()
+    beside(world, "-modules").unlink()
+
+
+def package_half_written(world: World) -> None:
+    package = world.root / "package"
+    shutil.copytree(PACKAGE, package / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    edit(beside(world, "-program.py"), str(PACKAGE.parent), str(package))
+    edit(package / "shim/call/wrapper.py", "def main", "def other")
+    beside(world, "-modules").unlink()
 
 
 def launcher_of_another_version(world: World) -> None:
     with world.launcher.open("a") as file:
         file.write("# as another version writes it\n")
+
+
+def launcher_of_before(world: World) -> None:
+    write_program(world.launcher, "#!/nowhere/python3 -IS\n# claude-shim launcher: of before\n")
+    beside(world).unlink()
 
 
 def another_claude_shim(world: Place) -> None:
@@ -215,7 +254,7 @@ def another_claude_shim(world: Place) -> None:
 
 
 def modules_outdated(world: World) -> None:
-    (world.launcher.parent / ".claude-shim-modules").write_bytes(b"of another Python")
+    beside(world, "-modules").write_bytes(b"of another Python")
 
 
 def launcher_that_is_not_executable(world: World) -> None:
@@ -254,6 +293,14 @@ def wrapper_that_comes_back(world: World) -> None:
 def claude_with_another_help(world: World) -> None:
     write_program(world.claude.path, "#!/bin/sh\necho 3.0.0 is another program\n")
     world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
+
+
+def claude_updated_unseen(world: World) -> None:
+    """As behind a script that does not say what it runs."""
+    path = world.claude.path
+    status = path.stat()
+    path.write_text(path.read_text().replace("  mcp", "  new"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def named_claude_missing(world: World) -> None:
@@ -346,9 +393,9 @@ def locked_and_torn(world: Place) -> None:
 
 def lease_of_a_program_that_is_no_claude(world: Place) -> None:
     program = (
-        "import sys; from shim.lease.lease import Lease;"
-        " from shim.base.session_key import SessionKey;"
-        " lease = Lease(sys.argv[1], SessionKey(b'r', b'claude')); assert lease.take(True);"
+        "import sys; from shim.lease.lease import Lease, open_leases, start_of;"
+        " lease = Lease(open_leases(sys.argv[1]), start_of('r', 'claude'))"
+        "; assert lease.take(True);"
         " print('taken', flush=True); sys.stdin.read()"
     )
     world.keep_running(program, str(world.store.parent))
@@ -426,8 +473,12 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (launcher_removed, "launcher", "there is none", INSTALL),
     (launcher_off_path, "path", "is not on PATH: claude is ", "`claude-shim init fish | source`"),
     (launcher_behind_another, "path", "other/claude is in front", "claude-shim init bash"),
-    (python_removed, "launcher claude", "its Python is gone: /nowhere/python3", INSTALL),
-    (package_removed, "launcher claude hook", "its package is gone from /nowhere", INSTALL),
+    (python_removed, "launcher", "its Python is gone: /nowhere/python3", INSTALL),
+    (package_removed, "launcher python hook", "its package is gone from /nowhere", INSTALL),
+    (python_changed, "launcher", "changed since: each call starts Python twice", INSTALL),
+    (python_of_an_environment, "python", "goes with its environment", "install claude-shim with"),
+    (package_half_written, "python launcher", "cannot run the wrapper", INSTALL),
+    (launcher_of_before, "launcher claude", "is of another version", INSTALL),
     (launcher_of_another_version, "launcher", "is not what this version writes", INSTALL),
     (another_claude_shim, "launcher", "belongs to another claude-shim, in", INSTALL),
     (modules_outdated, "launcher", "calls are slower", INSTALL),
@@ -437,9 +488,10 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (shell_function, "shell", "~/.bashrc:2 makes claude a function", "command claude"),
     (no_claude, "claude", "neither on PATH nor in the usual places", "npm install"),
     (claude_that_crashes, "claude", "exits with 3: out of memory", "npm install"),
-    (claude_that_hangs, "claude", "says no version within", "npm install"),
+    (claude_that_hangs, "claude", "says no version: it does not end within", "npm install"),
     (wrapper_that_comes_back, "claude", "does not get to it", "NSED_CLAUDE_BIN"),
     (claude_with_another_help, "options", "says nothing we understand", "--help"),
+    (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
     (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
     (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from shim.base.session_key import SessionKey
-from shim.lease.lease import Lease
+from shim.keep import folder
+from tests.support.leases import lease_of
 from tests.support.recorder import Run, World, derived
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -41,7 +42,7 @@ def holder(world: World, goes_on: bool) -> Iterator[None]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        Lease(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
+        lease_of(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
         os.write(writing, b"taken")
         signal.pause()
     assert os.read(reading, 5) == b"taken"
@@ -119,6 +120,7 @@ def kept_and_gone(world: World, idle: float) -> None:
     kept = world.store.parent / "kept" / f"{U}.jsonl"
     kept.parent.mkdir(parents=True)
     world.transcript(U, age=idle * 86400).rename(kept)
+    kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
 
 
 def replaced(world: World) -> None:
@@ -193,6 +195,7 @@ def test_beside_a_streaming_holder_both_fork(
     world: World, arrange: Callable[[World], None]
 ) -> None:
     arrange(world)
+    world.environment["NSED_BUSY_TIMEOUT"] = "0.2"  # it says nothing of its turns
     args = _agree(world, ["-p", "hi"])
     assert ("--fork-session" in args) == (arrange is not nothing)
 
@@ -244,7 +247,7 @@ def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
         f"  room '{ROOM}', agent 'claude': the room said by NSED_ROOM_ID,"
         " the agent named by nothing\n"
         "  a one-shot run\n"
-        "  nobody has the lease: it would be taken, the first one here\n"
+        "  nobody has a lease: they would be the first ones here\n"
         f"  conversation {U} (derived): {world.transcript(U)}\n"
         f"  room '{ROOM}', agent 'claude' would be mapped to {U}\n"
         "claude would become:\n"

@@ -21,7 +21,6 @@ import pexpect
 import pytest
 
 from shim.base.messages import Failure
-from shim.base.session_key import SessionKey
 from shim.commands.claude_shim import group
 from shim.lease import live
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
@@ -217,6 +216,7 @@ class TestList:
             "turns_are_exact": True,
             "size": path.stat().st_size,
             "project": "HOME/app",
+            "account": None,
             "about": "hello",
         }
         assert second["room"] == "\ud83d half"
@@ -414,6 +414,7 @@ class TestShow:
             "turns_are_exact": True,
             "size": path.stat().st_size,
             "project": "HOME/gone",
+            "account": None,
             "about": "hello",
             "started": "2026-07-30T11:54:20Z",
             "written": "2026-07-30T11:56:00Z",
@@ -761,7 +762,7 @@ class TestRunning:
 
 
 def waiting(world: World, room: str) -> list[int]:
-    holder = live.of(str(world.store.parent), SessionKey(room.encode(), b"claude"))
+    holder = live.holders(str(world.store.parent)).of(room, "claude")
     return list(holder.waiting) if holder else []
 
 

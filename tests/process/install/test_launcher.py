@@ -1,4 +1,4 @@
-"""`claude-shim install` and `uninstall`, and a launcher whose package is gone."""
+"""`claude-shim install` and `uninstall`, and a launcher whose Python or package is gone."""
 
 import os
 import shutil
@@ -85,19 +85,35 @@ def test_a_launcher_that_is_first_on_path_needs_no_line(world: World, bin_dir: P
     assert "export" not in run.stdout.decode()
 
 
+OLD_LAUNCHER = "#!/nowhere/python3 -IS\n# claude-shim launcher: made by `claude-shim install`.\n"
+
+
 def test_a_second_install_replaces_the_launcher_at_once(world: World, bin_dir: Path) -> None:
-    claude_shim(world, "install", "--bin-dir", str(bin_dir))
-    launcher = bin_dir / "claude"
-    text = launcher.read_text()
-    names = sorted(bin_dir.iterdir())
-    launcher.write_text(text + "# from before the update\n")
+    launcher = write_program(bin_dir / "claude", OLD_LAUNCHER)
     with open(launcher) as opened:
         run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
 
         assert run.exit_code == 0
-        assert opened.read().endswith("# from before the update\n")  # replaced, not rewritten
-    assert launcher.read_text() == text
+        assert opened.read() == OLD_LAUNCHER  # replaced, not rewritten
+    content, names = launcher.read_bytes(), sorted(bin_dir.iterdir())
+    claude_shim(world, "install", "--bin-dir", str(bin_dir))
+    assert launcher.read_bytes() == content
     assert sorted(bin_dir.iterdir()) == names
+    world.path(bin_dir, world.claude.path.parent)
+    assert world.call("-p", program=launcher, env={"NSED_ROOM_ID": "r"}).args == FOUND
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_what_stands_beside_it_is_for_all_to_read_and_nobody_to_write(
+    world: World, bin_dir: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        claude_shim(world, "install", "--bin-dir", str(bin_dir))
+    finally:
+        os.umask(before)
+    for name in (".claude-shim", ".claude-shim-program.py", ".claude-shim-modules"):
+        assert (bin_dir / name).stat().st_mode & 0o777 == 0o644
 
 
 def test_install_overwrites_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:
@@ -160,7 +176,8 @@ def test_uninstall_of_nothing_is_no_error(world: World, bin_dir: Path) -> None:
 
 def install_from(world: World, package: Path, python: Path | None = None) -> Path:
     """Install a launcher from a copy of the package, maybe with another interpreter."""
-    shutil.copytree(PACKAGE, package / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    if not package.exists():
+        shutil.copytree(PACKAGE, package / "shim", ignore=shutil.ignore_patterns("__pycache__"))
     launcher = world.root / "launcher" / "claude"
     program = (
         "import sys; from pathlib import Path; from shim.install import launcher;"
@@ -192,11 +209,13 @@ def test_an_interpreter_in_an_odd_place_runs_the_launcher(world: World, name: st
     launcher = install_from(world, world.root / "package", python)
     call = world.call("-p", "a  b", "", program=launcher, env={"NSED_ROOM_ID": "r"})
 
-    start = "".join(launcher.read_text().splitlines()[:2])
+    assert f" {python}\n" in launcher.with_name(".claude-shim").read_text()
+    assert call.args == [b"--session-id", derived("r").encode(), b"-p", b"a  b", b""]
+    hook = launcher.with_name(".claude-shim-plugin") / "follow"
+    start = "".join(hook.read_text().splitlines()[:2])
     assert str(world.root) in start
     assert " -IS" in start
-    compile(launcher.read_text(), launcher, "exec")  # what Python warns of is seen at every call
-    assert call.args == [b"--session-id", derived("r").encode(), b"-p", b"a  b", b""]
+    compile(hook.read_text(), hook, "exec")  # what Python warns of is seen at every turn
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
@@ -214,10 +233,15 @@ def test_a_launcher_from_a_virtual_environment_outlives_it(world: World) -> None
     launcher = install_from(world, venv / "package", venv / "bin" / "python")
     shutil.rmtree(venv)
 
-    run = world.run("-p", program=launcher)
+    assert str(launcher) in warned(world, launcher)
 
-    assert run.warning
-    assert world.claude.calls[0].args == [b"-p"]
+
+def warned(world: World, launcher: Path) -> str:
+    """Run with a room; the one warning, and claude runs as asked."""
+    run = world.run(*ARGS, program=launcher, env={"NSED_ROOM_ID": "r"})
+    assert run.exit_code == 0
+    assert world.claude.calls[-1].args == ARGS
+    return run.warning
 
 
 # The package changed
@@ -234,117 +258,97 @@ def test_a_changed_package_is_used_without_installing_again(world: World) -> Non
 
 
 @pytest.mark.parametrize("share", [None, 0, 0.1, 0.5, 0.99], ids=str)
-def test_the_launcher_can_do_without_what_stands_beside_it(
+def test_the_launcher_can_do_without_the_modules_beside_it(
     world: World, share: float | None
 ) -> None:
     launcher = install_from(world, world.root / "package")
-    for path in (path for path in launcher.parent.rglob("*") if path.is_file()):
-        if path == launcher:
-            continue
-        content = path.read_bytes()
-        path.unlink()
-        if share is not None:
-            path.write_bytes(content[: int(len(content) * share)])
+    path = launcher.with_name(".claude-shim-modules")
+    content = path.read_bytes()
+    path.unlink()
+    if share is not None:
+        path.write_bytes(content[: int(len(content) * share)])
 
-    run = world.run("-p", program=launcher, env={"NSED_ROOM_ID": "r"})
-
-    assert run.exit_code == 0
-    assert len(run.lines) <= 1
-    assert world.claude.calls[0].args == FOUND
+    assert world.call("-p", program=launcher, env={"NSED_ROOM_ID": "r"}).args == FOUND
 
 
-# The package gone
+# The package or the Python gone
 
 
-@pytest.fixture
-def orphan(world: World) -> Path:
-    """A launcher whose package has been deleted."""
-    package = world.root / "package"
-    launcher = install_from(world, package)
+def package_removed(package: Path) -> None:
     shutil.rmtree(package)
-    return launcher
+
+
+def half_written(package: Path) -> None:
+    wrapper = package / "shim/call/wrapper.py"
+    wrapper.write_text(wrapper.read_text()[:1000])
+
+
+def of_another_version(package: Path) -> None:
+    wrapper = package / "shim/call/wrapper.py"
+    wrapper.write_text(wrapper.read_text().replace("def main(", "def main_of_another(") + "\n")
+
+
+def with_another_way_in(package: Path) -> None:
+    wrapper = package / "shim/call/wrapper.py"
+    wrapper.write_text(wrapper.read_text().replace("def main(\n    plugin: str, ", "def main("))
+    wrapper.write_text(wrapper.read_text().replace("def main(plugin: str, ", "def main("))
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [package_removed, half_written, of_another_version, with_another_way_in],
+    ids=lambda sabotage: sabotage.__name__,
+)
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_where_the_package_cannot_run_it_is_one_warning_and_claude_runs(
+    world: World, sabotage: Callable[[Path], None], locale: str
+) -> None:
+    world.environment["LC_ALL"] = locale
+    launcher = install_from(world, world.root / "package")
+    sabotage(world.root / "package")
+    warning = warned(world, launcher)
+    assert "install claude-shim again" in warning
+    assert f"delete {launcher}" in warning
+    # And where there is nothing to do, nothing is said.
+    assert world.call("-p", program=launcher).args == [b"-p"]
 
 
 ARGS = [b"-p", b"two words", b"", b"\xff", "é".encode()]
 
 
-@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
-@pytest.mark.parametrize("room", [None, "r"])
-def test_without_its_package_the_launcher_warns_and_runs_claude(
-    world: World, orphan: Path, room: str | None, locale: str
+def other_python(world: World, version: str) -> Path:
+    """This Python, saying that it is of another version."""
+    code = f"import sys; sys.version_info = {version}; sys.hexversion += 65536; "
+    code += "sys.argv = sys.argv[1:]; exec(compile(open(sys.argv[0]).read(), sys.argv[0], 'exec'))"
+    script = write_program(world.root / "code.py", code)
+    program = f'#!/bin/sh\nshift 2\nexec {sys.executable} -IS -Xutf8 {script} "$@"\n'
+    return write_program(world.root / "other" / "python", program)
+
+
+def test_a_python_of_another_version_continues_the_conversation_with_one_warning(
+    world: World,
 ) -> None:
-    world.claude.then("exit 42")
+    python = world.root / "python"
+    python.symlink_to(sys.executable)
+    launcher = install_from(world, world.root / "package", python)
+    python.unlink()
+    python.symlink_to(other_python(world, "(3, 99, 0)"))
 
-    run = world.run(*ARGS, program=orphan, env={"NSED_ROOM_ID": room, "LC_ALL": locale})
-
-    assert run.exit_code == 42
-    assert str(orphan) in run.warning
-    assert world.claude.calls[0].args == ARGS
-
-
-def test_a_broken_package_is_like_one_that_is_gone(world: World) -> None:
-    launcher = install_from(world, world.root / "package")
-    (world.root / "package/shim/call/wrapper.py").write_text("this is no Python")
-
-    run = world.run("-p", program=launcher)
-
-    assert run.warning
-    assert world.claude.calls[0].args == [b"-p"]
-
-
-def test_without_its_package_it_runs_the_named_claude(world: World, orphan: Path) -> None:
-    world.path(orphan.parent)
-    run = world.run("-p", program=orphan, env={"NSED_CLAUDE_BIN": str(world.claude.path)})
-    assert run.exit_code == 0
-    assert len(world.claude.calls) == 1
-
-
-def test_without_its_package_it_runs_no_other_launcher(world: World, orphan: Path) -> None:
-    world.path(orphan.parent, world.launcher.parent, world.claude.path.parent)
-    run = world.run("-p", program=orphan)
-    assert run.warning
-    assert len(world.claude.calls) == 1
-
-
-def test_without_its_package_and_without_a_claude_it_exits_127(world: World, orphan: Path) -> None:
-    world.path(orphan.parent)
-    run = world.run("-p", program=orphan)
-    assert run.exit_code == 127
-    assert all(line.startswith("claude-shim: ") for line in run.lines)
-
-
-def test_without_its_package_claude_has_its_usual_signal_dispositions(
-    world: World, orphan: Path
-) -> None:
-    direct = world.call(program=world.claude.path).kernel
-    world.run(program=orphan)
-    assert world.claude.calls[-1].kernel == direct
-
-
-def _closed() -> None:
-    os.close(2)
-
-
-def _full() -> None:
-    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
-
-
-@pytest.mark.parametrize("stderr", [_closed, _full])
-def test_without_its_package_and_with_nowhere_to_warn_it_still_runs_claude(
-    world: World, orphan: Path, stderr: object
-) -> None:
-    world.claude.then("exit 42")
-    run = world.run("-p", program=orphan, before_exec=stderr)
-    assert (run.exit_code, run.stdout) == (42, b"")
-
-
-def test_a_launcher_older_than_its_package_runs_claude_all_the_same(world: World) -> None:
-    launcher = install_from(world, world.root / "package")
-    wrapper = world.root / "package" / "shim" / "call" / "wrapper.py"
-    wrapper.write_text(wrapper.read_text().replace("def main(plugin: str)", "def main()"))
-
-    run = world.run("-p", "hi", program=launcher, env={"NSED_ROOM_ID": "r"})
+    run = world.run("-p", program=launcher, env={"NSED_ROOM_ID": "r"})
 
     assert run.exit_code == 0
-    assert "install claude-shim again" in run.warning
-    assert world.claude.calls[0].args == [b"-p", b"hi"]
+    assert "run `claude-shim install` again" in run.warning
+    assert world.claude.calls[0].args == FOUND
+
+
+def test_a_bug_is_traced_to_its_line_where_that_is_asked_for(world: World) -> None:
+    launcher = install_from(world, world.root / "package")
+    identity = world.root / "package/shim/call/identity.py"
+    text = identity.read_text()
+    identity.write_text(text.replace('    if environ.get(b"OPENCODE")', "    1 / 0\n    if 1", 1))
+    line = identity.read_text().splitlines().index("    1 / 0") + 1
+    for _ in range(2):  # changed since the install, and as it was then
+        run = world.run("-p", program=launcher, env={"NSED_ROOM_ID": "r", "NSED_SHIM_DEBUG": "1"})
+        assert f'File "{identity}", line {line}, in around' in run.stderr.decode()
+        assert world.claude.calls[-1].args == [b"-p"]
+        install_from(world, world.root / "package")

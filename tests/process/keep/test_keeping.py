@@ -183,7 +183,12 @@ def test_housekeeping_never_shows(world: World) -> None:
     assert os.getsid(process.pid) not in (os.getsid(claude.pid), os.getsid(0))
     # Those of the recorder end; a zombie of ours would stay.
     wait_until(lambda: psutil.Process(claude.pid).children() == [])
-    targets = [os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
+
+    def targets_of(pid: int) -> list[str]:
+        return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+    wait_until(lambda: str(kept(world).parent) in targets_of(process.pid))
+    targets = targets_of(process.pid)
     assert {path for path in targets if not path.startswith(str(world.store.parent))} == {
         os.devnull
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.install.launcher import install
 from tests.support.recorder import World, write_program
 
 # Without its pid, as without a /proc, OpenCode is looked for among the ancestors.
@@ -52,9 +53,13 @@ def test_an_opencode_inside_one_that_names_a_session_is_not_in_that_session(
 
 
 def test_no_ancestors_are_looked_at_where_opencode_names_no_session(world: World) -> None:
-    launcher = f"{sys.executable} -X importtime -IS {world.launcher}"
+    launcher = install(world.root / "bin")
+    launcher.with_name(".claude-shim-modules").unlink()  # what it has is not looked for
+    program = launcher.with_name(".claude-shim-program.py")
+    handed = f"{world.launcher} '' '' {world.claude.path} claude -p hi"
+    python = f"{sys.executable} -X importtime -IS -Xutf8 {program} {handed}"
 
-    run = world.run("run", "hi", program=_opencode(world, f"{launcher} -p hi"))
+    run = world.run("run", "hi", program=_opencode(world, python))
 
     imported = {line.rpartition("|")[2].strip() for line in run.lines}
     assert "shim.call.identity" in imported

@@ -1,6 +1,8 @@
 """Which room and agent a call belongs to."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shim.call import identity
 
@@ -80,6 +82,21 @@ def test_a_call_belongs_to_the_first_source_that_names_its_room_and_agent(
 )
 def test_it_says_which_sources_won(environ: Environ, option: bytes, account: str) -> None:
     assert str(identity.resolve(environ, option, None)).endswith(f": the room {account}")
+
+
+NAMES = [ROOM, SESSION, AGENT, *TOLD, b"OPENCODE_PID", b"CLAUDE_CODE_SESSION_ID", b"NSED_ROUND"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES) | st.binary(), st.binary()),
+    st.binary(),
+)
+def test_no_combination_gives_a_call_a_key_that_no_variable_names(
+    environ: Environ, option: bytes
+) -> None:
+    unnamed = {**environ, ROOM: b"", SESSION: b"", AGENT: b""}
+    assert identity.around({**unnamed, b"OPENCODE": b""}) is None
+    assert identity.resolve(unnamed, option, None) is None
 
 
 def test_empty_means_unset_and_blanks_and_a_zero_are_names() -> None:

@@ -12,32 +12,43 @@ FORK = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 PATH = f"/home/me/.claude/projects/-work/{U}.jsonl"
 HERE = Transcript(PATH, True, os.stat("/"))
 ELSEWHERE = Transcript(PATH, False, os.stat("/"))
+AS_FORK = ["--fork-session", "--session-id", FORK]
 
 
 @pytest.mark.parametrize(
-    ("transcript", "fork", "flags"),
+    ("transcript", "flags"),
     [
-        (None, None, ["--session-id", U]),
-        (HERE, None, ["--resume", U]),
-        (ELSEWHERE, None, ["--resume", PATH]),
-        (None, FORK, ["--session-id", FORK]),
-        (HERE, FORK, ["--resume", U, "--fork-session", "--session-id", FORK]),
-        (ELSEWHERE, FORK, ["--resume", PATH, "--fork-session", "--session-id", FORK]),
+        (None, ["--session-id", U]),
+        (HERE, ["--resume", U]),
+        (ELSEWHERE, ["--resume", PATH]),
     ],
-    ids=[
-        *("none", "here", "elsewhere"),
-        *("none, another's", "here, another's", "elsewhere, another's"),
-    ],
+    ids=["none", "here", "elsewhere"],
 )
-def test_the_flags_start_resume_or_fork(
-    transcript: Transcript | None, fork: str | None, flags: list[str]
+def test_the_flags_start_or_resume(transcript: Transcript | None, flags: list[str]) -> None:
+    assert plan.flags(U, transcript, None, False) == flags
+    assert plan.flags(U, transcript, "/plugin", False) == ["--plugin-dir", "/plugin", *flags]
+
+
+@pytest.mark.parametrize(
+    ("transcript", "since", "flags"),
+    [
+        (None, None, ["--session-id", FORK]),
+        (HERE, None, ["--resume", U, *AS_FORK]),
+        (ELSEWHERE, None, ["--resume", PATH, *AS_FORK]),
+        (HERE, "message", ["--resume", U, *AS_FORK, "--resume-session-at", "message"]),
+    ],
+    ids=["none", "here", "elsewhere", "in the middle of a turn"],
+)
+def test_the_flags_go_on_with_a_copy(
+    transcript: Transcript | None, since: str | None, flags: list[str]
 ) -> None:
-    assert plan.flags(U, transcript, fork, None, False) == flags
-    assert plan.flags(U, transcript, fork, "/plugin", False) == ["--plugin-dir", "/plugin", *flags]
+    assert plan.fork(U, transcript, FORK, since, None, False) == flags
+    with_plugin = plan.fork(U, transcript, FORK, since, "/plugin", False)
+    assert with_plugin == ["--plugin-dir", "/plugin", *flags]
 
 
 def test_what_is_resumed_has_the_system_prompt_of_this_call_and_what_begins_needs_no_word() -> None:
     off = ["--system-prompt-snapshot", "off"]
-    assert plan.flags(U, HERE, None, None, True) == [*off, "--resume", U]
-    assert plan.flags(U, HERE, FORK, None, True)[:2] == off
-    assert plan.flags(U, None, None, None, True) == ["--session-id", U]
+    assert plan.flags(U, HERE, None, True) == [*off, "--resume", U]
+    assert plan.fork(U, HERE, FORK, None, None, True)[:2] == off
+    assert plan.flags(U, None, None, True) == ["--session-id", U]

@@ -2,9 +2,11 @@
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 import posix
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,12 +17,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import shim
 from shim.checks import examination, installation, outliving, running, setup, storage, surroundings
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
 from shim.checks.setup import Setup
 from shim.claude import registry
-from shim.install import launcher
 from shim.keep import folder
 from shim.lease import busy
 from shim.store.store import Store
@@ -107,6 +107,37 @@ def test_nowhere_to_make_a_store(home: Path, monkeypatch: pytest.MonkeyPatch) ->
     finding = only(storage.store(Setup()))
     assert finding.status == PROBLEM
     assert f"{home}/.nsed cannot be made: {home} is no directory" in finding.found
+
+
+@pytest.mark.usefixtures("store")
+def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    leases = home / ".nsed" / "leases"
+    leases.touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path != leases)
+    finding = next(running.locks(Setup()))
+    assert (finding.status, finding.found.partition(":")[0]) == (
+        PROBLEM,
+        f"{leases} cannot be written",
+    )
+    assert (finding.mend or "").startswith(f"sudo chown {os.geteuid()} {leases}, or ")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_directory_in_the_place_of_the_leases(home: Path) -> None:
+    (home / ".nsed" / "leases").mkdir()
+    finding = next(running.locks(Setup()))
+    assert finding.status == PROBLEM
+    assert finding.found.startswith(f"{home}/.nsed/leases is no regular file")
+
+
+@pytest.mark.usefixtures("store")
+def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
+    finding = next(running.locks(Setup()))
+    assert (finding.status, finding.found.partition(":")[0]) == (
+        PROBLEM,
+        "only 16 files may be open at once",
+    )
 
 
 def no_flock(_file: int, _how: int) -> None:
@@ -272,23 +303,6 @@ def test_a_variable_is_a_fault_exactly_where_the_wrapper_warns_of_it(
     assert not warned or f"{name}={value} is no" in finding.found
 
 
-@pytest.mark.parametrize("python", ["/usr/bin/python3", "/a place/it's/python", "/" + "long" * 50])
-def test_a_launcher_says_who_made_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
-    monkeypatch.setattr(launcher, "_interpreter", lambda _: python)
-    path = tmp_path / "claude"
-    path.write_text(launcher.launcher_text(tmp_path))
-    made_by = launcher.maker(path)
-    assert made_by == launcher.Maker(python, str(Path(shim.__file__).resolve().parent.parent))
-
-
-def test_what_is_no_launcher_says_nothing_of_who_made_it(tmp_path: Path) -> None:
-    path = tmp_path / "claude"
-    path.write_text("#!/bin/sh\n# claude-shim launcher\n")
-    assert launcher.maker(path) is None
-
-
 # What claude's clean-up means
 
 
@@ -339,8 +353,30 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     finding = only(outliving.clean_up(Setup()))
     assert finding == ok(
         "claude deletes what is idle for 30 days; kept here, to come back with the next call:"
-        " 1 of 1 conversation"
+        " 1 of 1 conversation; compressed copies take 0.0 MB"
     )
+
+
+def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, store: Store) -> None:
+    path = transcript(home, days=1)
+    kept = Path(folder.path(store.directory, ID))
+    kept.parent.mkdir()
+    kept.write_text('{"type":"user","message":{},"uuid":"another"}\n')
+    with gzip.open(f"{kept}.gz", "wb") as copy:
+        copy.write(path.read_bytes() + b"more")
+    _, cut, twin = outliving.clean_up(Setup())
+    assert (cut.status, twin.status) == ("warning", "warning")
+    assert "1 transcript lost a part" in cut.found
+    assert "1 conversation of this account has a twin" in twin.found
+
+
+def test_conversations_of_another_account_are_told(
+    home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.note(folder.origin_of(folder.path(store.directory, ID)), str(transcript(home, days=1)))
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", bytes(home / "another"))
+    _, told = outliving.clean_up(Setup())
+    assert told == ok(f"1 conversation of these rooms in another account, {home}/.claude")
 
 
 @pytest.mark.usefixtures("store")

@@ -1,6 +1,8 @@
 """Learning claude's options from its help."""
 
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.claude import invocation, learned, learning, options
+from shim.claude import invocation, learned, learning, options, surfaces
 from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, Surface, built_in
 
 BUILT_IN = built_in()
@@ -123,6 +125,98 @@ def test_a_link_that_moves_to_another_claude_is_noticed(tmp_path: Path) -> None:
     assert learned.of(str(link), str(tmp_path)).is_subcommand("roast")
 
 
+@pytest.fixture
+def behind(tmp_path: Path) -> Path:
+    """A claude that is updated in its place, where a script in front of it leads."""
+    directory = tmp_path / "home" / "behind"
+    directory.mkdir(parents=True)
+    return update(directory / "claude", HELP)
+
+
+def update(claude: Path, text: str) -> Path:
+    new = claude.with_name("new")
+    program(new, f"cat <<'end'\n{text}end")
+    new.replace(claude)
+    return claude
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'exec "{behind}" "$@"',
+        'exec $HOME/behind/claude "$@"',
+        'basedir=$(dirname "$0")\n"$basedir/../home/behind/claude" "$@"',
+        "exec {link} --help",
+        "exec {second} --help",
+    ],
+)
+def test_an_update_behind_a_script_is_noticed(
+    tmp_path: Path, behind: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "link").symlink_to(behind)
+    second = program(tmp_path / "second", f"exec {behind}")
+    (tmp_path / "bin").mkdir()
+    text = script.format(behind=behind, link=tmp_path / "link", second=second)
+    # What learning runs it with has another home.
+    claude = program(tmp_path / "bin" / "claude", f"HOME={tmp_path}/home\n{text}")
+    store = str(tmp_path / "store")
+    assert learned.of(claude, store).is_subcommand("brew")
+    assert learned.known(claude, store)
+    update(behind, HELP.replace("brew", "roast"))
+    assert learned.known(claude, store) is None
+    assert learned.of(claude, store).is_subcommand("roast")
+    assert learned.known(claude, store)
+
+
+def test_what_a_script_writes_to_is_not_taken_for_what_it_runs(
+    tmp_path: Path, behind: Path
+) -> None:
+    (tmp_path / "log").touch()
+    claude = program(tmp_path / "claude", f"echo called >>{tmp_path}/log; exec {behind}")
+    for _ in range(2):
+        assert learned.of(claude, str(tmp_path / "store")).is_subcommand("brew")
+    assert (tmp_path / "log").read_text() == "called\n"
+
+
+def test_a_program_costs_one_look_and_what_a_script_leads_to_one_more(
+    tmp_path: Path, behind: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = str(tmp_path / "store")
+    script = program(tmp_path / "script", f"exec {behind}")
+    native = tmp_path / "native"
+    shutil.copy("/bin/true", native)
+    assert learned.of(script, store).is_learned
+    kept = Path(surfaces.path(script, store)).read_text().partition("\n")
+    Path(surfaces.path(str(native), store)).write_text("".join(kept[1:]))
+    seen: list[str] = []
+    look = surfaces.identity
+    monkeypatch.setattr(surfaces, "identity", lambda path: (seen.append(path), look(path))[1])
+    assert learned.of(str(native), store).is_learned
+    assert seen == [str(native)]
+    seen.clear()
+    assert learned.of(script, store).is_learned
+    assert seen == [script, str(behind)]
+
+
+def test_housekeeping_asks_again_what_nothing_shows_to_have_changed(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text(HELP)
+    claude = program(tmp_path / "claude", f"cat {tmp_path}/help")
+    gone = program(tmp_path / "gone", f"cat {tmp_path}/help")
+    store = str(tmp_path / "store")
+    assert learned.of(claude, store).is_subcommand("brew")
+    assert learned.of(gone, store).is_subcommand("brew")
+    (tmp_path / "gone").unlink()
+
+    (tmp_path / "help").write_text("out of order for today")
+    learning.ask_again(store)
+    assert learned.of(claude, store).is_subcommand("brew")
+
+    (tmp_path / "help").write_text(HELP.replace("brew", "roast"))
+    learning.ask_again(store)
+    assert learned.of(claude, store).is_subcommand("roast")
+
+
 @pytest.mark.parametrize("text", ["exit 3", "echo nothing of use", "kill -9 $$"])
 def test_where_nothing_can_be_learned_the_built_in_table_serves_and_nobody_asks_again(
     tmp_path: Path, text: str
@@ -143,6 +237,20 @@ def test_a_claude_that_never_ends_its_help_is_ended(
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_a_claude_whose_help_never_stops_is_ended(tmp_path: Path) -> None:
+    claude = program(tmp_path / "claude", "exec yes")
+    assert learned.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+
+
+def test_a_child_that_claude_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text(HELP)
+    leaves = f"sleep 300 & echo $! >{tmp_path}/child; cat {tmp_path}/help"
+    claude = program(tmp_path / "claude", leaves)
+    surface = learned.of(claude, str(tmp_path / "store"))
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+    assert surface.is_subcommand("brew")
+
+
 def test_without_a_place_to_keep_it_the_built_in_table_serves(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     claude = program(tmp_path / "claude", f"echo '{HELP}'")
@@ -159,6 +267,26 @@ def test_it_is_asked_in_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert "secret" not in environ
     home = next(line for line in environ.splitlines() if line.startswith("HOME="))
     assert not Path(home.removeprefix("HOME=")).exists()
+
+
+def test_a_claude_named_from_the_working_directory_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
+    monkeypatch.chdir(tmp_path)
+    assert learned.of("./claude", str(tmp_path / "store")).is_subcommand("brew")
+
+
+def test_what_claude_leaves_in_that_home_costs_nothing_of_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **how: object) -> None:
+        if not how.get("ignore_errors") and not how.get("onerror") and not how.get("onexc"):
+            raise OSError
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    claude = program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
+    assert learned.of(claude, str(tmp_path / "store")).is_subcommand("brew")
 
 
 def test_many_at_once_ask_once(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import posix
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,28 @@ def path(tmp_path: Path) -> Path:
     return project / f"{U}.jsonl"
 
 
+def seconds(path: Path, prompt: str) -> float:
+    """The processor time that a transcript of one prompt takes, at best."""
+    path.write_text(user(prompt))
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        summary.of(str(path))
+        times.append(time.process_time() - start)
+    return min(times)
+
+
 def seen(path: Path, *lines: str) -> summary.Summary:
     path.write_text("".join(lines))
     return summary.of(str(path))
+
+
+@pytest.mark.parametrize("tags", ["<bash-x>", "</bash-x>", "<bash-x></bash-y>", "<bash-", "<"])
+def test_reading_takes_as_long_as_the_text(path: Path, tags: str) -> None:
+    # Sixteen times the text: were it to the square, 256 times the time.
+    assert seconds(path, tags * (480_000 // len(tags))) < 100 * seconds(
+        path, tags * (30_000 // len(tags))
+    )
 
 
 class TestPrompts:
@@ -58,6 +78,10 @@ class TestPrompts:
             ("<system-reminder>\nbe good\n</system-reminder>\nhello\n", "hello"),
             ([text("<system-reminder>x</system-reminder>"), text("hello")], "hello"),
             ("<b>hello</b>", "<b>hello</b>"),
+            ("a<bash-x>1<bash-x>2</bash-x>b</bash-x>c", "ab</bash-x>c"),
+            ("a<bash-x>1<bash-y>2</bash-x>b</bash-y>c", "ab</bash-y>c"),
+            ("a<bash-x>b<bash-y></bash-y>c</bash-X>", "a<bash-x>bc</bash-X>"),
+            ("</bash-x>a<bash-x>", "</bash-x>a<bash-x>"),
             ("réf 🙂\n日本", "réf 🙂\n日本"),
         ],
     )

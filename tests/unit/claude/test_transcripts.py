@@ -285,6 +285,13 @@ class TestWhatCanBeResumed:
         path = projects.write(projects.here, snapshot + USER)
         assert found() == (path, True, [])
 
+    def test_lines_too_short_to_be_a_message_cost_no_parse(
+        self, projects: Projects, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = projects.write(projects.here, "\n" * 1000 + '"user"\n' * 1000)
+        monkeypatch.setattr(json, "loads", lambda line: pytest.fail(f"{line!r} is parsed"))
+        assert found() == (None, None, [path])
+
     def test_a_transcript_that_cannot_be_read_is_an_error(
         self, projects: Projects, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -12,8 +12,8 @@ from shim.base.session_key import SessionKey
 from shim.claude import registry
 from shim.cli import asking
 from shim.lease import live
-from shim.lease.lease import Lease
 from shim.lease.live import Holder, Holders
+from tests.support.leases import lease_of
 
 KEY = ("r", "a")
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -88,7 +88,7 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     holder = os.fork()
     if not holder:  # to a process its own locks are none
-        Lease(str(tmp_path), SessionKey(b"r", b"other")).take(goes_on=True)
+        lease_of(str(tmp_path), SessionKey(b"r", b"other")).take(goes_on=True)
         os.write(writing, b"x")
         signal.pause()
     try:

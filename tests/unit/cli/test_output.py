@@ -218,9 +218,13 @@ class TestAgesAndSizes:
 
 
 class TestJson:
-    def test_it_is_indented_and_readable(self, capsys: pytest.CaptureFixture[str]) -> None:
-        output.show_json([{"room": "réf 🙂"}])
-        assert capsys.readouterr().out == '[\n  {\n    "room": "réf 🙂"\n  }\n]\n'
+    def test_it_is_readable_and_of_a_list_each_item_a_line(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        output.show_json({"room": "réf 🙂"})
+        assert capsys.readouterr().out == '{\n  "room": "réf 🙂"\n}\n'
+        output.show_json([{"room": "réf 🙂"}, {}])
+        assert capsys.readouterr().out == '[\n  {"room": "réf 🙂"},\n  {}\n]\n'
 
     @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "euc-jp"])
     @pytest.mark.parametrize("text", ["half \ud83d", "réf 🙂", "日本"])

@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import gzip
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,14 +14,18 @@ from pathlib import Path
 import pytest
 
 from shim.base import session_key
-from shim.claude import cleanup, transcripts
+from shim.claude import cleanup, learning, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import folder, holding, housekeeping, putting_back
 from shim.store import history
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 DAY = 86400.0
-LINE = '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"}}\n'
+LINE = (
+    '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"},"uuid":"1"}\n'
+)
+NEXT = LINE.replace("null", '"1"').replace('"uuid":"1"', '"uuid":"2"')
+ANOTHERS = LINE.replace('"1"', '"a"')
 
 
 class World:
@@ -63,7 +69,7 @@ class World:
 
     def put_back(self, session_id: str = U) -> bool:
         """Put it back if that is the way; whether there is a transcript then."""
-        holding.put_back(str(self.store), session_id)
+        holding.have_back(str(self.store), session_id)
         return self.path(session_id).exists()
 
     def keep_house(self) -> None:
@@ -159,8 +165,6 @@ class TestAConversationThatGoesOn:
 class TestATranscriptThatAnotherFileTookThePlaceOf:
     """As of a live claude whose transcript was cleaned up: its next turn starts a new one."""
 
-    NEW = LINE.replace("null", '"x"')
-
     @staticmethod
     def replaced(world: World, idle: float, old: str, new: str) -> Path:
         """A transcript in the place of one that was deleted after so many idle days."""
@@ -171,30 +175,30 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
         return transcript
 
     def test_gets_the_earlier_turns_back(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE.rstrip(), self.NEW)
+        transcript = self.replaced(world, 40, LINE.rstrip(), NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE + self.NEW
+        assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_back_that_a_person_deleted(self, world: World) -> None:
-        transcript = self.replaced(world, 1, LINE, self.NEW)
+        transcript = self.replaced(world, 1, LINE, NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == self.NEW
+        assert transcript.read_text() == NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_twice_where_it_was_copied(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE, LINE + self.NEW)
+        transcript = self.replaced(world, 40, LINE, LINE + NEXT)
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE + self.NEW
+        assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
     def test_is_left_alone_while_a_claude_may_write_it(self, world: World) -> None:
-        transcript = self.replaced(world, 40, LINE, self.NEW)
+        transcript = self.replaced(world, 40, LINE, NEXT)
         world.map(U)
         world.keep_house()
         there = Transcript(str(transcript), True, transcript.stat())
         assert holding.hold(str(world.store), U, there, is_ours=False)
-        assert transcript.read_text() == self.NEW
+        assert transcript.read_text() == NEXT
         assert world.kept().read_text() == LINE
 
     def test_is_kept_itself_where_what_was_kept_is_of_no_use(self, world: World) -> None:
@@ -208,13 +212,17 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
     ) -> None:
         no_links(monkeypatch)
         world.map(U)
-        transcript = world.transcript(idle=40, text=LINE + self.NEW)
+        transcript = world.transcript(idle=40, text=LINE + NEXT)
         world.keep_house()
         transcript.write_text(LINE)
         world.keep_house()
-        assert world.kept().read_text() == LINE + self.NEW
+        assert world.kept().read_text() == LINE + NEXT
         assert world.hold(transcript)
-        assert transcript.read_text() == LINE
+        assert transcript.read_text() == LINE  # somebody cut it: doctor says so
+        new = NEXT.replace('"2"', '"3"').replace('"isSidechain":false,', "")
+        transcript.write_text(LINE + new)
+        assert world.hold(transcript)
+        assert transcript.read_text() == LINE + NEXT + new
 
 
 @pytest.mark.parametrize(
@@ -315,7 +323,7 @@ class TestATranscriptThatIsGone:
         transcript.unlink()
         (world.home / ".claude").rename(world.home / "moved")
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "moved"))
-        holding.put_back(str(world.store), U)
+        holding.have_back(str(world.store), U)
         assert (world.home / "moved" / "projects" / "-work" / f"{U}.jsonl").exists()
 
     def test_who_decides_without_end_is_not_waited_for(
@@ -367,9 +375,9 @@ class TestATranscriptThatIsGone:
         assert transcript.read_text() == LINE
         assert transcript.stat().st_mode & 0o777 == 0o600
         assert idle(transcript) < 0.1
-        # Deleted now, it is not taken for one that claude cleaned up.
+        # Who deleted it cannot be told: no link tells when.
         transcript.unlink()
-        assert not world.put_back()
+        assert world.put_back()
 
     def test_where_it_cannot_be_put_back_it_stays_kept(self, world: World) -> None:
         transcript = world.transcript(idle=400)
@@ -441,6 +449,397 @@ class TestCleanUpPeriod:
         (world.home / ".claude" / "settings.json").write_text("{")
         (world.home / ".claude.json").write_text("[]")
         assert cleanup.period(str(world.project / "x.jsonl")) == 30
+
+
+class TestADeletionThatIsNoPersons:
+    """Where who deleted the transcript could be otherwise, it is put back."""
+
+    @pytest.fixture
+    def held(self, world: World) -> Path:
+        transcript = world.transcript(idle=1)
+        world.hold(transcript)
+        return transcript
+
+    @staticmethod
+    def restored(path: Path) -> None:
+        """A file as rsync and cloud copies restore it: another one, with the old time."""
+        copy = path.with_suffix(".restored")
+        shutil.copy2(path, copy, follow_symlinks=False)
+        copy.replace(path)
+
+    def test_but_a_persons_is_honoured(self, world: World, held: Path) -> None:
+        held.unlink()
+        assert not world.put_back()
+
+    def test_of_a_home_restored_without_hard_links(self, world: World, held: Path) -> None:
+        self.restored(world.kept())
+        held.unlink()  # claude's clean-up, of what was restored as it was 40 days ago
+        assert world.put_back()
+
+    def test_of_a_home_restored_without_hard_links_in_housekeeping(
+        self, world: World, held: Path
+    ) -> None:
+        world.map(U)
+        self.restored(world.kept())
+        held.unlink()
+        world.keep_house()
+        assert world.kept().exists()
+
+    def test_of_a_store_moved_with_its_files_anew(self, world: World, held: Path) -> None:
+        moved = world.home / "moved"
+        world.store.rename(world.home / "old")
+        shutil.copytree(world.home / "old", moved, symlinks=True)
+        (moved / "kept" / world.kept().name).unlink()
+        os.link(world.home / "old" / "kept" / world.kept().name, moved / "kept" / held.name)
+        shutil.rmtree(world.home / "old")
+        world.store = moved
+        held.unlink()
+        assert world.put_back()
+
+    def test_of_a_copy(self, world: World, monkeypatch: pytest.MonkeyPatch, held: Path) -> None:
+        world.kept().unlink()
+        no_links(monkeypatch)
+        putting_back.keep_up(str(world.store), U, str(held))
+        held.unlink()
+        assert world.put_back()
+
+    def test_of_one_that_still_has_another_name(self, world: World, held: Path) -> None:
+        held.rename(world.home / "moved away by a person, or by a backup")
+        assert world.put_back()
+
+    def test_of_one_written_before_the_clock_was_set_back(self, world: World, held: Path) -> None:
+        aged(held, -20)
+        held.unlink()
+        assert world.put_back()
+
+    def test_of_one_whose_account_is_gone(
+        self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "another"))
+        shutil.rmtree(world.home / ".claude")
+        holding.have_back(str(world.store), U)
+        assert (world.home / "another" / "projects" / "-work" / held.name).read_text() == LINE
+
+    def test_of_one_that_was_kept_before_this_was_noted(self, world: World, held: Path) -> None:
+        world.kept().with_suffix(".link").unlink()
+        held.unlink()
+        assert world.put_back()
+
+    def test_housekeeping_notes_it_for_those(self, world: World, held: Path) -> None:
+        world.map(U)
+        world.kept().with_suffix(".link").unlink()
+        world.keep_house()
+        held.unlink()
+        assert not world.put_back()
+
+
+class TestTwoAccounts:
+    @pytest.fixture
+    def other(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The project of another account, which is that of today."""
+        account = world.home / "other"
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(account))
+        project = account / "projects" / "-work"
+        project.mkdir(parents=True)
+        return project
+
+    @staticmethod
+    def found(world: World) -> str | None:
+        transcript = holding.have_back(str(world.store), U)
+        return transcript.path if transcript else None
+
+    def test_the_second_resumes_the_conversation_of_the_first_and_says_so(
+        self, world: World, other: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        transcript = world.transcript()
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        assert self.found(world) == str(transcript)
+        assert capsys.readouterr().err == (
+            f"claude-shim: {world.home}/other reads here what was said under {world.home}/.claude:"
+            " accounts that must not mix need a store each, NSED_SESSION_DIR\n"
+        )
+        assert os.listdir(other) == []
+
+    def test_also_where_the_first_has_only_begun_it(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, other: Path
+    ) -> None:
+        monkeypatch.delenv("CLAUDE_CONFIG_DIR")
+        holding.begin(str(world.store), U)
+        project = transcripts.this_project()
+        assert project is not None
+        begun = Path(project) / f"{U}.jsonl"
+        begun.parent.mkdir(exist_ok=True)
+        begun.write_text(LINE)
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(other.parents[1]))
+        assert self.found(world) == str(begun)
+
+    def test_what_is_kept_stays_with_the_first_and_nothing_is_mixed(
+        self, world: World, other: Path
+    ) -> None:
+        world.map(U)
+        transcript = world.transcript(idle=1)
+        world.hold(transcript)
+        (other / f"{U}.jsonl").write_text(ANOTHERS)  # by an earlier version
+        world.hold(other / f"{U}.jsonl")
+        world.keep_house()
+        assert world.kept().samefile(transcript)
+        assert (other / f"{U}.jsonl").read_text() == ANOTHERS
+        assert transcript.read_text() == LINE
+
+    def test_it_is_put_back_into_the_account_it_was_in(self, world: World, other: Path) -> None:
+        transcript = world.transcript(idle=400)
+        putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert self.found(world) == str(transcript)
+
+
+class TestATemporaryAccount:
+    @pytest.fixture
+    def temporary(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Its project of the working directory."""
+        account = world.home / "tmp" / "of-an-sdk"
+        monkeypatch.setenv("TMPDIR", str(world.home / "tmp"))
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(account))
+        project = transcripts.this_project()
+        assert project is not None
+        world.project = world.projects / Path(project).name
+        return Path(project)
+
+    def test_what_begins_in_it_is_in_the_usual_one(self, world: World, temporary: Path) -> None:
+        holding.begin(str(world.store), U)
+        (temporary / f"{U}.jsonl").write_text(LINE)
+        (temporary / U / "tool-results").mkdir()
+        (temporary / U / "tool-results" / "x.txt").write_text("long")
+        shutil.rmtree(temporary.parents[1])
+        assert world.path().read_text() == LINE
+        assert (world.project / U / "tool-results" / "x.txt").read_text() == "long"
+        found = holding.have_back(str(world.store), U)
+        assert found is not None
+        assert found.path == str(world.path())
+        assert (temporary / U).resolve() == (world.project / U)
+
+    def test_what_was_put_into_it_goes_to_the_usual_one(
+        self, world: World, temporary: Path
+    ) -> None:
+        temporary.mkdir(parents=True)
+        transcript = temporary / f"{U}.jsonl"
+        transcript.write_text(LINE)
+        world.hold(transcript)
+        with transcript.open("a") as file:
+            file.write(NEXT)  # claude follows the link
+        shutil.rmtree(temporary.parents[1])
+        assert world.path().read_text() == LINE + NEXT
+        assert world.kept().samefile(world.path())
+
+    @pytest.mark.parametrize(
+        ("there", "put", "then"),
+        [
+            (LINE + NEXT, LINE, LINE + NEXT),
+            (LINE, LINE + NEXT, LINE + NEXT),
+            (LINE, ANOTHERS, LINE),
+        ],
+    )
+    def test_what_is_in_both_is_joined_if_it_is_one_conversation(
+        self, world: World, temporary: Path, there: str, put: str, then: str
+    ) -> None:
+        temporary.mkdir(parents=True)
+        world.project.mkdir()
+        world.path().write_text(there)
+        (temporary / f"{U}.jsonl").write_text(put)
+        world.hold(temporary / f"{U}.jsonl")
+        assert world.path().read_text() == then
+        assert (temporary / f"{U}.jsonl").is_symlink() == (put != ANOTHERS)
+
+
+class TestWhatLiesBesideATranscript:
+    @pytest.fixture
+    def beside(self, world: World) -> Path:
+        """What lies beside the transcript of a mapped conversation."""
+        world.map(U)
+        world.transcript()
+        directory = world.project / U
+        for name in ("tool-results/a.txt", "subagents/agent-1.jsonl", "new/of/claude"):
+            self.write(directory / name)
+        for path in (directory, *directory.rglob("*")):
+            if path.is_dir():
+                aged(path, 1)  # what happens to them now is later
+        return directory
+
+    @staticmethod
+    def write(path: Path, text: str = "said") -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    @staticmethod
+    def files(directory: Path) -> list[str]:
+        return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+
+    def test_is_kept_by_housekeeping_and_put_back_with_it(self, world: World, beside: Path) -> None:
+        world.keep_house()
+        before = self.files(beside)
+        aged(world.path(), 400)
+        world.path().unlink()
+        shutil.rmtree(beside)
+        assert world.put_back()
+        assert self.files(beside) == before
+        assert all(idle(beside / name) < 0.1 for name in before)
+
+    def test_is_kept_by_a_call_and_put_back_under_a_live_conversation(
+        self, world: World, beside: Path
+    ) -> None:
+        world.hold(world.path())
+        result = aged(beside / "tool-results" / "a.txt", 31)
+        result.unlink()
+        world.hold(world.path())
+        assert result.read_text() == "said"
+        assert idle(result) < 0.1
+        shutil.rmtree(beside)
+        world.hold(world.path())
+        assert result.exists()
+
+    def test_what_claude_appends_to_and_adds_is_kept(self, world: World, beside: Path) -> None:
+        world.hold(world.path())
+        with (beside / "subagents" / "agent-1.jsonl").open("a") as file:
+            file.write(" more")
+        self.write(beside / "tool-results" / "b.txt")
+        world.hold(world.path())
+        shutil.rmtree(beside)
+        world.hold(world.path())
+        assert (beside / "subagents" / "agent-1.jsonl").read_text() == "said more"
+        assert (beside / "tool-results" / "b.txt").exists()
+
+    def test_in_several_projects_each_is_put_back_where_it_was(
+        self, world: World, beside: Path
+    ) -> None:
+        result = world.projects / "-other" / U / "tool-results" / "c.txt"
+        self.write(result)
+        world.keep_house()
+        shutil.rmtree(result.parents[1])
+        world.keep_house()
+        assert result.read_text() == "said"
+        assert (beside / "tool-results" / "a.txt").exists()
+
+    def test_without_hard_links_it_is_copied_as_it_grows(
+        self, world: World, beside: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        world.keep_house()
+        self.write(beside / "tool-results" / "a.txt", "said more")
+        world.keep_house()
+        shutil.rmtree(beside)
+        world.keep_house()
+        assert (beside / "tool-results" / "a.txt").read_text() == "said more"
+
+    def test_goes_with_what_a_person_deleted(self, world: World, beside: Path) -> None:
+        world.keep_house()
+        aged(world.path(), 1)
+        world.path().unlink()
+        world.keep_house()
+        assert os.listdir(world.store / "kept") == []
+        assert beside.exists()
+
+    def test_a_fork_gets_copies_of_the_subagents(self, world: World, beside: Path) -> None:
+        holding.give(str(world.path()), "fork")
+        project = transcripts.this_project()
+        assert project is not None
+        given = Path(project) / "fork"
+        assert self.files(given) == ["subagents/agent-1.jsonl"]
+        assert not (given / "subagents" / "agent-1.jsonl").samefile(
+            beside / "subagents" / "agent-1.jsonl"
+        )
+
+
+class TestADamagedTranscript:
+    METADATA = '{"type":"custom-title"}\n'
+
+    @pytest.fixture
+    def damaged(self, world: World) -> Path:
+        world.map(U)
+        transcript = world.transcript(text=LINE + NEXT)
+        world.keep_house()
+        transcript.write_text(self.METADATA)  # the kept link is damaged, too
+        return transcript
+
+    def test_without_a_message_is_replaced_by_its_copy(self, world: World, damaged: Path) -> None:
+        world.keep_house()
+        assert holding.begin_to_put_back(str(world.store), U)
+        aside = Path(transcripts.set_aside(str(damaged)))
+        assert world.put_back()
+        assert damaged.read_text() == LINE + NEXT
+        assert aside.read_text() == self.METADATA
+        assert world.kept().samefile(damaged)
+
+    def test_that_is_gone_then_is_put_back_from_its_copy(self, world: World, damaged: Path) -> None:
+        aged(damaged, 40)
+        damaged.unlink()
+        assert world.put_back()
+        assert damaged.read_text() == LINE + NEXT
+
+    def test_that_still_has_a_message_stays_and_so_does_the_copy(
+        self, world: World, damaged: Path
+    ) -> None:
+        damaged.write_text(LINE)
+        world.keep_house()
+        assert not holding.begin_to_put_back(str(world.store), U)
+        assert damaged.read_text() == LINE
+        with gzip.open(f"{world.kept()}.gz", "rt") as copy:
+            assert copy.read() == LINE + NEXT
+
+    def test_the_copy_grows_with_the_transcript(self, world: World, damaged: Path) -> None:
+        damaged.write_text(LINE + NEXT + NEXT)
+        world.keep_house()
+        with gzip.open(f"{world.kept()}.gz", "rt") as copy:
+            assert copy.read() == LINE + NEXT + NEXT
+        assert Path(f"{world.kept()}.gz").stat().st_mode & 0o777 == 0o600
+
+
+class TestAStoreThatACallerFills:
+    def rooms(self, world: World, count: int, unused: float, session_id: str = U) -> None:
+        used = time.gmtime(time.time() - unused * DAY)
+        rooms = {
+            f"{session_id[:2]}{n}": {
+                "claude": {
+                    "uuid": session_id,
+                    "last_used": time.strftime("%Y-%m-%dT%H:%M:%S", used) + f".{n:09d}Z",
+                }
+            }
+            for n in range(count)
+        }
+        path = world.store / "sessions.json"
+        rooms |= json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(rooms, indent=2))
+
+    def test_of_many_rooms_with_one_conversation_the_last_used_100_stay(self, world: World) -> None:
+        world.transcript()
+        self.rooms(world, 150, unused=31)
+        world.keep_house()
+        assert world.rooms == [f"6f{n}" for n in range(50, 150)]
+        noted = [room for room, *_ in history.everything(str(world.store))]
+        assert noted == [f"6f{n}" for n in range(50)]
+        world.keep_house()
+        assert len(world.rooms) == 100
+
+    def test_those_used_lately_stay(self, world: World) -> None:
+        world.transcript()
+        self.rooms(world, 150, unused=29)
+        world.keep_house()
+        assert len(world.rooms) == 150
+
+    def test_those_with_conversations_of_their_own_stay(self, world: World) -> None:
+        for n in range(0x20, 0x90):
+            session_id = f"{n:x}{U[2:]}"
+            world.transcript(session_id)
+            self.rooms(world, 1, unused=31, session_id=session_id)
+        world.keep_house()
+        assert len(world.rooms) == 0x70
+
+    def test_those_in_the_place_of_another_conversation_stay(self, world: World) -> None:
+        world.transcript()
+        world.transcript(session_key.derive(session_key.stored_key("6f3", "claude")))
+        self.rooms(world, 150, unused=31)
+        world.keep_house()
+        assert "6f3" in world.rooms
+        assert len(world.rooms) == 101
 
 
 class TestHousekeeping:
@@ -599,7 +998,8 @@ class TestHousekeeping:
             (folder / name).touch()
         aged(folder / "x.jsonl.new", 1.1)
         world.keep_house()
-        assert sorted(os.listdir(folder)) == sorted([f"{U}.jsonl", f"{U}.from", "young.jsonl.new"])
+        kept = [f"{U}{ending}" for ending in (".from", ".jsonl", ".jsonl.gz", ".link")]
+        assert sorted(os.listdir(folder)) == sorted([*kept, "young.jsonl.new"])
 
     @pytest.mark.parametrize("where", [".claude/projects", ".claude/projects/-other"])
     def test_projects_that_cannot_be_read_are_no_deletion(
@@ -672,7 +1072,9 @@ class TestHousekeeping:
             for session_id in new:
                 world.kept(session_id).unlink(missing_ok=True)
             for session_id in deleted:
-                world.kept(session_id).write_text(LINE)
+                world.transcript(session_id, idle=1)
+                putting_back.keep_up(str(world.store), session_id, str(world.path(session_id)))
+                world.path(session_id).unlink()
 
         arrange()
         lasts = _seconds(world.keep_house)
@@ -709,3 +1111,12 @@ def _killed_after(seconds: float, work: Callable[[], None]) -> None:
             return
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_claudes_are_asked_again_for_their_options_each_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(learning, "ask_again", asked.append)
+    world.keep_house()
+    assert asked == [str(world.store)]

@@ -13,12 +13,15 @@ import pytest
 
 from shim.base.session_key import SessionKey
 from shim.call import continuing
+from shim.claude import invocation
 from shim.lease import busy, lease
-from shim.lease.lease import OURS, Holder, Lease
+from shim.lease.lease import OURS, Holder, open_leases
 from tests.support.children import Child, Fork
+from tests.support.leases import lease_of
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
+U = "4de1c5c9-7b4d-5ebc-ae81-a0ca30a38a92"
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def directory(tmp_path: Path) -> str:
 
 
 def taken(directory: str, goes_on: bool = False, key: SessionKey = KEY) -> Callable[[], bool]:
-    return lambda: Lease(directory, key).take(goes_on)
+    return lambda: lease_of(directory, key).take(goes_on)
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
@@ -36,7 +39,7 @@ def test_who_has_it_is_told_with_whether_they_go_on(
 ) -> None:
     holder = fork(taken(directory, goes_on))
     assert holder.said() == "True"
-    mine = Lease(directory, KEY)
+    mine = lease_of(directory, KEY)
     assert not mine.take(goes_on=True)
     assert not mine.take(goes_on=False)
     found = mine.holder()
@@ -47,7 +50,7 @@ def test_who_has_it_is_told_with_whether_they_go_on(
 def test_it_is_free_the_moment_its_holder_dies(directory: str, fork: Fork) -> None:
     holder = fork(taken(directory))
     holder.said()
-    mine = Lease(directory, KEY)
+    mine = lease_of(directory, KEY)
     holder.kill()
     assert mine.holder() is None
     assert mine.take(goes_on=False)
@@ -63,24 +66,24 @@ def test_other_keys_have_leases_of_their_own(
 
 def test_it_passes_through_an_exec_on_a_descriptor_that_is_out_of_the_way(directory: str) -> None:
     before = set(os.listdir("/dev/fd"))
-    mine = Lease(directory, KEY)
-    (number,) = set(os.listdir("/dev/fd")) - before
-    assert int(number) >= 100
-    assert os.get_inheritable(int(number))
-    mine.close()
+    number = open_leases(directory)
+    assert set(os.listdir("/dev/fd")) - before == {str(number)}
+    assert number >= 100
+    assert os.get_inheritable(number)
+    os.close(number)
 
 
 def test_few_descriptors_are_enough(directory: str, fork: Fork) -> None:
     def work() -> bool:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        return Lease(directory, KEY).take(goes_on=False)
+        return lease_of(directory, KEY).take(goes_on=False)
 
     assert fork(work).said() == "True"
 
 
 def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> None:
     def holder_that_leaves_a_child() -> int:
-        assert Lease(directory, KEY).take(goes_on=False)
+        assert lease_of(directory, KEY).take(goes_on=False)
         child = os.fork()
         if not child:
             signal.pause()
@@ -90,7 +93,7 @@ def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> N
     orphan = int(holder.said())
     try:
         holder.kill()
-        assert Lease(directory, KEY).take(goes_on=False)
+        assert lease_of(directory, KEY).take(goes_on=False)
     finally:
         os.kill(orphan, signal.SIGKILL)
 
@@ -102,7 +105,7 @@ def test_nothing_is_written_and_nobody_else_can_read(directory: str, fork: Fork)
 
 
 def waiting(directory: str) -> Callable[[], bool]:
-    return lambda: Lease(directory, KEY).wait(goes_on=False, is_worth_it=lambda *_: True)
+    return lambda: lease_of(directory, KEY).wait(goes_on=False, is_worth_it=lambda *_: True)
 
 
 def have_locks(children: list[Child]) -> bool:
@@ -119,7 +122,7 @@ def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) ->
         line.append(fork(waiting(directory)))
         wait_until(lambda: have_locks(line), "another stands in line")
     line.pop(1).kill()  # one who dies leaves the line
-    newcomer = Lease(directory, KEY)
+    newcomer = lease_of(directory, KEY)
 
     holder.kill()
     for child in line:
@@ -132,12 +135,12 @@ def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) ->
 
 def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
     def out_of_the_line() -> bool:
-        mine = Lease(directory, KEY)
+        mine = lease_of(directory, KEY)
         # The bytes of the lease and of the first place are one lock to the kernel.
         return mine._lock(goes_on=True) and mine._stand_in_line() == 2
 
     assert fork(out_of_the_line).said() == "True"
-    assert Lease(directory, KEY)._stand_in_line() == 3
+    assert lease_of(directory, KEY)._stand_in_line() == 3
 
 
 def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
@@ -151,7 +154,7 @@ def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -
         asked.append((found.pid, found.goes_on))
         return len(asked) < 3
 
-    mine = Lease(directory, KEY)
+    mine = lease_of(directory, KEY)
     assert not mine.wait(goes_on=False, is_worth_it=once)
     assert asked == [(holder.pid, True)] * 3
     holder.kill()
@@ -181,7 +184,9 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
 
     monkeypatch.setattr(fcntl, "lockf", fail)
     monkeypatch.setenv("NSED_SESSION_DIR", directory)
-    assert continuing.Acts("no plugin").turn(KEY, goes_on=False) == OURS
+    acts, asked = continuing.Acts("no plugin"), invocation.read(["-p"])
+    assert acts.turn(KEY, asked, is_chosen=False) == OURS
+    assert acts.turn_of_conversation(KEY, asked, U, is_chosen=False) == OURS
     assert capsys.readouterr().err.count("\n") == 1
 
 

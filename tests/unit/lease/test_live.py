@@ -15,9 +15,9 @@ import pytest
 from shim.base.session_key import SessionKey
 from shim.claude import registry
 from shim.lease import live
-from shim.lease.lease import Lease
 from shim.lease.live import Holder
 from tests.support.children import Fork
+from tests.support.leases import lease_of
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
@@ -30,12 +30,12 @@ def directory(tmp_path: Path) -> str:
 
 
 def taken(directory: str, key: SessionKey = KEY, goes_on: bool = False) -> Callable[[], bool]:
-    return lambda: Lease(directory, key).take(goes_on)
+    return lambda: lease_of(directory, key).take(goes_on)
 
 
 class TestHolders:
     def test_without_a_lease_there_is_none_and_no_file_is_made(self, directory: str) -> None:
-        assert live.of(directory, KEY) is None
+        assert live.holders(directory).of(KEY.room, KEY.agent) is None
         assert not live.holders(directory)
         assert os.listdir(directory) == []
 
@@ -45,7 +45,7 @@ class TestHolders:
     ) -> None:
         child = fork(taken(directory, goes_on=goes_on))
         assert child.said() == "True"
-        assert live.of(directory, KEY) == Holder(child.pid, goes_on)
+        assert live.holders(directory).of(KEY.room, KEY.agent) == Holder(child.pid, goes_on)
 
     def test_each_key_has_its_own(self, directory: str, fork: Fork) -> None:
         keys = [
@@ -67,34 +67,36 @@ class TestHolders:
         assert holder.said() == "True"
         line: list[int] = []
         for _ in range(3):
-            child = fork(lambda: Lease(directory, KEY).wait(False, lambda *_: True))
+            child = fork(lambda: lease_of(directory, KEY).wait(False, lambda *_: True))
             line.append(child.pid)
             wait_until(lambda: waiting(directory) == tuple(line), "another stands in line")
-        assert live.of(directory, KEY) == Holder(holder.pid, True, tuple(line))
+        assert live.holders(directory).of(KEY.room, KEY.agent) == Holder(
+            holder.pid, True, tuple(line)
+        )
 
     def test_the_first_in_line_has_it_in_a_moment(self, directory: str, fork: Fork) -> None:
-        child = fork(lambda: Lease(directory, KEY)._stand_in_line())
+        child = fork(lambda: lease_of(directory, KEY)._stand_in_line())
         child.said()
-        assert live.of(directory, KEY) == Holder(child.pid, goes_on=False)
+        assert live.holders(directory).of(KEY.room, KEY.agent) == Holder(child.pid, goes_on=False)
 
     def test_who_has_just_come_out_of_the_line_is_no_longer_in_it(
         self, directory: str, fork: Fork
     ) -> None:
         def out_of_the_line() -> bool:
-            mine = Lease(directory, KEY)
+            mine = lease_of(directory, KEY)
             # The bytes of the lease and of the first place are one lock to the kernel.
             return mine._lock(goes_on=True) and mine._stand_in_line() == 2
 
         child = fork(out_of_the_line)
         assert child.said() == "True"
-        assert live.of(directory, KEY) == Holder(child.pid, goes_on=True)
+        assert live.holders(directory).of(KEY.room, KEY.agent) == Holder(child.pid, goes_on=True)
 
     def test_many_cost_two_questions_each_whatever_the_number_of_keys(
         self, directory: str, fork: Fork, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keys = [SessionKey(b"%d" % number, b"a") for number in range(40)]
         # Opened before any is taken: opening another closes a descriptor, which gives all back.
-        leases = [Lease(directory, key) for key in keys]
+        leases = [lease_of(directory, key) for key in keys]
         child = fork(lambda: all(lease.take(goes_on=False) for lease in leases))
         assert child.said() == "True"
         questions = []
@@ -110,15 +112,17 @@ class TestHolders:
         assert found == list(range(40))
         assert len(questions) <= 2 * len(keys) + 1
         for lease in leases:
-            lease.close()
+            os.close(lease._file)
 
     def test_looking_takes_nothing_from_anybody(self, directory: str, fork: Fork) -> None:
         child = fork(taken(directory))
         child.said()
         for _ in range(3):
-            assert live.of(directory, KEY) == Holder(child.pid, goes_on=False)
+            assert live.holders(directory).of(KEY.room, KEY.agent) == Holder(
+                child.pid, goes_on=False
+            )
         child.kill()
-        assert Lease(directory, KEY).take(goes_on=False)
+        assert lease_of(directory, KEY).take(goes_on=False)
 
     def test_half_a_character_that_json_can_hold_has_no_holder(
         self, directory: str, fork: Fork
@@ -141,7 +145,7 @@ class TestHolders:
 
 
 def waiting(directory: str) -> tuple[int, ...]:
-    holder = live.of(directory, KEY)
+    holder = live.holders(directory).of(KEY.room, KEY.agent)
     return holder.waiting if holder else ()
 
 
@@ -149,10 +153,9 @@ Claude = Callable[..., "subprocess.Popen[bytes]"]
 
 _TAKING = """\
 import os, sys
-from shim.base.session_key import SessionKey
-from shim.lease.lease import Lease
-names = [os.environb[name] for name in (b"NSED_ROOM_ID", b"NSED_AGENT_NAME")]
-lease = Lease(sys.argv[1], SessionKey(*names)) if sys.argv[1] else None
+from shim.lease.lease import Lease, open_leases, start_of
+names = [os.environ[name] for name in ("NSED_ROOM_ID", "NSED_AGENT_NAME")]
+lease = Lease(open_leases(sys.argv[1]), start_of(*names)) if sys.argv[1] else None
 print(lease is None or lease.take(False), flush=True)
 os.execv("/bin/sh", ["claude", "-c", "read -r line", *sys.argv[2:]])
 """
@@ -224,7 +227,7 @@ class TestProcesses:
 
     def test_one_with_the_lease_goes_before_strangers(self, claude: Claude) -> None:
         own, strange = claude("-p"), claude("--input-format", "stream-json")
-        first, second = live.claudes(Holder(own.pid, False, (7, 8)), [strange.pid])
+        first, second = live.claudes([Holder(own.pid, False, (7, 8))], [strange.pid])
         assert (first.pid, first.kind, first.is_stranger) == (own.pid, "one-shot", False)
         assert first.waiting == (7, 8)
         assert (second.pid, second.kind, second.is_stranger) == (strange.pid, "streaming", True)
@@ -233,19 +236,19 @@ class TestProcesses:
     def test_of_one_in_another_container_only_the_lease_tells(
         self, goes_on: bool, kind: str | None
     ) -> None:
-        (found,) = live.claudes(Holder(0, goes_on), [])
+        (found,) = live.claudes([Holder(0, goes_on)], [])
         assert (found.kind, found.process, found.is_stranger) == (kind, None, False)
 
 
 class TestStrangers:
     def test_who_is_on_the_conversation_without_its_lease_is_one(self) -> None:
-        assert live.strangers(None, U, {11: U, 12: "another"}) == [11]
+        assert live.strangers([], U, {11: U, 12: "another"}) == [11]
 
     def test_the_holder_is_none_nor_is_what_it_started(self, claude: Claude) -> None:
         child = claude()
         on_it = {os.getpid(): U, child.pid: U}
-        assert live.strangers(Holder(os.getpid(), True), U, on_it) == []
-        assert live.strangers(Holder(child.pid, True), U, on_it) == [os.getpid()]
+        assert live.strangers([Holder(os.getpid(), True)], U, on_it) == []
+        assert live.strangers([Holder(child.pid, True)], U, on_it) == [os.getpid()]
 
 
 class TestRegistry:

@@ -8,11 +8,13 @@ import os
 import posix
 import random
 import re
+import resource
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 
 from shim.base.messages import Failure
-from shim.store import history, lock_holders, store
+from shim.store import document, history, lock_holders, store
 from shim.store.store import Store
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
@@ -29,6 +31,22 @@ UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
 @pytest.fixture
 def sessions(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "nsed"))
+
+
+@pytest.fixture
+def many_open() -> Iterator[Callable[[int], None]]:
+    """Have so many files open, until the end of the test."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[int] = []
+
+    def open_files(count: int) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 2 * count), limits[1]))
+        opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(count))
+
+    yield open_files
+    for file in opened:
+        os.close(file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def write(sessions: Store, content: str | bytes) -> None:
@@ -305,10 +323,12 @@ class TestLocking:
         assert Path(sessions.path).read_bytes() == half
         assert aside(sessions) == []
 
+    @pytest.mark.parametrize("open_files", [0, 1100])
     def test_a_lock_that_is_long_in_coming_is_waited_for_in_the_kernels_line(
-        self, sessions: Store
+        self, sessions: Store, many_open: Callable[[int], None], open_files: int
     ) -> None:
         sessions.record("r", "a", "id")
+        many_open(open_files)
         # Gives the lock up when, by /proc/locks, somebody stands in line for it.
         hog = (
             "import fcntl, os, sys, time\n"
@@ -380,6 +400,34 @@ class TestDamage:
         write(sessions, text[: text.index("lost")])
         assert sessions.recall("r", "new") == UUIDS[1]
         assert sessions.recall("r", "a") == UUIDS[2]
+
+    def test_a_line_of_megabytes_in_a_damaged_store_costs_little_memory(self) -> None:
+        pieces = '{"uuid"\n  "r": {\n    "' + "a" * 10_000_000
+        tracemalloc.start()
+        try:
+            assert document.salvage(pieces.encode()) == {}
+            assert tracemalloc.get_traced_memory()[1] < 100_000_000
+        finally:
+            tracemalloc.stop()
+
+    def test_what_stands_whole_in_a_damaged_store_is_found(self) -> None:
+        whole = {"r": {"a": entry(UUIDS[0]), "b": entry(UUIDS[1])}, "s": {"a": entry(UUIDS[2])}}
+        text = json.dumps(whole, indent=2)
+        assert document.salvage(text[:-1].encode()) == whole
+        assert document.salvage(text.replace("last_used", "last", 1)[:-1].encode()) == {
+            "r": {"b": whole["r"]["b"]},
+            "s": whole["s"],
+        }
+        assert document.salvage(text.replace('"s": {', '"s": 1', 1).encode()) == {"r": whole["r"]}
+
+    def test_nothing_nested_beyond_reading_hides_the_rest(self, sessions: Store) -> None:
+        sessions.record("r", "a", UUIDS[0])
+        sessions.record("r", "a", UUIDS[1])
+        path = Path(sessions.directory, "history.jsonl")
+        path.write_text("[" * 100_000 + "\n" + '{"a":' * 100_000 + "\n" + path.read_text())
+        assert [line["uuid"] for line in history.earlier(sessions.directory, "r", "a")] == [
+            UUIDS[0]
+        ]
 
     def test_what_the_backup_alone_has_does_not_count_as_stale(self, sessions: Store) -> None:
         write(sessions, json.dumps({"r": {"a": entry(UUIDS[0], days_ago=100)}}))

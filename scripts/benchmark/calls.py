@@ -1,0 +1,81 @@
+"""Every kind of call of ours, and fifty of them at once."""
+
+import json
+import shlex
+import shutil
+import uuid
+from collections.abc import Iterable
+
+from benchmark.measuring import Row, Timed, timed
+from benchmark.world import FLOOR, SESSION_ID, UNTOUCHED, World, known_key, rooms_of
+
+SIZES = (1, 1_000, 10_000, 100_000)
+
+
+def calls(world: World) -> Iterable[Row]:
+    """The floor, and every kind of call of ours beside it."""
+    one, many = world.known(1), world.known(10_000)
+    busy, scattered = one | _ten_live_claudes(world), one | _a_thousand_projects(world)
+    fresh = world.root / "fresh"
+    shutil.copytree(world.store(10_000), fresh)
+    new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
+    restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
+    floor = Timed(FLOOR, world.floor, one)
+    fed_floor = Timed("the same by sh, with an account on stdin", _fed(world, world.floor), one)
+
+    def ours(name: str, environ: dict[str, str], bar: float | None, prepare: str = "") -> Timed:
+        return Timed(name, world.call, environ, floor, bar=bar, prepare=prepare)
+
+    table = [
+        Timed("sh -c 'exec true'", ["sh", "-c", "exec true"], one),
+        floor,
+        ours(UNTOUCHED, world.environ(), 0.2),
+        *(ours(known_key(n), world.known(n), 1.2 if n < 100_000 else 1.5) for n in SIZES),
+        ours("the same, the first of 100,000", world.known(100_000, "first"), 1.5),
+        ours("the same, the last of 100,000", world.known(100_000, "last"), 1.5),
+        ours("the same, its lease beside ten live claudes", busy, 1.25),
+        ours("the same, its transcript in one of 1,000 projects", scattered, 2),
+        ours("new key, 10,000 entries", new, 4, restore),
+        fed_floor,
+        Timed("hook call", _fed(world, [str(world.hook)]), one, fed_floor, bar=1.5),
+    ]
+    return timed(world, "calls", table, rounds=4 if world.quick else 12)
+
+
+def many(world: World) -> Iterable[Row]:
+    """Fifty known keys at once; fifty rooms of real claude are with the real claude's rows."""
+    environ = world.known(10_000)
+    rooms = rooms_of(world.store(10_000))[:50]
+    fifty = "".join(f"NSED_ROOM_ID={room} {shlex.join(world.call)} & " for room in rooms) + "wait"
+    off = ["sh", "-c", f"export NSED_SHIM_DISABLE=1; {fifty}"]
+    untouched = Timed("50 calls at once, untouched", off, environ, runs=3)
+    name = "50 known keys at once, 10,000 entries"
+    known = Timed(name, ["sh", "-c", fifty], environ, untouched, bar=1.5, runs=3)
+    return timed(world, "many", [untouched, known], rounds=2 if world.quick else 6)
+
+
+def _a_thousand_projects(world: World) -> dict[str, str]:
+    projects = [f"-project-{number}" for number in range(1_000)]
+    return {"HOME": str(world.make_home("scattered", *projects))}
+
+
+def _ten_live_claudes(world: World) -> dict[str, str]:
+    home = world.make_home("busy", world.project)
+    (home / ".claude/sessions").mkdir()
+    for pid in range(10):
+        entry = {"pid": pid, "sessionId": str(uuid.uuid4()), "cwd": "/" + "x" * 200}
+        (home / ".claude/sessions" / f"{pid}.json").write_text(json.dumps(entry))
+    return {"HOME": str(home)}
+
+
+def _fed(world: World, command: list[str]) -> list[str]:
+    """By a shell, with what claude tells a hook on its stdin."""
+    event = {
+        "session_id": SESSION_ID,
+        "transcript_path": "/home/ada/.claude/x.jsonl",
+        "hook_event_name": "UserPromptSubmit",
+        "prompt": "hello",
+    }
+    account = world.root / "account.json"
+    account.write_text(json.dumps(event, separators=(",", ":")))
+    return ["sh", "-c", f"exec {shlex.join(command)} <{shlex.quote(str(account))}"]

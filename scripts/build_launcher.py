@@ -1,0 +1,90 @@
+"""Compiles the launcher as the package is built: a hook of hatchling's.
+
+Also for an editable install, which runs the one in the source tree.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import platform_tags
+
+SOURCE = "shim/install/launcher.c"
+PROGRAM = "shim/install/launcher"
+# Warnings are errors in the tests alone: a compiler newer than this may have new ones.
+OPTIONS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-pedantic"]
+COMPILERS = ["cc", "gcc", "clang"]
+# How a launcher is told from any other program, and how far from its start that is looked for.
+MARK, MARK_WITHIN = b"# claude-shim launcher", 65536
+
+
+class CompilerError(Exception):
+    """There is no launcher; the message says what to install."""
+
+
+class BuildLauncher(BuildHookInterface):  # type: ignore[type-arg]
+    """Puts the launcher into the wheel, whose tag then says the platform but no Python."""
+
+    def dependencies(self) -> list[str]:
+        """`ziglang`, which brings a compiler, where there is none that compiles the launcher."""
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                compile_launcher(Path(self.root, SOURCE), Path(directory, "launcher"))
+            except CompilerError:
+                return ["ziglang"]
+        return []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile it; a build that cannot ends in one line."""
+        try:
+            compile_launcher(Path(self.root, SOURCE), Path(self.root, PROGRAM))
+        except CompilerError as problem:
+            self.app.abort(str(problem))
+        build_data["artifacts"].append(PROGRAM)
+        build_data["pure_python"] = False
+        build_data["tag"] = f"py3-none-{platform()}"
+
+
+def compile_launcher(source: Path, program: Path) -> None:
+    """Compile with the first compiler that can. Raises CompilerError."""
+    complaints = []
+    unfinished = program.with_name(f"{program.name}.{os.getpid()}")
+    for compiler in compilers():
+        command = [*compiler, *OPTIONS, "-o", str(unfinished), str(source)]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        except OSError as problem:
+            complaints.append(f"{shlex.join(compiler)}: {problem.strerror}")
+            continue
+        if run.returncode == 0 and MARK in unfinished.read_bytes()[:MARK_WITHIN]:
+            unfinished.replace(program)
+            return
+        unfinished.unlink(missing_ok=True)
+        said = run.stderr.strip().partition("\n")[0] or f"exit code {run.returncode}"
+        complaints.append(f"{shlex.join(compiler)}: {said}")
+    raise CompilerError(
+        "the launcher needs a C compiler: `apt install gcc libc6-dev`, `dnf install gcc`,"
+        " `apk add gcc musl-dev` or `xcode-select --install`, or name one in CC"
+        + "".join(f" ({complaint})" for complaint in complaints)
+    )
+
+
+def compilers() -> list[list[str]]:
+    """The compilers there may be, the one to use first."""
+    named = shlex.split(os.environ.get("CC", ""))
+    found = [[name] for name in COMPILERS if shutil.which(name)]
+    return [*([named] if named else []), *found, [sys.executable, "-m", "ziglang", "cc"]]
+
+
+def platform() -> str:
+    """The tag of this platform.
+
+    On Linux the plain one: the launcher is linked with the C library of this very system.
+    """
+    return next(tag for tag in platform_tags() if not tag.startswith(("manylinux", "musllinux")))

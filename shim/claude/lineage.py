@@ -1,0 +1,64 @@
+"""What two files of one session id have in common: whether they are one conversation."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MARKS = (b'"uuid"', b'"type":"user"', b'"type":"assistant"')
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The lines of a conversation that a transcript has, by claude's names for them."""
+
+    own: frozenset[str]
+    before: frozenset[str]
+    """The names of the lines that these go on from."""
+
+    def has_all_of(self, other: Lineage) -> bool:
+        """Whether the other one says nothing that this one does not."""
+        return other.own <= self.own
+
+    def are_one_with(self, other: Lineage) -> bool:
+        """Whether both are of one conversation: they share a line, or one goes on from the other.
+
+        A live claude whose transcript was cleaned up goes on with its next turn in a new one.
+        """
+        return bool(self.own & other.own or self.before & other.own or other.before & self.own)
+
+
+def of(path: str) -> Lineage:
+    """What a transcript has. Raises OSError."""
+    named = [found for line in lines(path) if (found := name_of(line))]
+    return Lineage(frozenset(own for own, _ in named), frozenset(b for _, b in named if b))
+
+
+def lines(path: str) -> Iterator[bytes]:
+    """The lines of a file, which is not waited for, should it be a FIFO. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        yield from file
+
+
+def name_of(line: bytes) -> tuple[str, str | None] | None:
+    """The name of a line and of the one before it; None where it is no part of what was said.
+
+    A line that claude gave no name is its own.
+    """
+    if not any(mark in line for mark in _MARKS):
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    own, before = entry.get("uuid"), entry.get("parentUuid")
+    if not isinstance(own, str):
+        own = str(entry) if entry.get("type") in ("user", "assistant") else None
+    return (own, before if isinstance(before, str) else None) if own else None

@@ -1,0 +1,67 @@
+"""The `console` blocks of the README and of the book show what is printed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import console
+from tests.support.recorder import World
+
+BLOCKS = console.blocks()
+RECIPES = console.recipes()
+TALK = """
+print(ask("thread-1", "Remember the word heron"))
+print(ask("thread-2", "Remember the word crane"))
+print(ask("thread-1", "Which word was it?"))
+"""
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"{it.path.stem}:{it.line}" for it in BLOCKS])
+def test_a_block_shows_what_is_printed(world: World, block: console.Block) -> None:
+    console.set_up(world)
+    printed = console.typed(world, block)
+    for (command, shown), lines in zip(block.steps, printed, strict=True):
+        assert console.agree(shown, lines), "\n".join(
+            [f"$ {command}", "--- shown", *shown, "--- printed", *lines]
+        )
+
+
+@pytest.mark.parametrize("code", [it for _, it in RECIPES if "subprocess" in it])
+def test_a_bot_of_the_recipe_remembers_what_was_said_in_a_thread(world: World, code: str) -> None:
+    console.set_up(world)
+    world.run("install", program=world.home / ".local" / "bin" / "claude-shim")
+    run = world.run("-c", code + TALK, program=Path(sys.executable))
+    assert (run.stdout, run.stderr) == (b"OK\nOK\nheron\n", b"")
+
+
+@pytest.mark.parametrize("code", [it for _, it in RECIPES if "claude_agent_sdk" in it])
+def test_the_sdk_has_what_its_recipe_uses(code: str) -> None:
+    compile(code, "recipe", "exec")
+    (sdk,) = (console.README.parent / ".cache").glob("claude-agent-sdk==*/claude_agent_sdk")
+    options = (sdk / "types.py").read_text().split("class ClaudeAgentOptions", 1)[1]
+    assert "\n    cli_path: str | Path | None" in options
+    assert "\n    env: dict[str, str]" in options
+    exported = (sdk / "__init__.py").read_text()
+    assert all(f'"{name}"' in exported for name in ("ClaudeAgentOptions", "ResultMessage", "query"))
+
+
+def test_every_recipe_is_tried() -> None:
+    assert len(RECIPES) == 4
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "is_it"),
+    [
+        (["a  b"], ["a b"], True),
+        (["a"], ["a", "b"], False),
+        (["a", "…"], ["a", "b", "c"], True),
+        (["a", "…", "c"], ["a", "c"], True),
+        (["a … c"], ["a b c"], True),
+        (["a … c"], ["a", "c"], False),
+        (["3 min ago, 48 kB"], ["2 s ago, 1.2 MB"], True),
+        (["e02e610b-76e2-53bd-9543-ea295dd26fc7"], ["none"], False),
+    ],
+)
+def test_what_may_differ(shown: list[str], printed: list[str], is_it: bool) -> None:
+    assert console.agree(shown, printed) == is_it

@@ -1,0 +1,105 @@
+"""What is stored, and what each `--json` prints, is as the JSON Schema of the book says."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+
+from shim.cli import pages
+from shim.lease.lease import all_held
+from tests.support import console
+from tests.support.recorder import Run, World, wait_until
+
+SCHEMA = json.loads((pages.FOLDER / "schemas.json").read_text("utf-8"))
+U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+GONE = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
+
+
+def validate(name: str, value: Any) -> None:
+    schema = {"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}
+    Draft202012Validator(schema, format_checker=FormatChecker()).validate(value)
+
+
+@pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """A room with two turns, one that had another conversation, one without any, and a live one."""
+    console.set_up(world)
+    for command in (["install"], ["opencode", "install"]):
+        assert claude_shim(world, *command).exit_code == 0
+    world.launcher = world.home / ".nsed" / "bin" / "claude"
+    for prompt in ("Remember the word heron", "Which word was it?"):
+        world.run("-p", prompt, env={"NSED_ROOM_ID": "refactor"})
+    world.run("--session-id", U, "-p", "Split the parser")
+    world.run("-p", "Write", env={"NSED_ROOM_ID": "docs", "NSED_AGENT_NAME": "writer"})
+    assert claude_shim(world, "link", "docs", "writer", U).exit_code == 0
+    store = json.loads(world.store.read_text())
+    store["gone"] = {"claude": {"uuid": GONE, "last_used": "2026-01-02T03:04:05.123456789Z"}}
+    world.store.write_text(json.dumps(store, indent=2))
+    with world.start("-p", env={"NSED_ROOM_ID": "live"}, stdin=subprocess.PIPE) as live:
+        wait_until(lambda: bool(all_held(str(world.store.parent))))
+        yield world
+        live.communicate(b"go on\n")
+
+
+def claude_shim(world: World, *args: str) -> Run:
+    tool = world.home / ".local" / "bin" / "claude-shim"
+    return world.run(*args, program=tool, env={"NSED_ROOM_ID": "refactor"})
+
+
+def printed(world: World, *args: str) -> Any:
+    return json.loads(claude_shim(world, *args).stdout)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("list", ["list", "--json"]),
+        ("show", ["show", "refactor", "claude", "--json"]),
+        ("show", ["show", "docs", "writer", "--json"]),
+        ("show", ["show", "gone", "claude", "--json"]),
+        ("ps", ["ps", "--json"]),
+        ("doctor", ["doctor", "--json"]),
+        ("explain", ["explain", "--json", "--", "-p", "hi"]),
+        ("import", ["import", "--json", "--dry-run", "--from-projects"]),
+        ("import", ["import", "--json", "--project", "--room", "app"]),
+        ("export", ["export"]),
+        ("export", ["prune", "--older-than", "30d", "--dry-run", "--json"]),
+        ("opencode", ["opencode", "status", "--json"]),
+        ("opencode", ["opencode", "status", "--project", "--json"]),
+    ],
+)
+def test_what_a_command_prints(world: World, name: str, args: list[str]) -> None:
+    value = printed(world, *args)
+    assert value
+    validate(name, value)
+
+
+def test_show_without_an_agent_is_a_list(world: World) -> None:
+    for value in printed(world, "show", "docs", "--json"):
+        validate("show", value)
+
+
+def test_what_is_stored(world: World) -> None:
+    validate("sessions.json", json.loads(world.store.read_text()))
+    history = world.store.with_name("history.jsonl").read_text().splitlines()
+    assert history
+    for line in history:
+        validate("history.jsonl", json.loads(line))
+
+
+@pytest.mark.parametrize("definition", SCHEMA["$defs"])
+def test_a_definition_is_a_schema_with_words(definition: str) -> None:
+    schema = SCHEMA["$defs"][definition]
+    Draft202012Validator.check_schema(schema)
+    assert schema["title"]
+    assert all(it["description"] for it in [schema, *schema.get("properties", {}).values()])
+
+
+def test_a_field_that_is_not_in_the_schema_is_seen(world: World) -> None:
+    value = printed(world, "list", "--json")
+    value[0]["new"] = 1
+    with pytest.raises(ValidationError, match="'new' was unexpected"):
+        validate("list", value)

@@ -1,0 +1,16 @@
+"""The launcher's source, as compilers see it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.compiled import LAUNCHER, compiled
+
+
+@pytest.mark.parametrize("option", ["-O0", "-O2", "-O3", "-Os", "-fanalyzer", "-Wconversion"])
+def test_no_compiler_warns_of_anything(tmp_path: Path, option: str) -> None:
+    if not compiled(LAUNCHER, tmp_path / "launcher", option):
+        # Errors are this test's failures; an option that the compiler lacks is none of them.
+        (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+        assert not compiled(tmp_path / "empty.c", tmp_path / "empty", option)
+        pytest.skip(f"no compiler here has {option}")

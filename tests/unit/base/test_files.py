@@ -1,0 +1,90 @@
+"""Files that are put in a path's place, wherever that is."""
+
+import os
+import posix
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from shim.base import files
+from shim.base.messages import Failure
+
+
+def test_in_a_shared_directory_nothing_that_was_there_first_is_written_to(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    place = tmp_path / "shared"
+    place.mkdir(mode=0o777)
+    (place / "mappings.json.new").symlink_to(victim)
+    theirs = place / "mappings.json"
+    theirs.write_text("theirs")
+    theirs.chmod(0o666)
+    with theirs.open() as opened:
+        files.replace_anywhere(str(theirs), b"ours")
+        assert opened.read() == "theirs"
+    assert theirs.read_text() == "ours"
+    assert stat.S_IMODE(theirs.stat().st_mode) == 0o600
+    assert victim.read_text() == "mine"
+
+
+def test_its_unfinished_name_cannot_be_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    monkeypatch.setattr(files.posix, "rename", lambda *paths: names.append(paths[0]))
+    for _ in range(2):
+        files.replace_anywhere(f"{tmp_path}/f", b"")
+    assert len(set(names)) == 2
+
+
+def test_what_cannot_be_put_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    with pytest.raises(IsADirectoryError):
+        files.replace_anywhere(f"{tmp_path}/f", b"ours")
+    assert os.listdir(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("make", [os.link, os.symlink])
+def test_in_the_store_what_has_the_unfinished_name_goes_and_is_not_written_to(
+    tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    make(victim, tmp_path / "f.new")
+    files.replace(f"{tmp_path}/f", b"ours")
+    assert (tmp_path / "f").read_text() == "ours"
+    assert victim.read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["f", "victim"]
+
+
+class TestRootAndTheStoresOfOthers:
+    @pytest.fixture(autouse=True)
+    def owners(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+        """Directories that are there, and whose; we are root."""
+        owners = {"/home/ada": 1000, "/home/ada/.nsed": 1000, "/root": 0, "": 0, "/tmp": 0}
+
+        def status(path: str) -> object:
+            if path in owners:
+                return SimpleNamespace(st_uid=owners[path], st_mode=0o040700)
+            raise FileNotFoundError
+
+        monkeypatch.setattr(posix, "stat", status)
+        monkeypatch.setattr(posix, "geteuid", lambda: 0)
+        return owners
+
+    @pytest.mark.parametrize("path", ["/home/ada/.nsed", "/home/ada/x/y/.nsed", "/home/ada"])
+    def test_it_does_nothing_there(self, path: str) -> None:
+        for check in (files.leave_to_its_owner, files.make_directory):
+            with pytest.raises(Failure, match="belongs to another user, and you are root"):
+                check(path)
+
+    @pytest.mark.parametrize("path", ["/root", "/root/.nsed", "/new/x", "/tmp/x", "relative/x"])
+    def test_its_own_is_its_own(self, path: str) -> None:
+        files.leave_to_its_owner(path)
+
+    def test_for_users_permissions_decide(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(posix, "geteuid", lambda: 1001)
+        files.leave_to_its_owner("/home/ada/.nsed")

@@ -1,0 +1,126 @@
+"""Whether a claude is in the middle of a turn."""
+
+import json
+import os
+import posix
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shim.claude import turns
+from tests.support.real_claude import wait_until
+
+U = "4de1c5c9-7b4d-5ebc-ae81-a0ca30a38a92"
+PROMPT = {"type": "user", "uuid": "p", "message": {"role": "user", "content": "hello"}}
+RESULT = {"type": "user", "message": {"content": [{"type": "tool_result", "content": "x"}]}}
+INTERRUPTED = {"type": "user", "message": {"content": [{"text": "[Request interrupted by user]"}]}}
+
+
+def answer(stop_reason: str | None, uuid: str = "a") -> dict[str, Any]:
+    return {"type": "assistant", "uuid": uuid, "message": {"stop_reason": stop_reason}}
+
+
+def written(path: Path, *entries: dict[str, Any]) -> str:
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "ended"),
+    [
+        ([], None),
+        ([{"type": "queue-operation"}], None),
+        ([PROMPT], False),
+        ([PROMPT, answer("tool_use")], False),
+        ([PROMPT, answer("tool_use"), RESULT], False),
+        ([PROMPT, answer(None)], False),
+        ([PROMPT, answer("end_turn")], True),
+        ([PROMPT, answer("end_turn"), {"type": "last-prompt"}], True),
+        ([PROMPT, answer("end_turn"), PROMPT], False),
+        ([PROMPT, answer("end_turn"), {**PROMPT, "isSidechain": True}], True),
+        ([PROMPT, INTERRUPTED], True),
+    ],
+)
+def test_a_turn_has_ended_with_its_answer(
+    tmp_path: Path, entries: list[dict[str, Any]], ended: bool | None
+) -> None:
+    assert turns.has_ended(written(tmp_path / "t.jsonl", *entries)) is ended
+
+
+def test_the_last_answer_is_that_of_the_last_finished_turn(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    under_way = [PROMPT, answer("tool_use", "c"), RESULT]
+    assert turns.last_answer(written(path, *under_way)) is None
+    finished = [PROMPT, answer("end_turn", "a"), PROMPT, answer("end_turn", "b")]
+    assert turns.last_answer(written(path, *finished, *under_way)) == "b"
+    assert turns.last_answer(str(tmp_path / "none")) is None
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path))
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "projects" / "p").mkdir(parents=True)
+    return tmp_path
+
+
+def register(config: Path, **fields: Any) -> None:
+    """Make this very process a claude of the registry."""
+    start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    entry = {"pid": os.getpid(), "procStart": start, "sessionId": U, **fields}
+    (config / "sessions" / f"{fields.get('file', os.getpid())}.json").write_text(json.dumps(entry))
+
+
+@pytest.mark.parametrize(
+    ("status", "answering"), [("busy", True), ("idle", False), ("waiting", False), ("shell", False)]
+)
+def test_the_registry_tells_and_who_waits_for_a_person_has_ended(
+    config: Path, status: str, answering: bool
+) -> None:
+    register(config, status=status)
+    assert turns.is_answering(os.getpid()) is answering
+
+
+def test_one_whose_conversation_is_in_the_background_is_told_by_its_worker(config: Path) -> None:
+    register(config, status="busy", parkedJobId="j")  # it stays so for ever
+    assert turns.is_answering(os.getpid())
+    register(config, status="idle", jobId="j", file="worker")
+    assert not turns.is_answering(os.getpid())
+
+
+def test_without_a_status_the_transcript_tells(config: Path) -> None:
+    register(config)
+    transcript = config / "projects" / "p" / f"{U}.jsonl"
+    written(transcript, PROMPT, answer("end_turn"))
+    assert not turns.is_answering(os.getpid())
+    written(transcript, PROMPT)
+    assert turns.is_answering(os.getpid())
+
+
+def test_one_that_says_nothing_yet_is_starting(config: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as young:
+        assert turns.is_answering(young.pid)
+        young.kill()
+    assert not turns.is_answering(young.pid)
+    assert config.exists()
+
+
+def test_whose_stdin_has_ended_ends_by_itself() -> None:
+    program = "import signal; print(flush=True); signal.pause()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdin
+    assert child.stdout
+    try:
+        child.stdout.readline()
+        assert not turns.ends_by_itself(child.pid)
+        child.stdin.close()
+        wait_until(lambda: turns.ends_by_itself(child.pid), "its stdin has ended")
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()

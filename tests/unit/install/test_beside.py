@@ -1,0 +1,41 @@
+"""What stands beside the launcher, written and read."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from shim.install import beside
+
+
+@pytest.mark.parametrize("name", ["plain", "a place/it's", "long" * 50, "é", "\udcff"])
+def test_what_is_written_says_who_made_it(tmp_path: Path, name: str) -> None:
+    python = tmp_path / name / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    program = tmp_path / "program.py"
+    program.write_text(beside.program_text(tmp_path / "plugin", tmp_path / "modules"))
+    installation = tmp_path / "installation"
+    text = beside.installation_text(str(python), program)
+    installation.write_text(text, errors="surrogateescape")
+
+    assert beside.maker(installation) == beside.Maker(str(python), beside.import_paths()[0])
+    assert all(line.holds for line in beside.lines(installation))
+    assert [line.key for line in beside.lines(installation)][:3] == ["python", "program", "file"]
+
+
+def test_a_line_that_holds_no_more_is_told(tmp_path: Path) -> None:
+    installation = tmp_path / "installation"
+    gone = tmp_path / "gone"
+    installation.write_text(f"claude-shim 1\npython 1 2 /bin/sh\nprogram 3 4 {gone}\n")
+    assert beside.lines(installation) == [
+        beside.Line("python", "/bin/sh", False),
+        beside.Line("program", str(gone), False),
+    ]
+
+
+def test_what_is_no_such_file_says_nothing(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("#!/bin/sh\n# claude-shim launcher\n")
+    assert beside.lines(other) == []
+    assert beside.maker(other) is None
