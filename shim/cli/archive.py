@@ -231,7 +231,9 @@ class Archive:
         except click.ClickException as problem:
             raise click.ClickException(f"{self._source}: {problem.message}") from problem
         except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as problem:
-            raise click.ClickException(f"{self._source} is damaged: {problem}") from problem
+            raise click.ClickException(
+                f"the archive {self._source} is damaged: {problem}"
+            ) from problem
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise click.ClickException(f"{self._source} is no archive of ours") from problem
 
