@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "disk": storage.disk,
     "environment": surroundings.variables,
     "opencode": surroundings.opencode,
+    "sdks": surroundings.sdks,
 }
 
 # Seconds that a check may take. Those that wait for something give up before.

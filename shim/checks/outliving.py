@@ -54,8 +54,8 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
         kept = len(idle) - len(unkept)
         took = _size_of_copies(setup) / 1e6
         yield ok(
-            f"{rule}: {kept} of {counted(len(idle), 'conversation')} kept beyond that{how};"
-            f" compressed copies take {took:,.1f} MB"
+            f"{rule}; kept here, to come back with the next call: {kept} of"
+            f" {counted(len(idle), 'conversation')}{how}; compressed copies take {took:,.1f} MB"
         )
     yield from _oddities(setup, idle)
 

@@ -95,22 +95,12 @@ def privacy(setup: Setup) -> Iterator[Finding]:
     """The store is this user's, and nobody else's business."""
     if setup.store is None or not setup.store.is_dir():
         return
-    # What is no file in the place of sessions.json is to be moved away.
-    paths = [
+    foreign = [
         path
-        for path in setup.store.iterdir()
-        if path.name != "bin" and (path != setup.sessions or path.is_file())
+        for path in _own_paths(setup.store, setup.sessions)
+        if path.lstat().st_uid != os.geteuid()
     ]
-    statuses = {path: path.lstat() for path in [setup.store, *sorted(paths)]}
-    foreign = [path for path, status in statuses.items() if status.st_uid != os.geteuid()]
-    is_open = [
-        path
-        for path, status in statuses.items()
-        if status.st_mode & _OTHERS
-        and not status.st_mode & stat.S_ISVTX
-        and path not in foreign
-        and not stat.S_ISLNK(status.st_mode)
-    ]
+    is_open = open_to_others(setup.store, setup.sessions)
     if foreign:
         yield problem(
             f"{_named(foreign)} of another user: not used",
@@ -122,6 +112,29 @@ def privacy(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{_named(is_open)} open to others", mend)
     if not foreign and not is_open:
         yield ok(f"{setup.store} is yours alone")
+
+
+def open_to_others(store: Path, sessions: Path) -> list[Path]:
+    """What is this user's in the store's directory, and that itself, and others may look into."""
+    statuses = {path: path.lstat() for path in _own_paths(store, sessions)}
+    return [
+        path
+        for path, status in statuses.items()
+        if status.st_mode & _OTHERS
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & stat.S_ISVTX
+        and not stat.S_ISLNK(status.st_mode)
+    ]
+
+
+def _own_paths(store: Path, sessions: Path) -> list[Path]:
+    # What is no file in the place of sessions.json is to be moved away.
+    inside = [
+        path
+        for path in store.iterdir()
+        if path.name != "bin" and (path != sessions or path.is_file())
+    ]
+    return [store, *sorted(inside)]
 
 
 def backup(setup: Setup) -> Iterator[Finding]:

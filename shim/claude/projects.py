@@ -50,6 +50,30 @@ def places(session_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
+def last_written(session_ids: Collection[str]) -> dict[str, int]:
+    """When these conversations were last written to, in nanoseconds since the epoch."""
+    return {
+        session_id: int(_written(paths[0]) * 1e9)
+        for session_id, paths in places(session_ids).items()
+    }
+
+
+def belongings(config: str, session_id: str) -> list[str]:
+    """What a configuration directory of claude's has of one conversation.
+
+    That is its transcripts, what was moved aside of them, what stands beside them, and what other
+    directories have under its id, such as versions of edited files.
+    """
+    elsewhere = [f"{config}/{name}" for name in _names(config)]
+    within = [f"{config}/projects/{name}" for name in _names(f"{config}/projects")]
+    return [path for where in (*within, *elsewhere) for path in named_after(where, session_id)]
+
+
+def named_after(directory: str, session_id: str) -> list[str]:
+    """The paths in a directory whose names begin with the session id."""
+    return [f"{directory}/{name}" for name in _names(directory) if name.startswith(session_id)]
+
+
 def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)

@@ -28,6 +28,10 @@ _TAG = re.compile(
 _INTERRUPTED = "[Request interrupted by user"
 _NOT_SAID = ("isMeta", "isSidechain", "isCompactSummary", "isVisibleInTranscriptOnly")
 _IMAGE = "[image]"
+# The last of each counts: claude (2.1.330) writes them again as the conversation grows.
+_TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle"}
+_TYPES = ("user", "last-prompt", *_TITLES)
+_MARKS = [f'"{kind}"'.encode() for kind in _TYPES]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Summary:
     """The working directory that the conversation belongs to."""
     started: float | None
     """When it started, in seconds of the system's clock."""
+    title: str | None = None
+    """The title that the user gave it, else the one that claude did."""
+
+    @property
+    def about(self) -> str | None:
+        """What the conversation is about: its title, else its first words."""
+        return self.title or self.first_prompt
 
 
 def of(path: str) -> Summary:
@@ -77,6 +88,7 @@ def of(path: str) -> Summary:
         last_prompt=_last_prompt(last if tail else first),
         directory=_directory(first + last, os.path.basename(os.path.dirname(path))),
         started=next((at for entry in first if (at := _time(entry))), None),
+        title=_title(first + last),
     )
 
 
@@ -106,12 +118,12 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
 def _entries(content: bytes) -> Iterator[dict[str, Any]]:
     """What is the user's, and claude's notes of it. A line that is cut is no JSON: passed over."""
     for line in content.split(b"\n"):
-        if b'"user"' in line or b'"last-prompt"' in line:
+        if any(mark in line for mark in _MARKS):
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(entry, dict) and entry.get("type") in ("user", "last-prompt"):
+            if isinstance(entry, dict) and entry.get("type") in _TYPES:
                 yield entry
 
 
@@ -162,6 +174,15 @@ def _last_prompt(entries: list[dict[str, Any]]) -> str | None:
         noted = entry.get("lastPrompt")
         if said := _prompt(entry) or (noted if isinstance(noted, str) else None):
             return said
+    return None
+
+
+def _title(entries: list[dict[str, Any]]) -> str | None:
+    for kind, field in _TITLES.items():
+        for entry in reversed(entries):
+            title = entry.get(field) if entry.get("type") == kind else None
+            if title and isinstance(title, str):
+                return title
     return None
 
 

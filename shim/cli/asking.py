@@ -25,7 +25,9 @@ _NAP = 0.05
 yes = click.option("-y", "--yes", is_flag=True, help="Go on without asking.")
 
 
-class _Busy(click.ClickException):
+class Busy(click.ClickException):
+    """It is in use, and stays as it is."""
+
     exit_code = busy.EXIT_BUSY
 
 
@@ -43,16 +45,16 @@ class Live:
 
 
 def who_is_live(
-    directory: str, keys: Collection[tuple[str, str]], session_id: str | None = None
+    directory: str, keys: Collection[tuple[str, str]], session_ids: Collection[str] = ()
 ) -> list[Live]:
-    """The claudes of these rooms and agents, and those on a conversation.
+    """The claudes of these rooms and agents, and those on these conversations.
 
     Up to 5 s are waited for one-shot ones to end. Raises OSError where there are no locks.
     """
     started = time.monotonic()
     noticed = not sys.stderr.isatty()
     while True:
-        found = _live(directory, keys, session_id)
+        found = _live(directory, keys, session_ids)
         waited = time.monotonic() - started
         passing = [claude for claude in found if claude.kind == live.ONE_SHOT]
         if not passing or waited > PATIENCE:
@@ -72,7 +74,7 @@ def confirm_beside(claudes: Collection[Live], question: str, yes: bool) -> None:
         return
     them = "; ".join(map(str, claudes))
     if not _can_ask():
-        raise _Busy(f"{them}: end it first, or go on with --yes")
+        raise Busy(f"{them}: end it first, or go on with --yes")
     warn(them)
     _ask(question)
 
@@ -104,7 +106,9 @@ def _ask(question: str) -> None:
         raise click.ClickException("nothing was changed")
 
 
-def _live(directory: str, keys: Collection[tuple[str, str]], session_id: str | None) -> list[Live]:
+def _live(
+    directory: str, keys: Collection[tuple[str, str]], session_ids: Collection[str]
+) -> list[Live]:
     """Those that have a lease, and those without, such as forks."""
     found: dict[int, Live] = {}
     holders = live.holders(directory)
@@ -117,7 +121,7 @@ def _live(directory: str, keys: Collection[tuple[str, str]], session_id: str | N
         its_key = live.key_of(pid)
         if pid not in found and its_key is not None and str(its_key) in wanted:
             found[pid] = _described(pid, None, str(its_key))
-        elif pid not in found and conversation == session_id:
+        elif pid not in found and conversation in session_ids:
             found[pid] = _described(pid, None, f"conversation {conversation}")
     return list(found.values())
 

@@ -13,7 +13,7 @@ from shim.claude import projects, transcripts
 from shim.keep import folder, holding
 
 _SUFFIX = ".jsonl"
-_BEGINNING = re.compile(r"[0-9a-f-]{1,36}", re.ASCII)
+_BEGINNING = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
 _MOST_NAMED = 4
 
 
@@ -56,9 +56,12 @@ def is_resumable(session_id: str) -> bool:
 
 
 def can_be_had_back(session_id: str, store: str) -> bool:
-    """Whether the conversation can be linked to. Raises OSError where nobody can tell."""
+    """Whether the conversation can be linked to. Raises OSError where nobody can tell.
+
+    One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
+    """
     return is_resumable(session_id) or (
-        session_key.is_session_id(session_id) and folder.is_kept(store, session_id)
+        session_key.is_session_id(session_id) and holding.can_be_had_back(store, session_id)
     )
 
 
@@ -79,7 +82,8 @@ def _of_path(text: str) -> str:
 def _of_beginning(text: str, store: str) -> str:
     if not _BEGINNING.fullmatch(text.lower()):
         raise click.ClickException(
-            f"{text!r} is no session id, no beginning of one, and no path of a transcript"
+            f"{text!r} is no session id, no beginning of one (of 4 characters or more), and no"
+            " path of a transcript"
         )
     found = sorted(known for known in session_ids(store) if known.lower().startswith(text.lower()))
     if not found:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from shim.base import times
+from shim.base import session_key, times
 from shim.base.messages import warn
+from shim.base.plain_text import printable
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
 from shim.keep import accounts, folder, putting_back
 from shim.lease import live
+from shim.store import moved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from shim.claude.summary import Summary
     from shim.store.document import Document
@@ -46,6 +48,11 @@ def every(mappings: Document) -> list[Mapping]:
     ]
 
 
+def agent_of(agents: Collection[str]) -> str:
+    """The agent that is meant where none is said: a room's only one, else `claude`."""
+    return next(iter(agents)) if len(agents) == 1 else session_key.DEFAULT_AGENT
+
+
 def seconds(stamp: object) -> float:
     """A timestamp of the store's in seconds of the system's clock."""
     return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
@@ -60,6 +67,7 @@ class Survey:
         self.conversations = registry.conversations()
         self._presence = live.Presence(self.holders, self.conversations)
         self._session_ids = session_ids
+        self._moves = moved.known(directory)
 
     @cached_property
     def places(self) -> dict[str, list[str]]:
@@ -94,7 +102,21 @@ class Survey:
             paths = list(accounts.paths_elsewhere(self.directory, session_id))
             if not paths and putting_back.to_put_back(self.directory, session_id):
                 paths = [folder.path(self.directory, session_id)]
-        return summary.best(paths)
+        seen = summary.best(paths)
+        if seen is None or seen[1].directory is None or not self._moves:
+            return seen
+        here = moved.here(seen[1].directory, self._moves)
+        return seen[0], replace(seen[1], directory=here)
+
+    def has_any(self, mapping: Mapping) -> bool:
+        """Whether there is a conversation, or a claude that is to have one."""
+        own = mapping.session_id
+        if own in self.places or self.is_live(mapping):
+            return True
+        return own in self._known and (
+            folder.is_kept(self.directory, own)
+            or any(accounts.paths_elsewhere(self.directory, own))
+        )
 
     def is_kept(self, path: str) -> bool:
         """Whether a transcript is one that the next call puts back."""
@@ -126,6 +148,7 @@ def as_json(
         "turns_are_exact": seen and seen.is_exact,
         "size": seen and seen.size,
         "project": seen and seen.directory,
+        "about": seen and seen.about,
         "account": path and account(path),
     }
 
@@ -137,6 +160,7 @@ def claude_as_json(claude: live.Claude) -> dict[str, Any]:
         "pid": claude.pid,
         "kind": claude.kind,
         "stranger": claude.is_stranger,
+        "forked_from": _parent(claude),
         "since": process and iso(process.since),
         "memory": process and process.memory,
         "directory": process and process.directory,
@@ -147,7 +171,18 @@ def claude_as_json(claude: live.Claude) -> dict[str, Any]:
 def kind(claude: live.Claude) -> str:
     """How a claude runs, for people."""
     shown = claude.kind or "?"
-    return doubtful(f"{shown}, stranger") if claude.is_stranger else good(shown)
+    if not claude.is_stranger:
+        return good(shown)
+    return doubtful(f"{shown}, {'fork' if _parent(claude) else 'stranger'}")
+
+
+def _parent(claude: live.Claude) -> str | None:
+    return claude.process.forked_from if claude.process else None
+
+
+def about(seen: Summary) -> str:
+    """What a conversation is about, as one line."""
+    return printable(seen.about or "-")
 
 
 def turns(seen: Summary) -> str:

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
     from shim.store.document import Document
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SECONDS = {
+    "s": 1,
+    "min": 60,
+    "h": 3600,
+    "d": 86_400,
+    "w": 604_800,
+    "mo": 30 * 86_400,
+    "y": 365 * 86_400,
+}
 _AGE = re.compile(
-    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:(s)(?:ec(?:ond)?s?)?|(m)(?:in(?:ute)?s?)?|(h)(?:ours?)?"
-    r"|(d)(?:ays?)?|(w)(?:eeks?)?)",
+    r"(\d{1,9}(?:\.\d{1,9})?) ?(?:(s)(?:ec(?:ond)?s?)?|(min)(?:ute)?s?|(h)(?:ours?)?"
+    r"|(d)(?:ays?)?|(w)(?:eeks?)?|(mo)(?:n(?:th)?s?)?|(y)(?:(?:ea)?rs?)?|(m))",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -67,7 +75,7 @@ class Age(float):
 
 
 class _Age(click.ParamType):  # type: ignore[type-arg]
-    """A length of time, given as `30d`, `12h` or `90 days`."""
+    """A length of time, given as `30d`, `12h` or `90 days`; a month has 30, a year 365."""
 
     name = "age"
 
@@ -79,8 +87,11 @@ class _Age(click.ParamType):  # type: ignore[type-arg]
         match = _AGE.fullmatch(value.strip())
         if match is None:
             self.fail(f"{value!r} is no length of time, such as 30d, 12h or '2 weeks'.", param, ctx)
-        unit = next(filter(None, match.groups()[1:]))
-        age = Age(float(match[1]) * _SECONDS[unit.lower()])
+        unit = next(filter(None, match.groups()[1:])).lower()
+        if unit == "m":
+            minutes, months = f"{match[1]}min", f"{match[1]}mo"
+            self.fail(f"is {value!r} {minutes}, minutes, or {months}, months?", param, ctx)
+        age = Age(float(match[1]) * _SECONDS[unit])
         age.given = value.strip()
         return age
 

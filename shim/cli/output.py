@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shim.base import environment
 from shim.base.plain_text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -43,6 +50,21 @@ def _json(value: Any, ensure_ascii: bool) -> str:
         return json.dumps(value, indent=2, ensure_ascii=ensure_ascii)
     items = (json.dumps(item, ensure_ascii=ensure_ascii) for item in value)
     return "[\n  " + ",\n  ".join(items) + "\n]"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 mapping`, `2 mappings`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def progress(steps: Collection[T], label: str) -> Iterator[Iterable[T]]:
+    """The steps, with a bar on stderr, where that is a terminal, as they are taken."""
+    if not sys.stderr.isatty():
+        yield steps
+        return
+    with click.progressbar(steps, label=label, file=sys.stderr) as shown:
+        yield shown
 
 
 def name(text: str) -> str:

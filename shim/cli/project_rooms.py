@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ import click
 from shim.base import times
 from shim.base.session_key import stored_key
 from shim.claude import projects, summary, transcripts
-from shim.cli import conversations, exchange
+from shim.cli import conversations, exchange, output
 from shim.cli.exchange import Change
 
 if TYPE_CHECKING:
@@ -110,12 +108,7 @@ def planned(
 def _found(paths: Sequence[str]) -> list[Project]:
     """The projects in these directories of claude's that have something to resume."""
     found = []
-    shown = (
-        click.progressbar(paths, label="Reading projects", file=sys.stderr)
-        if sys.stderr.isatty()
-        else nullcontext(paths)
-    )
-    with shown as each:
+    with output.progress(paths, "Reading projects") as each:
         for path in each:
             project = _project(path)
             if project is not None:

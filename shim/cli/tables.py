@@ -41,13 +41,29 @@ def print_table(
     rows: Sequence[Sequence[str]],
     right: Collection[int] = (),
     cuts: Mapping[int, Cut] | None = None,
+    leaves: Sequence[int] = (),
 ) -> None:
-    """Print a table; on a terminal its lines fit, as far as `cuts` lets them, as in `fit`."""
+    """Print a table: on a terminal no line is wider than that, elsewhere with tabs between cells.
+
+    Where it is too narrow, columns are cut as in `fit`, and then leave, those in `leaves` in that
+    order; of what is left then, the widest are cut.
+    """
     lines = [list(header), *map(list, rows)]
-    if cells := columns():
-        fit(lines, cells, cuts or {})
-    for line in table(lines[0], lines[1:], right):
-        click.echo(line)
+    cells = columns()
+    if not cells:
+        for line in lines:
+            click.echo("\t".join(line))
+        return
+    left = list(range(len(header)))
+    fit(lines, cells, cuts or {})
+    for column in leaves:
+        if _width_of(lines, left) > cells:
+            left.remove(column)
+    lines = [[line[column] for column in left] for line in lines]
+    _squeeze(lines, cells)
+    is_right = [at for at, column in enumerate(left) if column in right]
+    for text in table(lines[0], lines[1:], is_right):
+        click.echo(text)
 
 
 def columns() -> int | None:
@@ -60,14 +76,31 @@ def fit(lines: Sequence[list[str]], cells: int, cuts: Mapping[int, Cut]) -> None
 
     `cuts` says which, in this order: the least cells that are left of one, and how it is cut.
     """
-    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - cells
+    every = range(len(lines[0]))
     for column, (least, cut) in cuts.items():
-        left = max(widths[column] - excess, least)
-        if excess > 0 and left < widths[column]:
+        excess = _width_of(lines, every) - cells
+        wide = _width_of(lines, [column])
+        if excess > 0 and least < wide:
             for line in lines:
-                line[column] = cut(line[column], left)
-            excess -= widths[column] - max(width(line[column]) for line in lines)
+                line[column] = cut(line[column], max(wide - excess, least))
+
+
+def _width_of(lines: Sequence[Sequence[str]], some: Collection[int]) -> int:
+    """How many cells these columns take."""
+    widths = [max(width(line[column]) for line in lines) for column in some]
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _squeeze(lines: Sequence[list[str]], cells: int) -> None:
+    """Cut the widest columns until the lines fit, or every column has a single cell."""
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
+    allowed = list(widths)
+    while sum(allowed) + len(_GAP) * (len(allowed) - 1) > cells and max(allowed) > 1:
+        allowed[allowed.index(max(allowed))] -= 1
+    for line in lines:
+        for column, left in enumerate(allowed):
+            if left < widths[column]:
+                line[column] = shortened(click.unstyle(line[column]), left)
 
 
 def _padded(cell: str, cells: int, at_the_right: bool) -> str:

@@ -33,7 +33,7 @@ def main() -> "NoReturn":
             stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
     try:
         try:
-            sys.exit(group(standalone_mode=False))
+            sys.exit(group(standalone_mode=False, color=_forces_colours() or None))
         finally:
             _flush()
     except click.Abort:
@@ -57,6 +57,13 @@ def main() -> "NoReturn":
         what = f"{type(problem).__name__}: {problem}"
         messages.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
         sys.exit(1)
+
+
+def _forces_colours() -> bool:
+    """Whether colours are wanted in a pipe, too; NO_COLOR still has none anywhere."""
+    from shim.base import environment
+
+    return environment.is_on("FORCE_COLOR") or environment.is_on("CLICOLOR_FORCE")
 
 
 def _open_closed_streams() -> None:

@@ -13,20 +13,30 @@ SUBCOMMANDS = (
     "install",
     "uninstall",
     "init",
+    "completion",
     "opencode",
+    "status",
     "doctor",
     "explain",
+    "open",
     "list",
     "show",
     "ps",
     "link",
     "forget",
+    "delete",
     "prune",
     "import",
     "export",
     "which",
+    "version",
     "help",
 )
+# Words that people try.
+_MEANT = {
+    "ls": "Did you mean 'list'?",
+    "rm": "Did you mean 'forget' (the next call starts a new conversation) or 'delete' (for good)?",
+}
 
 
 class _Subcommands(click.Group):
@@ -42,6 +52,8 @@ class _Subcommands(click.Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _MEANT:
+            context.fail(f"No such command '{args[0]}'. {_MEANT[args[0]]}")
         close = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
         if close and args[0] not in SUBCOMMANDS:
             context.fail(f"No such command '{args[0]}'. Did you mean '{close[0]}'?")
@@ -51,7 +63,7 @@ class _Subcommands(click.Group):
 _EPILOG = """\b
 Examples:
   claude-shim install              the launcher, and what to do next
-  NSED_ROOM_ID=refactor claude     continues the room's conversation
+  claude-shim open refactor        goes on with the room's conversation
   claude-shim list                 which conversation is whose
   claude-shim forget refactor      the next call starts a new one
 
@@ -73,7 +85,9 @@ Exit codes:
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="claude-shim", message="claude-shim %(version)s")
+@click.version_option(
+    None, "-V", "--version", package_name="claude-shim", message="claude-shim %(version)s"
+)
 @click.pass_context
 def group(context: click.Context) -> None:
     """Conversations with Claude Code that survive restarts.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.base import plain_text
-from shim.checks import examination
+from shim.checks import examination, fixing
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding
 from shim.checks.setup import Setup
 from shim.cli import output
@@ -25,21 +25,27 @@ _WIDTH = max(map(len, examination.CHECKS))
 
 @click.command("doctor")
 @bin_directory
+@click.option("--fix", "fixes", is_flag=True, help="First mend what needs no decision.")
 @output.as_json
-def command(directory: Path | None, as_json: bool) -> None:
+def command(directory: Path | None, fixes: bool, as_json: bool) -> None:
     """Check the whole set-up, and say how to mend what is wrong.
 
-    Nothing is changed, and nothing leaves the machine. Run it in the shell, and in the directory,
-    where something goes wrong: PATH and the environment are checked too.
+    Nothing is changed without --fix, and nothing leaves the machine. Run it in the shell, and in
+    the directory, where something goes wrong: PATH and the environment are checked too.
 
     \b
       tick   all is well
       !      worth knowing; conversations go on all the same
       cross  needs mending: the exit code is then 1
 
+    --fix writes the launcher and OpenCode's plugin anew where they are outdated, recovers a damaged
+    store, removes a damaged backup, and takes the store from the view of others.
+
     With --json, a list of objects with the fields check, status (ok, warning or problem), found,
     and mend, which is null where all is well.
     """
+    for done in fixing.fix(Setup(directory)) if fixes else ():
+        click.echo(f"Mended: {plain_text.printable(done)}", err=True)
     found: list[tuple[str, Finding]] = []
     shown = Report()
     for check, finding in examination.examine(Setup(directory)):

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from shim.base import files, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
-from shim.cli import exchange
+from shim.cli import archive, exchange, output
 from shim.store import history, store
 from shim.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @click.command("export")
 @click.argument("file", required=False, default="-", type=click.Path(dir_okay=False))
-def command(file: str) -> None:
+@click.option("--with-conversations", is_flag=True, help="An archive with the conversations, too.")
+def command(file: str, with_conversations: bool) -> None:
     """Write every mapping as JSON to FILE, or to stdout.
 
     FILE is readable by you alone, and replaced if it is there. The heads that rooms and agents had
-    before are in it, too. `claude-shim import` reads it. Conversations themselves are not in it:
-    they are claude's files in ~/.claude/projects.
+    before are in it, too. `claude-shim import` reads it.
+
+    Conversations themselves are claude's files in ~/.claude/projects. With --with-conversations
+    they are in it, too: an archive (.tar.gz) of the mappings, of each conversation's transcript
+    and what claude keeps beside it, also of those that are only kept here any more.
 
     \b
     Examples:
       claude-shim export ~/mappings.json
-      claude-shim export | ssh elsewhere claude-shim import -
+      claude-shim export --with-conversations ~/rooms.tar.gz
+      claude-shim export --with-conversations | ssh elsewhere claude-shim import -
     """
     sessions = Store(store.directory())
     sound = []
@@ -40,17 +52,54 @@ def command(file: str) -> None:
             )
     earlier = sorted(history.everything(sessions.directory), key=lambda head: head[:2])
     data = exchange.dumped(sound, earlier)
-    if file == "-":
-        click.echo(data, nl=False)
+    write: Callable[[BinaryIO], object] = partial(_write_all, data=data)
+    if with_conversations:
+        ids = [entry["uuid"] for _, _, entry in (*sound, *earlier)]
+        those = archive.conversations(sessions.directory, ids)
+        write = partial(_write_archive, data=data, directory=sessions.directory, those=those)
+    if file in ("-", "/dev/stdout"):
+        if with_conversations and sys.stdout.isatty():
+            raise click.ClickException("an archive is nothing for a terminal: name a FILE")
+        write(sys.stdout.buffer)
         return
     path = os.path.realpath(file)
     _require_harmless(path, file, sessions)
     try:
-        files.replace_anywhere(path, data)
+        if with_conversations:
+            _replace(path, write)
+        else:
+            files.replace_anywhere(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
-    mappings = "1 mapping" if len(sound) == 1 else f"{len(sound):,} mappings"
-    click.echo(f"Wrote {mappings} to {file}", err=True)
+    told = output.counted(len(sound), "mapping")
+    if with_conversations:
+        told += f" and {output.counted(len(those), 'conversation')}"
+    click.echo(f"Wrote {told} to {file}", err=True)
+
+
+def _write_all(to: BinaryIO, data: bytes) -> None:
+    to.write(data)
+
+
+def _write_archive(
+    to: BinaryIO, data: bytes, directory: str, those: list[tuple[archive.Conversation, str]]
+) -> None:
+    with output.progress(those, "Packing conversations") as steps:
+        archive.write(to, data, directory, steps, [each for each, _ in those])
+
+
+def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
+    """Put a new file of this user's alone in a path's place, once it is whole. Raises OSError."""
+    number, unfinished = tempfile.mkstemp(prefix=".claude-shim-", dir=os.path.dirname(path))
+    try:
+        with open(number, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(number)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
 
 
 def _require_harmless(path: str, file: str, sessions: Store) -> None:

@@ -10,7 +10,7 @@ from shim.base import session_key, times
 from shim.base.messages import warn
 from shim.base.session_key import DEFAULT_AGENT, stored_key
 from shim.claude import registry
-from shim.cli import asking, conversations, mapped
+from shim.cli import asking, conversations, mapped, output
 from shim.cli.names import AGENT, ROOM
 from shim.keep import holding
 from shim.lease import live
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, required=False)
 @asking.yes
-def command(room: str, agent: str | None, yes: bool) -> None:
+@output.as_json
+def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     """Have the next call of ROOM and AGENT start a new conversation.
 
     Without AGENT: of all agents of the room. The old conversations stay with claude, and you are
@@ -39,6 +40,8 @@ def command(room: str, agent: str | None, yes: bool) -> None:
     Examples:
       claude-shim forget refactor claude
       claude-shim forget oc-ses_dfc1f5de2ffe6xXUPOtEumJiyo
+
+    JSON is a list of what was forgotten.
     """
     sessions = Store(store.directory())
     mappings = sessions.mappings()
@@ -53,7 +56,9 @@ def command(room: str, agent: str | None, yes: bool) -> None:
     if claudes:  # one that has just started is yet to write what its name derives
         there |= {session_key.derive(stored_key(*names)) for names in keys}
     forgotten = _forget(sessions, room, [agent for _, agent in keys], there)
-    for _, name, entry in forgotten:
+    if as_json:
+        output.show_json([_as_json(head, sessions.directory) for head in forgotten])
+    for _, name, entry in () if as_json else forgotten:
         click.echo(f"Forgot {stored_key(room, name)}: its next call starts a new conversation.")
         if conversations.can_be_had_back(entry["uuid"], sessions.directory):
             way_back = conversations.command_line("link", room, name, entry["uuid"])
@@ -62,6 +67,17 @@ def command(room: str, agent: str | None, yes: bool) -> None:
     for claude in claudes:
         if claude.kind != live.ONE_SHOT:
             warn(f"{claude}: its next turn brings its conversation back")
+
+
+def _as_json(head: Head, directory: str) -> dict[str, object]:
+    room, agent, entry = head
+    return {
+        "room": room,
+        "agent": agent,
+        "session_id": entry["uuid"],
+        "last_used": entry["last_used"],
+        "has_transcript": conversations.can_be_had_back(entry["uuid"], directory),
+    }
 
 
 def _there(sessions: Store) -> set[str]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
-from shim.base import plain_text
+from shim.base import files, plain_text
+from shim.base.messages import warn
 from shim.base.session_key import DEFAULT_AGENT
 from shim.claude import transcripts
-from shim.cli import conversations, exchange, output, project_rooms, tables
+from shim.cli import archive, conversations, exchange, output, project_rooms, tables
 from shim.cli.names import AGENT, ROOM
 from shim.lease import busy, live
-from shim.store import history, store
+from shim.store import history, moved, store
 from shim.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from io import BufferedReader
 
+    from shim.cli.archive import Archive, Arrival
     from shim.cli.exchange import Change
+    from shim.cli.tables import Cut
     from shim.store.document import Document
     from shim.store.history import Head
 
@@ -33,7 +38,24 @@ _COUNTED = (
     *(exchange.RENEWED, exchange.UNCHANGED, exchange.LIVE),
 )
 _IDLE = (exchange.SKIPPED, exchange.UNCHANGED, exchange.LIVE)
+# Where the terminal is too narrow: then WHY leaves, then ID, then AGENT.
+_CUTS: dict[int, Cut] = {
+    2: (8, lambda session_id, _: session_id[:8]),
+    4: (20, tables.shortened),
+    0: (16, tables.shortened),
+    1: (12, tables.shortened),
+}
 _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
+
+
+def _moves(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, str]:
+    moves = dict(text.partition("=")[::2] for text in given)
+    for old, new in moves.items():
+        if not (old.startswith("/") and new.startswith("/")):
+            raise click.BadParameter(f"{old}={new} is no OLD=NEW, both from / on")
+    return moves
 
 
 @click.command("import")
@@ -54,6 +76,14 @@ _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
     show_default=True,
     help="With projects: the agent.",
 )
+@click.option(
+    "--map",
+    "moves",
+    multiple=True,
+    metavar="OLD=NEW",
+    callback=_moves,
+    help="With FILE: a directory of the other machine, and where it is here. Remembered.",
+)
 @click.option("--replace", is_flag=True, help="With projects: in the place of mappings there are.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be imported.")
 @output.as_json
@@ -63,6 +93,7 @@ def command(
     project: str | None,
     room: str | None,
     agent: str,
+    moves: dict[str, str],
     replace: bool,
     dry_run: bool,
     as_json: bool,
@@ -71,6 +102,10 @@ def command(
 
     FILE is an export or another sessions.json; - is stdin. Of two mappings for the same room and
     agent, the one used last is taken, and the other kept as an earlier one.
+
+    If FILE is an archive, its conversations are put where claude finds them on this machine, before
+    anything is mapped to them. One that is here already stays, unless it is the beginning of that
+    in the archive. Directories that have another place here are told with --map.
 
     With --from-projects or --project, a project's room has the name of its directory, and goes on
     with the project's most recent conversation. Mappings that are there stay, and so do projects
@@ -82,6 +117,7 @@ def command(
     Examples:
       claude-shim import mappings.json --dry-run
       claude-shim import /mnt/old-machine/.nsed/sessions.json
+      claude-shim import rooms.tar.gz --map /home/ada=/Users/ada
       claude-shim import --from-projects --dry-run
       cd ~/app && claude-shim import --project --room app
     """
@@ -89,14 +125,28 @@ def command(
         raise click.UsageError("Say one of FILE, --from-projects and --project.")
     if room is not None and project is None:
         raise click.UsageError("--room goes with --project.")
+    if file is None and moves:
+        raise click.UsageError("--map goes with a FILE.")
     if file is not None and replace:
         raise click.UsageError("--replace goes with projects; of a FILE's mappings the newer wins.")
     sessions = Store(store.directory())
     presence = live.presence(sessions.directory)
     earlier: list[Head] = []
+    arrivals: list[Arrival] = []
     plan: Plan
     if file is not None:
-        imported, earlier = exchange.parsed(_content(file), "stdin" if file == "-" else file)
+        with _opened(file) as stream:
+            source = "stdin" if file == "-" else file
+            if moves and not dry_run:
+                files.make_directory(sessions.directory)
+                moved.remember(sessions.directory, moves)
+            if stream.peek(2)[:2] == archive.MAGIC:
+                packed = archive.Archive(stream, source)
+                data = packed.mappings
+                arrivals = _arrived(sessions.directory, packed, moves, dry_run)
+            else:
+                data = stream.read()
+        imported, earlier = exchange.parsed(data, source)
         plan = partial(exchange.merged, imported=imported, presence=presence)
     else:
         plan = partial(
@@ -111,26 +161,48 @@ def command(
         )
     changes = _carried_out(sessions, plan, earlier, dry_run)
     there = conversations.session_ids(sessions.directory)
+    if dry_run:
+        there |= {each.conversation.session_id for each in arrivals}
     if as_json:
         output.show_json(
-            {"dry_run": dry_run, "mappings": [_record(change, there) for change in changes]}
+            {
+                "dry_run": dry_run,
+                "mappings": [_record(change, there) for change in changes],
+                "conversations": [_arrival_record(each) for each in arrivals],
+            }
         )
     else:
+        _show_arrivals(arrivals, dry_run)
         _show(changes, there, dry_run)
-    if any(change.action == exchange.LIVE for change in changes):
+    if exchange.LIVE in [*(c.action for c in changes), *(a.action for a in arrivals)]:
         sys.exit(busy.EXIT_BUSY)
     if project is not None and changes[0].action == exchange.SKIPPED:
         sys.exit(1)
 
 
-def _content(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
+@contextmanager
+def _opened(file: str) -> Iterator[BufferedReader]:
+    """A file, or stdin, to be read. Raises ClickException where it cannot be."""
     try:
-        with open(file, "rb") as opened:
-            return opened.read()
+        with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as opened:
+            yield cast("BufferedReader", opened)
     except OSError as problem:
-        raise click.ClickException(f"{file}: {problem.strerror}") from problem
+        where = problem.filename or file
+        raise click.ClickException(f"{where}: {problem.strerror}") from problem
+
+
+def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) -> list[Arrival]:
+    """What comes of each conversation of an archive; carried out, if this is no dry run."""
+    places = archive.Places(store, {**moved.known(store), **moves}, packed.conversations)
+    if dry_run:
+        return [places.foreseen(each) for each in packed.conversations]
+    files.make_directory(store)
+    if not sys.stderr.isatty():
+        return list(packed.place(places))
+    count = len(packed.conversations)
+    label = "Unpacking conversations"
+    with click.progressbar(packed.place(places), count, label=label, file=sys.stderr) as steps:
+        return list(steps)
 
 
 def _carried_out(sessions: Store, plan: Plan, earlier: list[Head], dry_run: bool) -> list[Change]:
@@ -162,7 +234,8 @@ def _record(change: Change, there: set[str]) -> dict[str, object]:
 def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
     rows = [_row(change, there) for change in changes if change.action not in _UNTOLD]
     if rows:
-        tables.print_table(("ROOM", "AGENT", "ID", "CHANGE", "WHY"), rows)
+        header = ("ROOM", "AGENT", "ID", "CHANGE", "WHY")
+        tables.print_table(header, rows, cuts=_CUTS, leaves=(4, 2, 1))
     counts = Counter(change.action for change in changes)
     told = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
     click.echo(f"{told or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")
@@ -173,6 +246,38 @@ def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
         click.echo(
             f"{missing:,} of them without a transcript on this machine: the next call there starts"
             f" a new conversation, unless you copy {where} over first."
+        )
+
+
+def _arrival_record(arrival: Arrival) -> dict[str, object]:
+    return {
+        "session_id": arrival.conversation.session_id,
+        "action": arrival.action,
+        "transcript": arrival.path,
+    }
+
+
+def _show_arrivals(arrivals: list[Arrival], dry_run: bool) -> None:
+    """What came of conversations, and whose directories are not here."""
+    counts = Counter(each.action for each in arrivals)
+    if arrivals:
+        told = ", ".join(f"{count:,} {action}" for action, count in sorted(counts.items()))
+        click.echo(f"Conversations: {told}{' (dry run)' if dry_run else ''}.")
+    for each in arrivals:
+        if each.action == exchange.SKIPPED:
+            warn(f"{each.path} is another conversation than the archive's: it stays")
+    moved_away = {
+        each.conversation.directory
+        for each in arrivals
+        if each.action == exchange.ADDED
+        and each.conversation.project == each.path.split("/")[-2]
+        and not os.path.isdir(each.conversation.directory or "/")
+    }
+    if moved_away:
+        some = plain_text.printable(min(filter(None, moved_away)))
+        click.echo(
+            f"{len(moved_away):,} of their directories are not here, such as {some}: import again"
+            " with --map OLD=NEW where they have another place."
         )
 
 

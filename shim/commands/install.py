@@ -9,7 +9,7 @@ import click
 from shim.base import files
 from shim.base.plain_text import shell_word
 from shim.cli.options import default_bin_directory, new_bin_directory
-from shim.commands import opencode
+from shim.cli.output import as_json, show_json
 from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
 
@@ -19,28 +19,31 @@ if TYPE_CHECKING:
 
 @click.command("install")
 @new_bin_directory
-@click.option("--opencode", "with_opencode", is_flag=True, help="Write OpenCode's plugin, too.")
-@click.pass_context
-def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
+@as_json
+def command(directory: Path | None, as_json: bool) -> None:
     """Write the launcher named `claude`, and try it.
 
     It says how to put it first on PATH. Safe to run again: after an update it renews the launcher.
-    It changes no start-up file, and replaces no claude that is not its own.
-
-    \b
-      claude-shim install               for shells
-      claude-shim install --opencode    for OpenCode, too: see claude-shim opencode --help
+    It changes no start-up file, and replaces no claude that is not its own. For OpenCode, too:
+    `claude-shim opencode install`.
     """
     where = (directory or default_bin_directory()).absolute()
     if directory is None:
         files.make_directory(str(where.parent))  # the store's: it is to be private
     path = launcher.install(where)
+    real, version = _tried(path)
+    is_first = launcher.first_on_path() == str(path)
+    if as_json:
+        found = {"launcher": str(path), "first_on_path": is_first, "claude": real}
+        show_json({**found, "version": version})
+        return
     click.echo(f"The launcher is {path}")
-    _say_what_it_runs(path)
-    if with_opencode:
-        context.invoke(opencode.install, project=False)
+    if real is None:
+        click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
+    else:
+        click.echo(f"It runs {real}, which says: {version or 'nothing'}")
     doctor = f"{shell_word(shells.own_program())} doctor"
-    if launcher.first_on_path() == str(path):
+    if is_first:
         click.echo(f"It is first on PATH: nothing more to do. `{doctor}` checks it all.")
         return
     shell = shells.own()
@@ -51,14 +54,16 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
     click.echo(f"  {shells.path_line(shell, where)}")
 
 
-def _say_what_it_runs(path: Path) -> None:
-    """Run the launcher once. Raises ClickException where it does not get to a claude that works."""
+def _tried(path: Path) -> tuple[str | None, str | None]:
+    """The claude that the launcher runs, and what that says its version is.
+
+    Raises ClickException where it does not get to a claude that works.
+    """
     real = real_claude.ask().first
     if real is None:
-        click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
-        return
+        return None, None
     trial = try_out(path)
     if trial.complaint or not trial.came_through:
         reason = trial.complaint or "; ".join(trial.warnings)
         raise click.ClickException(f"{path} is written, but `{path} --version` fails: {reason}")
-    click.echo(f"It runs {real}, which says: {trial.version or 'nothing'}")
+    return real, trial.version

@@ -11,7 +11,7 @@ from shim.base import plain_text, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.claude import summary
-from shim.cli import asking, conversations, output, tables
+from shim.cli import asking, conversations, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
 from shim.lease import live
 from shim.store import store
@@ -25,43 +25,63 @@ _LONGEST_PROMPT = 60
 
 @click.command("link")
 @click.argument("room", type=ROOM)
-@click.argument("agent", type=AGENT)
-@click.argument("conversation", metavar="ID")
+@click.argument("agent", type=AGENT, metavar="[AGENT]")
+@click.argument("conversation", metavar="ID", required=False)
 @asking.yes
-def command(room: str, agent: str, conversation: str, yes: bool) -> None:
+@output.as_json
+def command(room: str, agent: str, conversation: str | None, yes: bool, as_json: bool) -> None:
     """Have ROOM and AGENT go on with another conversation.
 
-    ID is its session id, the beginning of one, or the path of its transcript. It must be one that
+    Without AGENT it is the room's only one, else `claude`. ID is the conversation's session id, the
+    beginning of one, of 4 characters or more, or the path of its transcript. It must be one that
     claude can resume. What the room and agent had before is kept, and you are told how to go back
     to it. If a claude is live on either, you are asked first; without a terminal that is exit
     code 75.
 
+    JSON has what it goes on with, and in `before` what can be had back.
+
     \b
     Examples:
-      claude-shim link refactor claude 6f2a0d3e
+      claude-shim link refactor 6f2a
       claude-shim link refactor claude ~/.claude/projects/-home-ada-app/6f2a0d3e-….jsonl
     """
     sessions = Store(store.directory())
-    session_id, path = conversations.named(conversation, sessions.directory)
     mappings = sessions.mappings()
+    if conversation is None:  # of two words, the second is it
+        conversation, agent = agent, mapped.agent_of(mappings.get(room, {}))
+    session_id, path = conversations.named(conversation, sessions.directory)
     this = stored_key(room, agent)
     entry = mappings.get(room, {}).get(agent)
-    if entry is not None and entry["uuid"] == session_id:
+    before = entry["uuid"] if entry is not None else session_key.derive(this)
+    is_done = entry is not None and entry["uuid"] == session_id
+    if is_done and as_json:
+        _show_json(room, agent, session_id, path, None)
+        return
+    if is_done:
         click.echo(f"{_subject(this)} goes on with {session_id} already.")
         return
-    claudes = asking.who_is_live(sessions.directory, [(room, agent)], session_id)
+    claudes = asking.who_is_live(sessions.directory, [(room, agent)], [session_id])
     asking.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
+    is_there = conversations.can_be_had_back(before, sessions.directory)
+    if as_json:
+        _show_json(room, agent, session_id, path, before if is_there else None)
+        _warn(mappings, this, session_id, claudes)
+        return
     click.echo(f"{_subject(this)} goes on with {session_id}")
     _show(path)
-    before = entry["uuid"] if entry is not None else session_key.derive(this)
-    if conversations.can_be_had_back(before, sessions.directory):
+    if is_there:
         click.echo(f"Before, it was {before}. To go back:")
         click.echo("  " + conversations.command_line("link", room, agent, before))
     else:
         click.echo("Before, it had no conversation to resume. To go back:")
         click.echo("  " + conversations.command_line("forget", room, agent))
     _warn(mappings, this, session_id, claudes)
+
+
+def _show_json(room: str, agent: str, session_id: str, path: str, before: str | None) -> None:
+    record = {"room": room, "agent": agent, "session_id": session_id, "transcript": path}
+    output.show_json({**record, "before": before})
 
 
 def _warn(

@@ -28,15 +28,18 @@ if TYPE_CHECKING:
     Row = tuple[Mapping, list[Claude], tuple[str, Summary] | None]
 
 _PAGE = 50
-_HEADER = ("ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT")
-_ROOM, _AGENT, _ID, _TURNS, _SIZE, _PROJECT = 0, 1, 2, 5, 6, 7
+_HEADER = ("ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT", "ABOUT")
+_ROOM, _AGENT, _ID, _USED, _LIVE, _TURNS, _SIZE, _PROJECT, _ABOUT = range(9)
 # Where the terminal is too narrow, in this order. A short id is one that `link` takes, too.
 _CUTS: dict[int, Cut] = {
     _ID: (8, lambda session_id, _: session_id[:8]),
+    _ABOUT: (20, shortened),
     _PROJECT: (20, shortened_path),
     _ROOM: (16, shortened),
     _AGENT: (12, shortened),
 }
+_LEAVES = (_SIZE, _PROJECT, _ID, _TURNS, _USED, _AGENT, _LIVE, _ABOUT)
+_LONGEST_ABOUT = 60
 # So many transcripts are read before it takes long enough to show progress.
 _MANY = 500
 
@@ -60,6 +63,7 @@ _MANY = 500
     "--page", type=click.IntRange(1), metavar="N", help="Which page to show.  [default: 1]"
 )
 @click.option("--all", "show_all", is_flag=True, help="Show all that match on one page.")
+@click.option("--empty", is_flag=True, help="Those without a conversation, too.")
 @as_json
 def command(
     room: str | None,
@@ -71,27 +75,34 @@ def command(
     limit: int | None,
     page: int | None,
     show_all: bool,
+    empty: bool,
     as_json: bool,
 ) -> None:
     """Every room and agent with their conversation. The last used comes first.
 
     \b
     USED     when a call last continued it
-    LIVE     how the claude runs that has it now; a `stranger` was started
-             without the shim, or is a fork of its conversation
+    LIVE     how the claude runs that has it now, + others that are on it: a
+             `stranger` was started without the shim, a `fork` goes on from
+             a copy of it
     TURNS    the prompts in it; ~ where that is an estimate, as only the
              beginning and the end of a large transcript are read
     SIZE     with tool results and subagents beside the transcript
     PROJECT  the directory it belongs to, and the account where that is not
              this one; `no transcript` where claude has none, so that the
              next call starts afresh
+    ABOUT    the title that you or claude gave it, else its first words
+
+    A room without a conversation, such as one whose only call failed at once, is not shown, unless
+    you say --empty. Where the terminal is too narrow, columns leave in this order: SIZE, PROJECT,
+    ID, TURNS, USED, AGENT, LIVE, ABOUT. In a pipe, there are tabs between them.
 
     \b
       claude-shim list --room refactor
       claude-shim list --stale 30d --sort size
       claude-shim list --json | jq -r '.[] | select(.live) | .room'
 
-    JSON has all that match, unless --limit or --page is given.
+    JSON has all that match, unless --limit or --page is given, and those without a conversation.
     """
     opened = store.Store(store.directory())
     mappings = mapped.every(opened.mappings())
@@ -104,6 +115,8 @@ def command(
         and (stale is None or time.time() - mapping.used > stale)
         and (not only_live or survey.is_live(mapping))
     ]
+    shown = found if empty or as_json else [each for each in found if survey.has_any(each)]
+    hidden, found = len(found) - len(shown), shown
     found.sort(key=_order(sort, survey), reverse=reverse)
     is_paged = not show_all and (not as_json or limit is not None or page is not None)
     length = (limit or _PAGE) if is_paged else max(len(found), 1)
@@ -114,12 +127,15 @@ def command(
         return
     if rows:
         now = time.time()
-        print_table(_HEADER, [_cells(*row, now) for row in rows], {_TURNS, _SIZE}, _CUTS)
+        print_table(_HEADER, [_cells(*row, now) for row in rows], {_TURNS, _SIZE}, _CUTS, _LEAVES)
     if only_live and mappings and not found and room is None and agent is None and stale is None:
         click.echo("No claude is live for a room or agent.", err=True)
         return
-    for line in _hints(mappings, found, start, len(rows), room, agent):
-        click.echo(line, err=True)
+    if found or not hidden:
+        for line in _hints(mappings, found, start, len(rows), room, agent):
+            click.echo(line, err=True)
+    if hidden:
+        click.echo(f"{hidden:,} without a conversation: --empty shows them, too.", err=True)
 
 
 def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
@@ -157,10 +173,11 @@ def _cells(
         name(mapping.agent),
         printable(mapping.session_id),
         age(now - mapping.used),
-        ", ".join(map(mapped.kind, claudes)) or "-",
+        " + ".join(map(mapped.kind, claudes)) or "-",
         mapped.turns(seen) if seen else "-",
         size(seen.size) if seen else "-",
         mapped.project(transcript, is_live=bool(claudes)),
+        shortened(mapped.about(seen), _LONGEST_ABOUT) if seen else "-",
     ]
 
 

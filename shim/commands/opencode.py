@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from shim.base.messages import Failure
@@ -87,6 +89,8 @@ def uninstall(project: bool) -> None:
 def status(project: bool, as_json: bool) -> None:
     """Whether the plugin is current, outdated or missing, or another file is in its place.
 
+    Where it is not there, or another file is, the exit code is 1.
+
     \b
       claude-shim opencode status --json | jq -r .state
     """
@@ -97,6 +101,8 @@ def status(project: bool, as_json: bool) -> None:
         raise click.ClickException(str(problem)) from problem
     if as_json:
         show_json({"path": str(path), "state": state})
-        return
-    how = "claude-shim opencode install" + (" --project" if project else "")
-    click.echo(_SAYS[state].format(path=path, install=how))
+    else:
+        how = "claude-shim opencode install" + (" --project" if project else "")
+        click.echo(_SAYS[state].format(path=path, install=how))
+    if state in (MISSING, FOREIGN):
+        sys.exit(1)

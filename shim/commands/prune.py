@@ -16,9 +16,16 @@ from shim.store import document, history, store
 from shim.store.store import Store
 
 if TYPE_CHECKING:
+    from shim.cli.tables import Cut
     from shim.store.document import Document
     from shim.store.history import Head
 
+# Where the terminal is too narrow: the agent leaves last.
+_CUTS: dict[int, Cut] = {
+    2: (8, lambda session_id, _: session_id[:8]),
+    0: (16, tables.shortened),
+    1: (12, tables.shortened),
+}
 # So many removed mappings are told each by each how to have them back.
 _FEW = 5
 
@@ -31,7 +38,7 @@ _FEW = 5
     default="30d",
     show_default=True,
     metavar="AGE",
-    help="Those unused for so long: 30d, 12h, '2 weeks'.",
+    help="Those unused for so long: 12h, 30d, '2 weeks', 3mo, 1y.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
 @asking.yes
@@ -119,7 +126,7 @@ def _show(stale: list[Head]) -> None:
         )
         for room, agent, entry in stale
     ]
-    tables.print_table(("ROOM", "AGENT", "ID", "LAST USED"), rows)
+    tables.print_table(("ROOM", "AGENT", "ID", "LAST USED"), rows, cuts=_CUTS, leaves=(2, 1))
 
 
 def _show_ways_back(sessions: Store, removed: list[Head]) -> None:

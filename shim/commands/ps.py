@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from shim.lease.live import Claude
 
 _HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
-_ROOM, _AGENT, _PID, _MEMORY, _DIRECTORY = 0, 1, 2, 5, 7
+_ROOM, _AGENT, _PID, _KIND, _SINCE, _MEMORY, _WAITING, _DIRECTORY = range(8)
 _CUTS: dict[int, Cut] = {
     _DIRECTORY: (20, shortened_path),
     _ROOM: (16, shortened),
     _AGENT: (12, shortened),
 }
+_LEAVES = (_MEMORY, _DIRECTORY, _SINCE, _WAITING, _AGENT, _KIND)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ def command(watch: float | None, as_json: bool) -> None:
                or interactive (on a terminal), or background (claude's own
                service has it: `claude stop`); a `stranger` is live on the
                conversation of a room without having its lease: it was started
-               without the shim, or is a fork that has become the room's
+               without the shim, or is a fork that has become the room's; a
+               `fork` goes on from a copy of the room's conversation, which
+               another claude had
     WAITING    the process ids of calls in line for this one to end
     DIRECTORY  where it works
+
+    Where the terminal is too narrow, columns leave in this order: MEMORY, DIRECTORY, SINCE,
+    WAITING, AGENT, KIND. In a pipe, there are tabs between them.
 
     \b
       claude-shim ps --watch
@@ -89,14 +95,22 @@ def _running(sessions: Store) -> Iterator[Running]:
         return  # the store need not be read
     mappings = mapped.every(sessions.mappings())
     alive = [mapping for mapping in mappings if survey.is_live(mapping)]
+    listed = set()
     for mapping in sorted(alive, key=lambda mapping: (mapping.room, mapping.agent)):
         for claude in survey.claudes(mapping):
+            listed.add(claude.pid)
             yield Running(mapping.room, mapping.agent, mapping.session_id, claude)
     # Forgotten while it runs, or not recorded yet, or not to be recorded.
     for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
         room, agent = (key.room, key.agent) if key else (None, None)
         (claude,) = live.claudes([holder], ())
+        listed.add(claude.pid)
         yield Running(room, agent, survey.conversations.get(holder.pid), claude)
+    # A fork tells the room it comes from, also while that goes on elsewhere.
+    for pid, session_id in survey.conversations.items():
+        key, process = live.key_of(pid), live.process(pid)
+        if pid not in listed and key and process and process.forked_from:
+            yield Running(key.room, key.agent, session_id, live.Claude(pid, None, (), process))
 
 
 def _show(running: list[Running], as_json: bool) -> None:
@@ -107,7 +121,7 @@ def _show(running: list[Running], as_json: bool) -> None:
         click.echo("No claude runs for a room or agent.", err=True)
         return
     now = time.time()
-    print_table(_HEADER, [_cells(each, now) for each in running], {_PID, _MEMORY}, _CUTS)
+    print_table(_HEADER, [_cells(each, now) for each in running], {_PID, _MEMORY}, _CUTS, _LEAVES)
 
 
 def _as_json(running: Running) -> dict[str, Any]:

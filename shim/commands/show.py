@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from shim.base.plain_text import printable, shell_word
 from shim.base.session_key import DEFAULT_AGENT
+from shim.call import identity
 from shim.cli import mapped
 from shim.cli.names import AGENT, ROOM
 from shim.cli.output import (
@@ -45,14 +47,16 @@ _PROMPT = 200
 
 
 @click.command("show")
-@click.argument("room", type=ROOM)
+@click.argument("room", type=ROOM, required=False)
 @click.argument("agent", type=AGENT, required=False)
 @as_json
-def command(room: str, agent: str | None, as_json: bool) -> None:
+def command(room: str | None, agent: str | None, as_json: bool) -> None:
     """One room and agent, and their conversation in full.
 
-    It says what was said first and last, and who has it. Without AGENT it is the room's only one,
-    else `claude`, else all of them. An agent without a room has the room "".
+    It says what was said first and last, and who has it; and the same of the conversations they had
+    before, and when they parted from each: `link` goes on with one of them. Without AGENT it is the
+    room's only one, else `claude`, else all of them. An agent without a room has the room "".
+    Without ROOM it is the room and agent that a claude would have here.
 
     The last line resumes the conversation by hand, without the shim. Do that only while no claude
     is live for it: two at once lose turns.
@@ -60,10 +64,12 @@ def command(room: str, agent: str | None, as_json: bool) -> None:
     \b
       claude-shim show refactor
       claude-shim show "" reviewer
-      claude-shim show refactor claude --json | jq -r .transcript
+      claude-shim show refactor claude --json | jq -r '.[].transcript'
 
-    JSON is an object with AGENT, and a list of objects without.
+    JSON is a list of objects, also of one.
     """
+    if room is None:
+        room, agent = _here()
     opened = store.Store(store.directory())
     mappings = mapped.every(opened.mappings())
     wanted = _find(mappings, room, agent)
@@ -75,8 +81,7 @@ def command(room: str, agent: str | None, as_json: bool) -> None:
         for mapping, earlier in zip(wanted, heads, strict=True)
     ]
     if as_json:
-        objects = [_as_json(mapping, survey, earlier) for mapping, earlier in described]
-        show_json(objects if agent is None else objects[0])
+        show_json([_as_json(mapping, survey, earlier) for mapping, earlier in described])
         return
     for number, (mapping, earlier) in enumerate(described):
         if number:
@@ -86,6 +91,14 @@ def command(room: str, agent: str | None, as_json: bool) -> None:
     others = [m.agent for m in mappings if m.room == room and m not in wanted]
     if others and agent is None:
         click.echo(f"Other agents of this room: {', '.join(map(name, others))}", err=True)
+
+
+def _here() -> tuple[str, str]:
+    """The room and agent that a claude would have here. Raises UsageError where it has none."""
+    found = identity.resolve(posix.environ, b"", identity.around(posix.environ))
+    if found is None:
+        raise click.UsageError("No room and no agent here: say a ROOM.")
+    return found.key.room, found.key.agent
 
 
 def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Mapping]:
@@ -134,7 +147,10 @@ def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
     if transcript is not None and survey.is_kept(transcript[0]):
         yield _line("Kept", "claude's clean-up took it; the next call puts it back")
     for number, (head, past) in enumerate(earlier):
-        yield _line("Earlier" if not number else "", _past(head, past, now))
+        label = "Earlier" if not number else ""
+        for line in _past(head, past, now):
+            yield _line(label, line)
+            label = ""
     if transcript is not None:
         yield _line("Resume", _resume(mapping, survey, *transcript))
 
@@ -177,11 +193,24 @@ def _prompt(text: str | None, seen: Summary) -> str:
     return shortened(printable(text), max(cells - _LABEL, _LABEL) if cells else _PROMPT)
 
 
-def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> str:
+def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> Iterator[str]:
+    """An earlier conversation: its id, its length, when they parted, its first and last words."""
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    return f"{printable(head['uuid'])}, {age(now - used)} ({local(used)}), {what}"
+    yield f"{printable(head['uuid'])}, {what}, parted {age(now - used)} ({local(used)})"
+    if transcript is not None:
+        _, seen = transcript
+        first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")
+        yield from filter(None, (first, last if seen.last_prompt != seen.first_prompt else ""))
+
+
+def _said(text: str | None, when: str) -> str:
+    if text is None:
+        return ""
+    cells = columns()
+    cut = shortened(printable(text), max(cells - _LABEL - 9, _LABEL) if cells else _PROMPT)
+    return f"  {dim(when)}{' ' * (7 - len(when))}{cut}"
 
 
 def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
@@ -215,4 +244,6 @@ def _past_as_json(head: dict[str, Any], transcript: Transcript | None) -> dict[s
         "last_used": iso(mapped.seconds(head.get("last_used"))),
         "transcript": path,
         "turns": seen and seen.turns,
+        "first_prompt": seen and seen.first_prompt,
+        "last_prompt": seen and seen.last_prompt,
     }

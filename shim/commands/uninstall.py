@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
+from shim.base.plain_text import shell_word
+from shim.claude import transcripts
+from shim.cli import output
 from shim.cli.options import bin_directory, default_bin_directory
-from shim.commands import opencode
 from shim.install import launcher
+from shim.keep import belongings, folder
 from shim.opencode import plugin
+from shim.store import store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +22,11 @@ if TYPE_CHECKING:
 
 @click.command("uninstall")
 @bin_directory
-@click.option("--opencode", "with_opencode", is_flag=True, help="Remove OpenCode's plugin, too.")
-@click.pass_context
-def command(context: click.Context, directory: Path | None, with_opencode: bool) -> None:
-    """Remove the launcher, and nothing that is not ours. Conversations stay as they are."""
+def command(directory: Path | None) -> None:
+    """Remove the launcher, and nothing that is not ours. Conversations stay as they are.
+
+    It says what else stays, and how to remove that.
+    """
     where = (directory or default_bin_directory()).absolute()
     path = launcher.uninstall(where)
     if path is None:
@@ -29,10 +35,21 @@ def command(context: click.Context, directory: Path | None, with_opencode: bool)
         click.echo(f"Removed {path}")
         click.echo("If your shell's start-up file runs `claude-shim init`, take that line out.")
         click.echo("A shell that has run it may remember it: `hash -r`, or start a new one.")
-    if with_opencode:
-        context.invoke(opencode.uninstall, project=False)
-    elif _has_plugin():
-        click.echo("OpenCode still has its plugin: claude-shim uninstall --opencode")
+        _say_what_stays()
+    if _has_plugin():
+        click.echo("OpenCode still has its plugin: claude-shim opencode uninstall")
+
+
+def _say_what_stays() -> None:
+    directory = store.directory(make=False)
+    if not os.path.isdir(directory):
+        return
+    kept = output.size(belongings.size([f"{directory}/{folder.NAME}"]))
+    click.echo(
+        f"The store stays, with what is kept beyond claude's clean-up, {kept}. To remove it:"
+    )
+    click.echo(f"  rm -r {shell_word(directory)}")
+    click.echo(f"Conversations are claude's: {output.at_home(transcripts.projects_directory())}")
 
 
 def _has_plugin() -> bool:

@@ -7,6 +7,7 @@ import os
 import click
 
 from shim.base.messages import warn
+from shim.cli.output import as_json, show_json
 from shim.install import real_claude
 
 
@@ -16,7 +17,8 @@ class _NoClaude(click.ClickException):
 
 @click.command("which")
 @click.option("-a", "--all", "every", is_flag=True, help="All that there are, the first one first.")
-def command(every: bool) -> None:
+@as_json
+def command(every: bool, as_json: bool) -> None:
     """Print the path of the claude that the launcher becomes.
 
     It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
@@ -28,5 +30,8 @@ def command(every: bool) -> None:
     if not answer.claudes:
         raise _NoClaude(real_claude.NONE)
     found = list(dict.fromkeys(map(os.path.abspath, answer.claudes)))
+    if as_json:
+        show_json({"claude": found[0], "all": found})
+        return
     for path in found if every else found[:1]:
         click.echo(os.fsencode(path))

@@ -16,11 +16,7 @@ _START_UP_FILES = {
 }
 
 _CODE = Path(__file__).parent / "shell_code"
-_FILES = {
-    "bash": ("first-on-path.sh", "completion.bash"),
-    "zsh": ("first-on-path.sh", "completion.zsh"),
-    "fish": ("init.fish",),
-}
+_FIRST_ON_PATH = {"bash": "first-on-path.sh", "zsh": "first-on-path.sh"}
 
 
 def own() -> str | None:
@@ -36,8 +32,13 @@ def start_up_file(shell: str) -> str:
 
 def code(shell: str, directory: Path) -> str:
     """What puts a directory first on PATH, and makes the shell complete `claude-shim`."""
-    code = "\n".join((_CODE / name).read_text("utf-8") for name in _FILES[shell])
-    return code.replace("@DIRECTORY@", _quoted(shell, directory))
+    first = (_CODE / _FIRST_ON_PATH.get(shell, "first-on-path.fish")).read_text("utf-8")
+    return first.replace("@DIRECTORY@", _quoted(shell, directory)) + "\n" + completion(shell)
+
+
+def completion(shell: str) -> str:
+    """What makes a shell complete `claude-shim`, and no more."""
+    return (_CODE / f"completion.{shell}").read_text("utf-8")
 
 
 def own_program() -> str:

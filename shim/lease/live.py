@@ -15,6 +15,8 @@ from shim.lease import lease
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shim.claude.invocation import Invocation
+
 ONE_SHOT, STREAMING, INTERACTIVE = "one-shot", "streaming", "interactive"
 BACKGROUND = "background"
 
@@ -96,6 +98,8 @@ class Process:
     """The bytes of memory that it has, without its children's."""
     directory: str | None
     """Where it works."""
+    forked_from: str | None = None
+    """The conversation that it was forked from as it was started, if it was."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,9 @@ def process(pid: int, goes_on: bool | None = None) -> Process | None:
         with claude.oneshot():
             args = claude.cmdline()[1:]
             since, memory = claude.create_time(), claude.memory_info().rss
-        kind = BACKGROUND if registry.is_in_background(pid) else _kind(args, goes_on)
-        return Process(pid, kind, since, memory, _directory(claude))
+        asked = invocation.read(args)
+        kind = BACKGROUND if registry.is_in_background(pid) else _kind(asked, goes_on)
+        return Process(pid, kind, since, memory, _directory(claude), _parent(asked))
     except (psutil.Error, ValueError):
         return None
 
@@ -183,8 +188,15 @@ def key_of(pid: int) -> SessionKey | None:
     return named_key({os.fsencode(name): os.fsencode(value) for name, value in environ.items()})
 
 
-def _kind(args: list[str], goes_on: bool | None) -> str:
-    asked = invocation.read(args)
+def _parent(asked: Invocation) -> str | None:
+    """The session id of the conversation that a command line forks."""
+    resumed = asked.value("--resume")
+    if not resumed or not asked.has("--fork-session"):
+        return None
+    return resumed.rpartition("/")[2].removesuffix(".jsonl")
+
+
+def _kind(asked: Invocation, goes_on: bool | None) -> str:
     if asked.value("--input-format") == "stream-json":
         return STREAMING
     if goes_on is None:

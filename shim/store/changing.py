@@ -73,9 +73,26 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
         mended = backup
     else:
         mended = document.merge(document.salvage(data), backup)
+    _bring_up_to_date(mended)
     if is_locked:
         _mend(path, file, data, mended, problem)
     return mended
+
+
+def _bring_up_to_date(mended: "Document") -> None:
+    """Let what was written to a conversation since the backup count as its use.
+
+    The backup's times are those of the last change of structure, and nothing may be cleaned up for
+    that.
+    """
+    from shim.claude import projects
+
+    entries = [entry for agents in mended.values() for entry in agents.values()]
+    written = projects.last_written({entry["uuid"] for entry in entries})
+    for entry in entries:
+        at = written.get(entry["uuid"], 0)
+        if at > (times.nanoseconds(entry["last_used"]) or 0):
+            entry["last_used"] = times.timestamp(at).decode()
 
 
 def change(path: str, file: int, action: "Change") -> None:

@@ -81,18 +81,13 @@ def _entry(lines: "list[str]") -> "dict[str, Any]":
 
 
 def merge(torn: "Document", backup: "Document") -> "Document":
-    """The mappings of both; of one that is in both, the one used last.
-
-    What only the backup has counts as used now: its timestamps are those of the last change of
-    structure, and nothing may be cleaned up for that.
-    """
+    """The mappings of both; of one that is in both, the one used last."""
     merged = {room: dict(entries) for room, entries in torn.items()}
     for room, entries in backup.items():
         for agent, entry in entries.items():
             known = merged.setdefault(room, {}).get(agent)
-            if known is None:
-                merged[room][agent] = {**entry, "last_used": now()}
-            elif (nanoseconds(entry["last_used"]) or 0) > (nanoseconds(known["last_used"]) or 0):
+            then = nanoseconds(entry["last_used"]) or 0
+            if known is None or then > (nanoseconds(known["last_used"]) or 0):
                 merged[room][agent] = entry
     return merged
 

@@ -57,6 +57,17 @@ def everything(directory: str) -> "list[Head]":
     return [(line.pop("room"), line.pop("agent"), line) for line in lines]
 
 
+def drop(directory: str, room: str, agent: str, session_ids: "Container[str]") -> None:
+    """Forget that a room and agent had these. Called with the store's lock held. Raises OSError."""
+    path = f"{directory}/{FILE_NAME}"
+    lines = _lines(path)
+    left = [
+        line for line in lines if _key(line) != (room, agent) or line["uuid"] not in session_ids
+    ]
+    if len(left) < len(lines):
+        replace(path, _text(left))
+
+
 class Forgetting:
     """The history without entries of keys that have no mapping, and whose conversations are gone.
 

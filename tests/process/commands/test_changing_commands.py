@@ -195,6 +195,17 @@ class TestLink:
         told(world, "link", "r", "a", str(path) if how == "path" else how)
         assert world.mappings == {"r": {"a": U}}
 
+    @pytest.mark.parametrize(("agents", "agent"), [(["x"], "x"), (["x", "y"], "claude")])
+    def test_the_agent_is_the_only_one_else_claude(
+        self, world: World, agents: list[str], agent: str
+    ) -> None:
+        transcript(world, U)
+        store(world, {"r": {each: entry(V) for each in agents}})
+        found = json.loads(told(world, "link", "r", "6f2a", "--json"))
+        assert (found["room"], found["agent"], found["session_id"]) == ("r", agent, U)
+        assert found["transcript"].endswith(f"/{U}.jsonl")
+        assert world.mappings["r"][agent] == U
+
     def test_a_link_to_what_is_there_already_changes_nothing(self, world: World) -> None:
         transcript(world, U)
         store(world, {"r": {"a": entry(U)}})
@@ -230,24 +241,27 @@ class TestLinkToWhatCannotBe:
     @pytest.fixture(autouse=True)
     def conversations(self, world: World) -> None:
         transcript(world, V)
-        transcript(world, W)
+        transcript(world, W.replace("7fff", "7f2a"))
         world.transcript(U, messages=False)
 
     def projects(self, world: World) -> str:
         return str(world.home / ".claude" / "projects")
 
     def test_the_beginning_of_several(self, world: World) -> None:
-        assert refused(world, "link", "r", "a", "7f") == f"7f is the beginning of several: {V}, {W}"
-
-    def test_an_id_that_no_conversation_has(self, world: World) -> None:
-        assert refused(world, "link", "r", "a", "8f") == (
-            f"no conversation in {self.projects(world)} has an id that begins with 8f"
+        assert refused(world, "link", "r", "a", "7f2a") == (
+            f"7f2a is the beginning of several: {V}, {W.replace('7fff', '7f2a')}"
         )
 
-    @pytest.mark.parametrize("word", ["walnut", "", "7f2a 0d3e", "7f2a*"])
+    def test_an_id_that_no_conversation_has(self, world: World) -> None:
+        assert refused(world, "link", "r", "a", "8f2a") == (
+            f"no conversation in {self.projects(world)} has an id that begins with 8f2a"
+        )
+
+    @pytest.mark.parametrize("word", ["walnut", "", "7f2", "7f2a 0d3e", "7f2a*"])
     def test_what_is_no_id(self, world: World, word: str) -> None:
         assert refused(world, "link", "r", "a", word) == (
-            f"{word!r} is no session id, no beginning of one, and no path of a transcript"
+            f"{word!r} is no session id, no beginning of one (of 4 characters or more), and no"
+            " path of a transcript"
         )
 
     def test_a_conversation_without_a_message(self, world: World) -> None:
@@ -512,10 +526,10 @@ class TestPrune:
         store(world, OLD)
         before = files(world)
         assert without_ages(told(world, "prune", "--older-than", "30d", "-n")) == (
-            "ROOM       AGENT   ID                                    LAST USED\n"
-            f"r          b       {V}  … ago\n"
-            f"r          a       {U}  … ago\n"
-            f"-a\\nb 🙂'  claude  {W}  … ago\n"
+            "ROOM\tAGENT\tID\tLAST USED\n"
+            f"r\tb\t{V}\t… ago\n"
+            f"r\ta\t{U}\t… ago\n"
+            f"-a\\nb 🙂'\tclaude\t{W}\t… ago\n"
             "Would remove 3 mappings.\n"
         )
         assert files(world) == before
@@ -691,10 +705,10 @@ class TestImportOfAFile:
     def test_into_an_empty_home(self, world: World, exported: Path) -> None:
         transcript(world, W)
         assert told(world, "import", "mappings.json") == (
-            "ROOM       AGENT   ID                                    CHANGE  WHY\n"
-            f"-a\\nb 🙂'  claude  {W}  added\n"
-            f"r          a       {U}  added   no transcript here\n"
-            f"r          b       {V}  added   no transcript here\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"-a\\nb 🙂'\tclaude\t{W}\tadded\t\n"
+            f"r\ta\t{U}\tadded\tno transcript here\n"
+            f"r\tb\t{V}\tadded\tno transcript here\n"
             "3 added.\n"
             "2 of them without a transcript on this machine: the next call there starts a new"
             " conversation, unless you copy ~/.claude/projects over first.\n"
@@ -718,9 +732,9 @@ class TestImportOfAFile:
             },
         )
         assert told(world, "import", "mappings.json") == (
-            "ROOM  AGENT  ID                                    CHANGE    WHY\n"
-            f"r     a      {U}  replaced  it was {V}\n"
-            f"r     b      {V}  kept      used later here\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"r\ta\t{U}\treplaced\tit was {V}\n"
+            f"r\tb\t{V}\tkept\tused later here\n"
             "1 replaced, 1 kept, 1 renewed.\n"
         )
         assert world.mappings == {"r": {"a": U, "b": W}, ODD: {"claude": W}}
@@ -752,7 +766,7 @@ class TestImportOfAFile:
         with somebody(world, who, "r", "a", V) as pid:
             run = ask(world, "import", "mappings.json")
         assert (run.exit_code, run.stderr) == (75, b"")
-        row = f"r          a       {U}  live    claude {pid} is live on it\n"
+        row = f"r\ta\t{U}\tlive\tclaude {pid} is live on it\n"
         assert row in run.stdout.decode()
         assert world.mappings["r"] == {"a": V, "b": V}
 
@@ -842,10 +856,10 @@ class TestImportOfProjects:
         transcript(world, W, "/home/ada/web")
         world.transcript(str(uuid.uuid4()), Path("/empty"), messages=False)
         assert told(world, "import", "--from-projects") == (
-            "ROOM     AGENT   ID                                    CHANGE  WHY\n"
-            f"ada/app  claude  {U}  added\n"
-            f"srv/app  claude  {V}  added\n"
-            f"web      claude  {W}  added\n"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"ada/app\tclaude\t{U}\tadded\t\n"
+            f"srv/app\tclaude\t{V}\tadded\t\n"
+            f"web\tclaude\t{W}\tadded\t\n"
             "3 added.\n"
         )
         call = world.call("-p", env={"NSED_ROOM_ID": "web"})
@@ -870,11 +884,11 @@ class TestImportOfProjects:
         store(world, mappings)
         before = files(world)
         assert told(world, "import", "--from-projects") == (
-            "ROOM  AGENT   ID                                    CHANGE   WHY\n"
-            f"api   claude  {other}  skipped  the room has {derived('y')}:"
+            "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
+            f"api\tclaude\t{other}\tskipped\tthe room has {derived('y')}:"
             " --replace takes its place\n"
-            f"app   claude  {U}  skipped  it is of room 'mine', agent 'a' already\n"
-            f"web   claude  {W}  skipped  the project has room 'old', agent 'b' already\n"
+            f"app\tclaude\t{U}\tskipped\tit is of room 'mine', agent 'a' already\n"
+            f"web\tclaude\t{W}\tskipped\tthe project has room 'old', agent 'b' already\n"
             "3 skipped.\n"
         )
         assert files(world) == before

@@ -134,9 +134,8 @@ def test_the_report_on_a_good_set_up(good: Place) -> None:
         "✓ backup       it has the same mappings\n"
         "✓ locks        other processes are kept out: flock and fcntl\n"
         "✓ leases       0 claudes with a lease, and nobody in the way\n"
-        "✓ clean-up     claude deletes what is idle for 30 days:"
-        " 1 of 1 conversation kept beyond that;"
-        " compressed copies take 0.0 MB\n"
+        "✓ clean-up     claude deletes what is idle for 30 days;"
+        " kept here, to come back with the next call: 1 of 1 conversation\n"
         "✓ clock        it is not behind anything that was written\n"
         "✓ disk         81.7 GB are free\n"
         "✓ environment  no room and no agent here: claude is as ever\n"
@@ -446,7 +445,7 @@ def opencode_without_plugin(world: World) -> None:
 
 
 def opencode_plugin_outdated(world: Place) -> None:
-    assert claude_shim(world, "install", "--opencode")[0] == 0
+    assert claude_shim(world, "opencode", "install")[0] == 0
     path = world.home / ".config" / "opencode" / "plugin" / "claude-shim.js"
     path.write_text(path.read_text() + "// as another version writes it\n")
 
@@ -457,6 +456,15 @@ def working_directory_removed(world: Place) -> None:
         world.root / "python", f'#!/bin/sh\nrmdir "$PWD"\nexec {sys.executable} "$@"\n'
     )
     world.python = program
+
+
+def python_sdk(world: Place) -> None:
+    packages = world.directory / ".venv" / "lib" / "python3.13" / "site-packages"
+    write_program(packages / "claude_agent_sdk" / "_bundled" / "claude", "#!/bin/sh\n")
+
+
+def node_sdk(world: Place) -> None:
+    (world.root / "node_modules" / "@anthropic-ai" / "claude-agent-sdk").mkdir(parents=True)
 
 
 INSTALL = "claude-shim install"
@@ -507,12 +515,16 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (settings_that_are_no_json, "clean-up", "settings.json is no JSON", "correct it"),
     (time_of_use_in_the_future, "clock", "1 mapping used in the future", "set the clock"),
     (setting("NSED_ON_BUSY", "sometimes"), "environment", "NSED_ON_BUSY=sometimes", "correct"),
+    (setting("NSED_ROOM", "x"), "environment", "NSED_ROOM is no variable", "NSED_ROOM_ID?"),
+    (setting("NSED_ROOMID", "x"), "environment", "NSED_ROOMID is no variable", "NSED_ROOM_ID?"),
+    (python_sdk, "sdks", "an SDK has a claude of its own", "cli_path: "),
+    (node_sdk, "sdks", "an SDK has a claude of its own", "pathToClaudeCodeExecutable: "),
     (setting("NSED_BUSY_TIMEOUT", "1h"), "environment", "NSED_BUSY_TIMEOUT=1h", "correct"),
     (setting("NSED_KEEP_DAYS", "-1"), "environment", "NSED_KEEP_DAYS=-1", "correct"),
     (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
     (setting("NSED_SHIM_DISABLE", "1"), "environment", "claude is left alone", "unset"),
     (setting("HOME", None), "store", "neither HOME nor USERPROFILE", "set HOME"),
-    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "install --opencode"),
+    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "opencode install"),
     (opencode_plugin_outdated, "opencode", "is not what this version writes", "opencode install"),
     (working_directory_removed, "environment", "the working directory is gone", "cd to"),
     (store_under_a_file, "store", "cannot be made", "set NSED_SESSION_DIR"),
@@ -535,3 +547,31 @@ def test_the_fault_is_named(
     assert [fault["check"] for fault in named] == [checks.split()[0]]
     assert mend in named[0]["mend"]
     assert exit_code == any(fault["status"] == "problem" for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        launcher_of_another_version,
+        plugin_changed,
+        plugin_removed,
+        modules_outdated,
+        torn_store,
+        store_removed,
+        store_open_to_others,
+        damaged_backup,
+        opencode_plugin_outdated,
+    ],
+)
+def test_what_needs_no_decision_is_mended(good: Place, break_it: Callable[[Place], None]) -> None:
+    break_it(good)
+    code, _, said = claude_shim(good, "doctor", "--fix", "--json")
+    assert code == 0
+    assert "Mended: " in said
+    assert all(found["status"] == "ok" for found in examined(good)[1])
+
+
+def test_what_is_well_is_not_mended(good: Place) -> None:
+    before = snapshot(good.root)
+    assert claude_shim(good, "doctor", "--fix")[2] == ""
+    assert snapshot(good.root) == before

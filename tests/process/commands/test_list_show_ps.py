@@ -138,30 +138,58 @@ class TestList:
         home.map("docs", "claude", W, ago=70 * DAY)
         home.transcript(U, "hello", "go on", project="~/src/app")
         home.transcript(W, *(["x" * 100] * 12), project="/srv/docs")
-        out, err = home.run("list")
-        assert lines(out) == [
-            "ROOM      AGENT    ID                                    USED          LIVE  TURNS"
-            "    SIZE  PROJECT",
-            f"refactor  claude   {U}  3 min ago     -         2   {size(home, U)}  ~/src/app",
-            f"refactor  planner  {V}  5 h ago       -         -       -  no transcript",
-            f"docs      claude   {W}  2 months ago  -        12  {size(home, W)}  /srv/docs",
+        out, err = home.run("list", "--empty")
+        assert [line.split("\t") for line in lines(out)] == [
+            ["ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT", "ABOUT"],
+            ["refactor", "claude", U, "3 min ago", "-", "2", size(home, U), "~/src/app", "hello"],
+            ["refactor", "planner", V, "5 h ago", "-", "-", "-", "no transcript", "-"],
+            [
+                *("docs", "claude", W, "2 months ago", "-", "12", size(home, W), "/srv/docs"),
+                "x" * 59 + "…",
+            ],
         ]
         assert err == ""
+
+    def test_a_room_whose_only_call_failed_at_once_leaves_no_row(self, home: Home) -> None:
+        home.map("refactor", "claude", U)
+        home.map("failed", "claude", V)
+        home.transcript(U, "hello")
+        out, err = home.run("list")
+        assert [line.split("\t")[0] for line in lines(out)] == ["ROOM", "refactor"]
+        assert err == "1 without a conversation: --empty shows them, too.\n"
+        assert home.run("list", "--room", "failed") == ("", err)
+        assert len(home.json("list")) == 2
+
+    @pytest.mark.parametrize(
+        ("titles", "about"),
+        [
+            ([("ai-title", "aiTitle", "Parsers")], "Parsers"),
+            ([("ai-title", "aiTitle", "Old"), ("ai-title", "aiTitle", "New")], "New"),
+            ([("custom-title", "customTitle", "Mine"), ("ai-title", "aiTitle", "No")], "Mine"),
+            ([("ai-title", "aiTitle", "a\tb\x1b")], r"a\tb\x1b"),
+            ([("ai-title", "aiTitle", 5)], "hello"),
+        ],
+    )
+    def test_what_it_is_about_is_its_title_else_its_first_words(
+        self, home: Home, titles: list[tuple[str, str, object]], about: str
+    ) -> None:
+        home.map("refactor", "claude", U)
+        with home.transcript(U, "hello").open("a") as more:
+            for kind, field, title in titles:
+                more.write(json.dumps({"type": kind, field: title, "sessionId": U}) + "\n")
+        assert lines(home.run("list")[0])[1].split("\t")[-1] == about
 
     def test_names_hide_nothing_and_stay_in_their_column(self, home: Home) -> None:
         for room in ("👩‍👩‍👧", "日本", "two\nlines", "", "\u202egnp.exe", "end "):
             home.map(room, "réviseur", U)
-        out, _ = home.run("list", "--sort", "room")
-        rest = f"réviseur  {U}  3 min ago  -         -     -  no transcript"
-        assert lines(out) == [
-            "ROOM           AGENT     ID                                    USED       LIVE  TURNS"
-            "  SIZE  PROJECT",
-            f'""             {rest}',
-            f'"end "         {rest}',
-            rf"two\nlines     {rest}",
-            rf"\u202egnp.exe  {rest}",
-            f"日本           {rest}",
-            f"👩‍👩‍👧             {rest}",
+        out, _ = home.run("list", "--sort", "room", "--empty")
+        assert [line.split("\t")[0] for line in lines(out)[1:]] == [
+            '""',
+            '"end "',
+            r"two\nlines",
+            r"\u202egnp.exe",
+            "日本",
+            "👩‍👩‍👧",
         ]
 
     @pytest.mark.parametrize("session_id", ["", "x" * 10_000, "../../etc", "a\n", "\ud83d"])
@@ -169,7 +197,7 @@ class TestList:
         home.map("refactor", "claude", session_id)
         (each,) = home.json("list")
         assert (each["session_id"], each["transcript"]) == (session_id, None)
-        assert lines(home.run("list")[0])[1].endswith("no transcript")
+        assert lines(home.run("list", "--empty")[0])[1].endswith("no transcript\t-")
 
     def test_json_has_everything(self, home: Home) -> None:
         home.map("refactor", "claude", U, ago=3 * MINUTE)
@@ -189,6 +217,7 @@ class TestList:
             "size": path.stat().st_size,
             "project": "HOME/app",
             "account": None,
+            "about": "hello",
         }
         assert second["room"] == "\ud83d half"
         assert {second[name] for name in ("transcript", "turns", "size", "project")} == {None}
@@ -228,13 +257,13 @@ class TestList:
         entry = {"uuid": U, "last_used": stamp(DAY)}
         rooms = {f"room {number}": {"claude": entry} for number in range(100_000)}
         home.write(json.dumps(rooms))
-        out, err = home.run("list")
+        out, err = home.run("list", "--empty")
         assert len(lines(out)) == 51
         assert err == "1 to 50 of 100,000. More: --page 2, or --all.\n"
-        out, err = home.run("list", "--page", "2000")
-        assert lines(out)[-1].startswith("room 99999  claude")
+        out, err = home.run("list", "--page", "2000", "--empty")
+        assert lines(out)[-1].startswith("room 99999\tclaude")
         assert err == ""
-        assert home.run("list", "--page", "2001") == (
+        assert home.run("list", "--page", "2001", "--empty") == (
             "",
             "There are no more than 100,000: --page 1 shows the first.\n",
         )
@@ -263,10 +292,18 @@ class TestList:
         path = home.store / "sessions.json"
         (home.store / "sessions.json.bak").write_text(path.read_text())
         path.write_text(path.read_text()[:-20])
-        out, err = home.run("list")
-        assert lines(out)[1].startswith(f"refactor  claude  {U}")
+        out, err = home.run("list", "--empty")
+        assert lines(out)[1].startswith(f"refactor\tclaude\t{U}\t3 min ago")
         assert err.startswith("claude-shim: HOME/.nsed/sessions.json is damaged: ")
         assert len(lines(err)) == 1
+
+    def test_what_was_written_since_the_backup_counts_as_used(self, home: Home) -> None:
+        home.map("refactor", "claude", U, ago=60 * DAY)
+        path = home.store / "sessions.json"
+        (home.store / "sessions.json.bak").write_text(path.read_text())
+        path.write_text("{ not")
+        home.transcript(U, "hello", ago=5 * MINUTE)
+        assert "5 min ago" in lines(home.run("list")[0])[1]
 
     def test_a_store_that_can_only_be_read_is_shown(
         self, home: Home, monkeypatch: pytest.MonkeyPatch
@@ -282,10 +319,8 @@ class TestList:
 
         monkeypatch.setattr(posix, "open", read_only)
         monkeypatch.setattr(os, "open", read_only)
-        out, err = home.run("list")
-        assert lines(out)[1] == (
-            f"refactor  claude  {U}  3 min ago  -         -     -  no transcript"
-        )
+        out, err = home.run("list", "--empty")
+        assert lines(out)[1].startswith(f"refactor\tclaude\t{U}\t3 min ago")
         assert err == ""
 
     def test_anothers_store_is_a_line_that_says_what_to_do(
@@ -305,7 +340,7 @@ class TestList:
         home.map("refactor", "claude", U)
         (home.store / "leases").write_text("")
         monkeypatch.setattr("shim.lease.lease.fcntl.fcntl", fail)
-        out, err = home.run("list")
+        out, err = home.run("list", "--empty")
         assert len(lines(out)) == 2
         assert err == (
             "claude-shim: who is live cannot be told from the leases in HOME/.nsed:"
@@ -329,7 +364,7 @@ class TestShow:
         home.map("refactor", "claude", U, ago=3 * MINUTE)
         (home.path / "my app").mkdir()
         path = home.transcript(U, "hello\n\x1b[31mred", "go on", project="~/my app", ago=4 * MINUTE)
-        home.transcript(V, "before", project="~/my app")
+        home.transcript(V, "before", "the plan: postgres", project="~/my app")
         heads = [
             {"room": "refactor", "agent": "claude", "uuid": W, "last_used": stamp(3 * DAY)},
             {"room": "another", "agent": "claude", "uuid": U, "last_used": stamp(3 * DAY)},
@@ -352,8 +387,10 @@ class TestShow:
             f"Size        {path.stat().st_size} B",
             r"First       hello\n\x1b[31mred",
             "Last        go on",
-            f"Earlier     {V}, 2 h ago (2026-07-30 10:00:00), 1 turn",
-            f"            {W}, 3 days ago (2026-07-27 12:00:00), no transcript",
+            f"Earlier     {V}, 2 turns, parted 2 h ago (2026-07-30 10:00:00)",
+            "              first  before",
+            "              last   the plan: postgres",
+            f"            {W}, no transcript, parted 3 days ago (2026-07-27 12:00:00)",
             f"Resume      cd 'HOME/my app' && NSED_SHIM_DISABLE=1 claude --resume {U}",
         ]
         assert err == ""
@@ -364,7 +401,8 @@ class TestShow:
         where = str(path).replace(str(home.path), "HOME")
         head = {"room": "refactor", "agent": "claude", "uuid": V, "last_used": stamp(DAY)}
         (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
-        assert home.json("show", "refactor", "claude") == {
+        assert home.json("show", "refactor", "claude") == home.json("show", "refactor")
+        assert home.json("show", "refactor", "claude")[0] == {
             "room": "refactor",
             "agent": "claude",
             "session_id": U,
@@ -377,6 +415,7 @@ class TestShow:
             "size": path.stat().st_size,
             "project": "HOME/gone",
             "account": None,
+            "about": "hello",
             "started": "2026-07-30T11:54:20Z",
             "written": "2026-07-30T11:56:00Z",
             "first_prompt": "hello",
@@ -387,6 +426,8 @@ class TestShow:
                     "last_used": "2026-07-29T12:00:00Z",
                     "transcript": None,
                     "turns": None,
+                    "first_prompt": None,
+                    "last_prompt": None,
                 }
             ],
             # Its project is gone: the path resumes it from anywhere.
@@ -421,6 +462,21 @@ class TestShow:
         head = {"room": "refactor", "agent": "claude", "uuid": U, "last_used": stamp(200)}
         (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
         assert "Earlier" not in home.run("show", "refactor")[0]
+
+    def test_without_a_room_it_is_that_of_the_environment(
+        self, home: Home, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home.map("refactor", "planner", U)
+        monkeypatch.setitem(posix.environ, b"NSED_ROOM_ID", b"refactor")
+        monkeypatch.setitem(posix.environ, b"NSED_AGENT_NAME", b"planner")
+        assert lines(home.run("show")[0])[:2] == ["Room        refactor", "Agent       planner"]
+
+    def test_without_a_room_anywhere_it_is_a_wrong_use(self, home: Home) -> None:
+        done = subprocess.run(
+            [CLAUDE_SHIM, "show"], env={"HOME": str(home.path)}, capture_output=True
+        )
+        assert done.returncode == 2
+        assert "No room and no agent here: say a ROOM." in Run(done).warning
 
     def test_a_long_prompt_is_cut(self, home: Home) -> None:
         home.map("refactor", "claude", U)
@@ -495,29 +551,55 @@ class TestTerminals:
 
     def test_colours_are_for_terminals_alone(self, home: Home) -> None:
         home.map("refactor", "claude", U)
+        home.transcript(U, "hello")
         assert "\x1b" not in home.run("list")[0]
         assert any("\x1b" in line for line in self.on_terminal(home, 120, "list"))
         assert not any("\x1b" in line for line in self.on_terminal(home, 120, "list", NO_COLOR="1"))
 
     @pytest.mark.parametrize(
-        ("columns", "room", "session_id", "project"),
+        ("env", "coloured"),
         [
-            (126, "refactor-the-parser", U, "~/src/parser/of/rust/nightly"),
-            (125, "refactor-the-parser", U[:8], "~/src/parser/of/rust/nightly"),
-            (90, "refactor-the-parser", U[:8], "…ser/of/rust/nightly"),
-            (87, "refactor-the-pa…", U[:8], "…ser/of/rust/nightly"),
+            ({"FORCE_COLOR": "1"}, True),
+            ({"CLICOLOR_FORCE": "1"}, True),
+            ({"FORCE_COLOR": "0"}, False),
+            ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
         ],
     )
-    def test_lines_fit(
-        self, home: Home, columns: int, room: str, session_id: str, project: str
+    def test_colours_in_a_pipe_are_for_who_wants_them(
+        self, home: Home, env: dict[str, str], coloured: bool
     ) -> None:
+        home.map("refactor", "claude", U)
+        environ = {"HOME": str(home.path), "PATH": "/usr/bin:/bin", **env}
+        done = subprocess.run([CLAUDE_SHIM, "show", "refactor"], env=environ, capture_output=True)
+        assert (b"\x1b" in done.stdout) == coloured
+
+    @pytest.mark.parametrize(
+        ("columns", "titles"),
+        [
+            (150, "ROOM AGENT ID USED LIVE TURNS SIZE PROJECT ABOUT"),
+            (110, "ROOM AGENT ID USED LIVE TURNS SIZE PROJECT ABOUT"),
+            (80, "ROOM AGENT ID USED LIVE TURNS ABOUT"),
+            (60, "ROOM AGENT LIVE ABOUT"),
+            (40, "ROOM ABOUT"),
+            (10, "ROOM"),
+        ],
+    )
+    def test_columns_are_cut_and_then_leave(self, home: Home, columns: int, titles: str) -> None:
         home.map("refactor-the-parser", "claude", U, ago=NOW - time.time() + 200)
-        home.transcript(U, "hello", project="~/src/parser/of/rust/nightly")
-        _, shown = self.on_terminal(home, columns, "list", NO_COLOR="1")
-        cells = re.split("  +", shown)
-        assert cells[:4] == [room, "claude", session_id, "3 min ago"]
-        assert cells[7] == project
-        assert len(shown) <= columns
+        home.transcript(U, "rewrite all of it in Rust", project="~/src/parser/of/rust")
+        said = self.on_terminal(home, columns, "list", NO_COLOR="1")
+        assert said[0].split() == titles.split()
+        assert max(map(len, said)) <= columns
+        assert (U in said[1]) == (columns == 150)
+
+    @pytest.mark.parametrize("command", [["prune", "-n"], ["import", "-n", "--from-projects"]])
+    def test_no_table_is_wider_than_the_terminal(self, home: Home, command: list[str]) -> None:
+        home.map("a-room-with-a-long-name" * 5, "an-agent-of-a-long-name" * 5, V, ago=9000 * DAY)
+        home.transcript(U, "hello", project="~/" + "deep/" * 30)
+        for columns in (80, 40, 20):
+            said = self.on_terminal(home, columns, *command, NO_COLOR="1")
+            start = next(at for at, line in enumerate(said) if line.startswith("ROOM"))
+            assert max(map(len, said[start:-1])) <= columns
 
 
 class TestRunning:
@@ -541,7 +623,7 @@ class TestRunning:
         """The cells of the lines that a command prints."""
         done = world.run(*args, program=CLAUDE_SHIM)
         assert (done.exit_code, done.lines) == (0, [])
-        return [re.split("  +", line) for line in done.stdout.decode().splitlines()]
+        return [line.split("\t") for line in done.stdout.decode().splitlines()]
 
     def test_nothing_runs(self, world: World) -> None:
         done = world.run("ps", program=CLAUDE_SHIM)
@@ -603,6 +685,7 @@ class TestRunning:
             "pid": claude.pid,
             "kind": "one-shot",
             "stranger": False,
+            "forked_from": None,
             "directory": str(world.directory),
             "waiting": [],
         }
@@ -624,6 +707,27 @@ class TestRunning:
         assert cells[4] == "streaming, stranger"
         stranger.communicate(b"\n", PATIENCE)
 
+    def test_a_fork_is_told_with_the_room_it_comes_from(self, world: World) -> None:
+        holder = self.started(world, "--input-format", "stream-json", NSED_ROOM_ID="r")
+        args = ("--resume", U, "--fork-session", "--session-id", V, "--input-format", "stream-json")
+        fork = self.started(
+            world, *args, NSED_ROOM_ID="r", NSED_AGENT_NAME="claude", NSED_SHIM_DISABLE="1"
+        )
+        sessions = world.home / ".claude" / "sessions"
+        sessions.mkdir(parents=True)
+        start = Path(f"/proc/{fork.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        entry = {"pid": fork.pid, "sessionId": V, "procStart": start}
+        (sessions / f"{fork.pid}.json").write_text(json.dumps(entry))
+        rows = [cells[:4] for cells in self.run(world, "ps")[1:]]
+        assert rows == [
+            ["r", "claude", str(holder.pid), "streaming"],
+            ["r", "claude", str(fork.pid), "streaming, fork"],
+        ]
+        *_, told = json.loads(world.run("ps", "--json", program=CLAUDE_SHIM).stdout)
+        assert (told["session_id"], told["forked_from"]) == (V, U)
+        for process in (holder, fork):
+            process.communicate(b"\n", PATIENCE)
+
     def test_one_that_was_forgotten_while_it_runs_is_shown_by_the_names_it_has(
         self, world: World
     ) -> None:
@@ -640,7 +744,7 @@ class TestRunning:
         assert watching.stdout is not None
         for _ in range(3):
             assert read_line(watching.stdout).startswith(b"ROOM")
-            assert read_line(watching.stdout).startswith(b"r ")
+            assert read_line(watching.stdout).startswith(b"r\t")
         watching.send_signal(signal.SIGINT)
         _, stderr = watching.communicate(timeout=PATIENCE)
         assert (watching.returncode, stderr) == (0, b"")

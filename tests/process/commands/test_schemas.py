@@ -60,11 +60,18 @@ def printed(world: World, *args: str) -> Any:
         ("show", ["show", "refactor", "claude", "--json"]),
         ("show", ["show", "docs", "writer", "--json"]),
         ("show", ["show", "gone", "claude", "--json"]),
+        ("show", ["show", "docs", "--json"]),
         ("ps", ["ps", "--json"]),
         ("doctor", ["doctor", "--json"]),
         ("explain", ["explain", "--json", "--", "-p", "hi"]),
         ("import", ["import", "--json", "--dry-run", "--from-projects"]),
         ("import", ["import", "--json", "--project", "--room", "app"]),
+        ("delete", ["delete", "refactor", "--yes", "--json"]),
+        ("forget", ["forget", "refactor", "--json"]),
+        ("link", ["link", "refactor", U[:4], "--json"]),
+        ("status", ["status", "--json"]),
+        ("install", ["install", "--json"]),
+        ("which", ["which", "--json"]),
         ("export", ["export"]),
         ("export", ["prune", "--older-than", "30d", "--dry-run", "--json"]),
         ("opencode", ["opencode", "status", "--json"]),
@@ -77,9 +84,12 @@ def test_what_a_command_prints(world: World, name: str, args: list[str]) -> None
     validate(name, value)
 
 
-def test_show_without_an_agent_is_a_list(world: World) -> None:
-    for value in printed(world, "show", "docs", "--json"):
-        validate("show", value)
+def test_what_an_import_of_an_archive_prints(world: World) -> None:
+    archive = str(world.home / "rooms.tar.gz")
+    assert claude_shim(world, "export", "--with-conversations", archive).exit_code == 0
+    value = printed(world, "import", archive, "--json")
+    assert value["conversations"]
+    validate("import", value)
 
 
 def test_what_is_stored(world: World) -> None:

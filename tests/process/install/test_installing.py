@@ -74,20 +74,23 @@ def test_install_touches_no_conversation(world: World) -> None:
     assert [path.name for path in world.store.parent.iterdir()] == ["bin"]
 
 
-def test_install_and_uninstall_see_to_opencode_if_asked(world: World) -> None:
-    assert f"{plugin(world)}".replace(str(world.root), "ROOT") in said(
-        world, "install", "--opencode"
-    )
-    assert plugin(world).exists()
+def test_uninstall_says_what_stays_and_how_to_remove_it(world: World) -> None:
+    said(world, "install")
+    said(world, "opencode", "install")
+    kept = world.store.parent / "kept"
+    kept.mkdir()
+    (kept / "some.jsonl").write_text("x" * 2000)
 
     assert said(world, "uninstall") == (
         "Removed ROOT/home/.nsed/bin/claude\n"
         "If your shell's start-up file runs `claude-shim init`, take that line out.\n"
         "A shell that has run it may remember it: `hash -r`, or start a new one.\n"
-        "OpenCode still has its plugin: claude-shim uninstall --opencode\n"
+        "The store stays, with what is kept beyond claude's clean-up, 2.0 kB. To remove it:\n"
+        "  rm -r ROOT/home/.nsed\n"
+        "Conversations are claude's: ~/.claude/projects\n"
+        "OpenCode still has its plugin: claude-shim opencode uninstall\n"
     )
     assert plugin(world).exists()
 
-    said(world, "uninstall", "--opencode")
-    assert not plugin(world).exists()
+    said(world, "opencode", "uninstall")
     assert "OpenCode" not in said(world, "uninstall")

@@ -320,7 +320,12 @@ def transcript(home: Path, days: float) -> Path:
 @pytest.mark.parametrize(
     ("days", "period", "status", "found"),
     [
-        (1, None, OK, "idle for 30 days: 0 of 1 conversation kept beyond that"),
+        (
+            1,
+            None,
+            OK,
+            "idle for 30 days; kept here, to come back with the next call: 0 of 1 conversation",
+        ),
         (25, None, WARNING, "of 1 conversation, 0 can go any time, and 1 within 7 days"),
         (31, None, WARNING, "of 1 conversation, 1 can go any time, and 0 within 7 days"),
         (31, 365, OK, "idle for 365 days"),
@@ -347,8 +352,8 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     os.link(transcript(home, days=31), kept)
     finding = only(outliving.clean_up(Setup()))
     assert finding == ok(
-        "claude deletes what is idle for 30 days: 1 of 1 conversation kept beyond that;"
-        " compressed copies take 0.0 MB"
+        "claude deletes what is idle for 30 days; kept here, to come back with the next call:"
+        " 1 of 1 conversation; compressed copies take 0.0 MB"
     )
 
 

@@ -48,7 +48,7 @@ class _Of(Holders):
 
 
 def test_nobody_is_live_where_nothing_runs(tmp_path: Path) -> None:
-    assert asking.who_is_live(str(tmp_path), [KEY], U) == []
+    assert asking.who_is_live(str(tmp_path), [KEY], [U]) == []
 
 
 def test_a_one_shot_claude_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_claudes_without_the_lease_are_found_by_room_and_agent_and_by_conversati
     monkeypatch.setattr(registry, "conversations", lambda: {11: V, 12: U, 13: V})
     monkeypatch.setattr(live, "key_of", {11: SessionKey(b"r", b"a")}.get)
     monkeypatch.setattr(live, "process", lambda *_: live.Process(0, live.STREAMING, 0, 0, None))
-    found = asking.who_is_live(str(tmp_path), [KEY], U)
+    found = asking.who_is_live(str(tmp_path), [KEY], [U])
     assert [(claude.pid, claude.of) for claude in found] == [
         (11, "room 'r', agent 'a'"),
         (12, f"conversation {U}"),

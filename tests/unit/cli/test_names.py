@@ -118,7 +118,11 @@ class TestAges:
             ("1 day", 86400),
             ("2w", 14 * 86400),
             ("2 Weeks", 14 * 86400),
-            ("45m", 45 * 60),
+            ("3mo", 90 * 86400),
+            ("1 month", 30 * 86400),
+            ("3 mons", 90 * 86400),
+            ("1y", 365 * 86400),
+            ("2 years", 730 * 86400),
             ("45min", 45 * 60),
             ("5 minutes", 300),
             ("10s", 10),
@@ -136,6 +140,11 @@ class TestAges:
     )
     def test_anything_else_is_refused_with_an_example(self, text: str) -> None:
         with pytest.raises(click.BadParameter, match="30d, 12h or '2 weeks'"):
+            AGE.convert(text, None, None)
+
+    @pytest.mark.parametrize("text", ["3m", "3 M"])
+    def test_minutes_or_months_is_a_question(self, text: str) -> None:
+        with pytest.raises(click.BadParameter, match="3min, minutes, or 3mo, months"):
             AGE.convert(text, None, None)
 
     def test_a_default_in_seconds_stays_one(self) -> None:

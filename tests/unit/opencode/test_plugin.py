@@ -176,8 +176,10 @@ def test_uninstall_removes_it_and_nothing_else(run: Run, path: Path) -> None:
 
 def test_status_says_what_is_there_and_what_to_do(run: Run, path: Path) -> None:
     assert "missing: `claude-shim opencode install` writes it" in run("status").stdout
+    assert run("status").exit_code == run("status", "--json").exit_code == 1
     run("install")
     assert "current" in run("status").stdout
+    assert run("status").exit_code == 0
     path.write_text(SOURCE.read_text() + "\n")
     assert "outdated: `claude-shim opencode install` renews it" in run("status").stdout
     path.write_text(FOREIGN)

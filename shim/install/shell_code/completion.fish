@@ -1,5 +1,3 @@
-fish_add_path --global --move --path @DIRECTORY@
-
 function _claude_shim_completion
     for item in (env _CLAUDE_SHIM_COMPLETE=fish_complete COMP_WORDS=(commandline -cp) \
             COMP_CWORD=(commandline -t) claude-shim 2>/dev/null)

@@ -1,0 +1,168 @@
+"""`claude-shim delete`: a room and agent's conversations, for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from shim.base import session_key
+from shim.base.session_key import stored_key
+from shim.cli import asking, mapped, output
+from shim.cli.names import AGENT, ROOM
+from shim.keep import belongings
+from shim.store import history, store
+from shim.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.store.document import Document
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A conversation that a room and agent have, or had before."""
+
+    room: str
+    agent: str
+    session_id: str
+    is_earlier: bool
+    size: int
+    """Bytes of all its files."""
+
+
+@click.command("delete")
+@click.argument("room", type=ROOM)
+@click.argument("agent", type=AGENT, required=False)
+@click.option("--earlier", is_flag=True, help="Only the conversations that it had before.")
+@asking.yes
+@output.as_json
+def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: bool) -> None:
+    """Delete the conversations of ROOM and AGENT for good, and that they ever were.
+
+    Without AGENT: of all agents of the room. That is the mapping, the conversations it had before,
+    and of each the transcript, what claude keeps beside it, and what is kept here. You are asked
+    once, and told how much it is. What was typed at a terminal stays in claude's own
+    ~/.claude/history.jsonl. The next call of the room starts a new conversation.
+
+    While a claude is live on one of them, or another room and agent go on with it, nothing is
+    deleted, and the exit code is 75. An earlier conversation that others go on with stays.
+
+    \b
+    Examples:
+      claude-shim delete refactor
+      claude-shim delete refactor claude --earlier
+      claude-shim delete "" reviewer --yes
+
+    JSON is a list of what was deleted.
+    """
+    sessions = Store(store.directory())
+    mappings = sessions.mappings()
+    past = history.everything(sessions.directory)
+    known = [*mappings.get(room, {}), *(name for place, name, _ in past if place == room)]
+    agents = [agent] if agent is not None else list(dict.fromkeys(known))
+    doomed = [each for name in agents for each in _of(sessions, mappings, room, name, earlier)]
+    if not doomed:
+        whose = f"room {room!r}" if agent is None else str(stored_key(room, agent))
+        close = mapped.close_to(room, mappings) if room not in mappings else ""
+        what = "earlier conversation" if earlier else "conversation"
+        raise click.ClickException(f"{whose} has no {what} to delete{close}")
+    asking.require_answer(yes)
+    _require_unused(sessions, mappings, doomed, earlier)
+    asking.confirm(f"{_told(doomed)}. Delete for good?", yes)
+    if not yes:  # somebody may have begun while it was asked
+        _require_unused(sessions, sessions.mappings(), doomed, earlier)
+    _delete(sessions, doomed)
+    if as_json:
+        output.show_json([_as_json(each) for each in doomed])
+        return
+    click.echo(f"Deleted {_count(doomed)}, {output.size(sum(each.size for each in doomed))}.")
+
+
+def _of(
+    sessions: Store, mappings: Document, room: str, agent: str, only_earlier: bool
+) -> Iterator[Doomed]:
+    """What a room and agent have and had; what others go on with is theirs."""
+    entry = mappings.get(room, {}).get(agent)
+    head = entry["uuid"] if entry else None
+    before = [each["uuid"] for each in history.earlier(sessions.directory, room, agent)]
+    derived = session_key.derive(stored_key(room, agent))
+    if belongings.paths(sessions.directory, derived):
+        before.append(derived)  # else the next call would go on with it
+    others = {
+        entry["uuid"]
+        for place, entries in mappings.items()
+        for name, entry in entries.items()
+        if (place, name) != (room, agent)
+    }
+    # Without a mapping, the next call goes on with the one that the name derives.
+    for session_id in dict.fromkeys(before if head is None else (head, *before)):
+        is_earlier = session_id != (head or derived)
+        if not (is_earlier and session_id in others) and (is_earlier or not only_earlier):
+            size = belongings.size(belongings.paths(sessions.directory, session_id))
+            yield Doomed(room, agent, session_id, is_earlier, size)
+
+
+def _require_unused(
+    sessions: Store, mappings: Document, doomed: list[Doomed], only_earlier: bool
+) -> None:
+    """Make sure that nobody else goes on with any of them. Raises Busy."""
+    owners = {(each.room, each.agent) for each in doomed}
+    ids = {each.session_id for each in doomed}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if entry["uuid"] in ids and (only_earlier or (room, agent) not in owners):
+                raise asking.Busy(
+                    f"{stored_key(room, agent)} goes on with {entry['uuid']}: link it to another"
+                    " conversation, or forget it, first"
+                )
+    claudes = asking.who_is_live(sessions.directory, () if only_earlier else owners, ids)
+    if claudes:
+        raise asking.Busy(f"{'; '.join(map(str, claudes))}: end it first")
+
+
+def _delete(sessions: Store, doomed: list[Doomed]) -> None:
+    """Delete the files first: a mapping without them is no harm, and says what is left to do."""
+    for each in doomed:
+        belongings.delete(sessions.directory, each.session_id)
+
+    def act(mappings: Document) -> list[history.Head]:
+        for each in doomed:
+            entries = mappings.get(each.room, {})
+            if entries.get(each.agent, {}).get("uuid") == each.session_id:
+                del entries[each.agent]
+            history.drop(sessions.directory, each.room, each.agent, {each.session_id})
+        return []
+
+    sessions.change(act)
+
+
+def _told(doomed: list[Doomed]) -> str:
+    """What a person is asked about, with sizes."""
+    parts = []
+    for room, agent in dict.fromkeys((each.room, each.agent) for each in doomed):
+        own = [each for each in doomed if (each.room, each.agent) == (room, agent)]
+        now = [each for each in own if not each.is_earlier]
+        before = [each for each in own if each.is_earlier]
+        said = [f"its conversation, {output.size(now[0].size)}"] if now else []
+        if before:
+            size = output.size(sum(each.size for each in before))
+            said.append(f"{len(before)} earlier, {size}")
+        parts.append(f"Room {output.name(room)}, agent {output.name(agent)}: {' and '.join(said)}")
+    return "; ".join(parts)
+
+
+def _count(doomed: list[Doomed]) -> str:
+    return "1 conversation" if len(doomed) == 1 else f"{len(doomed):,} conversations"
+
+
+def _as_json(each: Doomed) -> dict[str, object]:
+    return {
+        "room": each.room,
+        "agent": each.agent,
+        "session_id": each.session_id,
+        "earlier": each.is_earlier,
+        "size": each.size,
+    }

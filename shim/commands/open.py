@@ -1,0 +1,68 @@
+"""`claude-shim open`: go on with a room at a terminal."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from shim.base.messages import warn
+from shim.base.session_key import stored_key
+from shim.cli import mapped
+from shim.cli.names import AGENT, ROOM
+from shim.cli.options import default_bin_directory
+from shim.install import launcher, real_claude
+from shim.store import store
+from shim.store.store import Store
+
+_REST = "shim.commands.open.rest"
+
+
+class _BeforeDashes(click.Command):
+    """A command of which no more is read than what stands before `--`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        # In front of a room it only says that what follows is no option.
+        at = args.index("--", 1) if "--" in args[1:] else len(args)
+        context.meta[_REST] = args[at + 1 :]
+        return super().parse_args(context, args[:at])
+
+    def collect_usage_pieces(self, context: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(context), "[-- ARGS...]"]
+
+
+@click.command("open", cls=_BeforeDashes)
+@click.argument("room", type=ROOM)
+@click.argument("agent", type=AGENT, required=False)
+@click.pass_context
+def command(context: click.Context, room: str, agent: str | None) -> None:
+    """Go on with the conversation of ROOM and AGENT, at a terminal.
+
+    Without AGENT it is the room's only one, else `claude`. A room that is not there yet begins.
+    What stands behind -- is for claude.
+
+    \b
+      claude-shim open refactor
+      claude-shim open refactor planner
+      claude-shim open refactor -- --model opus -p "Which word was it?"
+    """
+    mappings = Store(store.directory()).mappings()
+    path = _launcher()
+    if agent is None:
+        agent = mapped.agent_of(mappings.get(room, {}))
+    if room not in mappings:
+        warn(f"room {room!r} is new{mapped.close_to(room, mappings)}")
+    key = stored_key(room, agent)
+    environ = {**os.environb, b"NSED_ROOM_ID": key.room_bytes, b"NSED_AGENT_NAME": key.agent_bytes}
+    for name in (b"NSED_SESSION_ID", *([] if room else [b"NSED_ROOM_ID"])):
+        environ.pop(name, None)
+    os.execve(path, ["claude", *context.meta[_REST]], environ)
+
+
+def _launcher() -> str:
+    """The launcher, first on PATH or where `install` puts it. Raises ClickException without one."""
+    first = launcher.first_on_path()
+    for path in filter(None, (first, str(default_bin_directory() / launcher.NAME))):
+        if real_claude.is_launcher(path) and os.access(path, os.X_OK):
+            return path
+    raise click.ClickException("there is no launcher: `claude-shim install` writes it")

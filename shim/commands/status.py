@@ -1,0 +1,79 @@
+"""`claude-shim status`: on one screen, whether all is well and who is live."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim.base.plain_text import printable
+from shim.checks import examination
+from shim.checks.finding import PROBLEM, WARNING
+from shim.checks.setup import Setup
+from shim.cli import mapped, output
+from shim.cli.output import as_json, at_home, bad, counted, dim, good, name
+from shim.install import launcher
+from shim.store import store
+
+if TYPE_CHECKING:
+    from shim.cli.mapped import Mapping
+    from shim.lease.live import Claude
+
+_MOST_NAMED = 5
+
+
+@click.command("status")
+@as_json
+def command(as_json: bool) -> None:
+    """On one screen: is all well, how many rooms there are, and who is live.
+
+    The last line is what `claude-shim doctor` finds, in short.
+    """
+    setup = Setup()
+    where = store.directory(make=False)
+    mappings = mapped.every(store.Store(where).mappings())
+    survey = mapped.Survey(where)
+    live = [(each, survey.claudes(each)) for each in mappings if survey.is_live(each)]
+    statuses = [finding.status for _, finding in examination.examine(setup)]
+    found = {
+        "launcher": str(setup.launcher) if setup.launcher else None,
+        "first_on_path": launcher.first_on_path() == str(setup.launcher),
+        "claude": str(setup.real) if setup.real else None,
+        "rooms": len({each.room for each in mappings}),
+        "mappings": len(mappings),
+        "live": [
+            {"room": each.room, "agent": each.agent, "session_id": each.session_id}
+            for each, _ in live
+        ],
+        "problems": statuses.count(PROBLEM),
+        "warnings": statuses.count(WARNING),
+    }
+    if as_json:
+        output.show_json(found)
+        return
+    first = good("first on PATH") if found["first_on_path"] else bad("not first on PATH")
+    none = bad("none")
+    rows = {
+        "Launcher": f"{at_home(str(setup.launcher))}, {first}" if setup.launcher else none,
+        "Claude": printable(str(setup.real)) if setup.real else none,
+        "Rooms": f"{found['rooms']:,}, with {counted(len(mappings), 'conversation')}",
+        "Live": _told(live),
+        "Doctor": _verdict(found),
+    }
+    for label, text in rows.items():
+        click.echo(f"{dim(label)}{' ' * (10 - len(label))}{text}")
+
+
+def _told(live: list[tuple[Mapping, list[Claude]]]) -> str:
+    some = [
+        f"{name(each.room)} {name(each.agent)} ({' + '.join(map(mapped.kind, claudes))})"
+        for each, claudes in live[:_MOST_NAMED]
+    ]
+    more = [f"{len(live) - _MOST_NAMED:,} more"] if len(live) > _MOST_NAMED else []
+    return ", ".join([*some, *more]) or "nobody"
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    parts = [(found["problems"], "problem"), (found["warnings"], "warning")]
+    told = " and ".join(counted(count, what) for count, what in parts if count)
+    return f"{told}: `claude-shim doctor` says what, and how to mend it" if told else "all is well"

@@ -1,0 +1,183 @@
+"""`claude-shim delete`, and what `forget` and `uninstall` say of what can be had back."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.process.commands.test_changing_commands import (
+    U,
+    V,
+    W,
+    ask,
+    entry,
+    exit_code,
+    files,
+    history,
+    live,
+    refused,
+    register,
+    store,
+    terminal,
+    told,
+    transcript,
+)
+from tests.support.recorder import World, derived
+
+
+def everything(world: World, session_id: str) -> list[Path]:
+    """Whatever in the home has the conversation's id in its name or text."""
+    return [
+        path
+        for path in world.home.rglob("*")
+        if session_id in path.name or (path.is_file() and session_id in path.read_text())
+    ]
+
+
+def with_all(world: World, session_id: str) -> None:
+    """A conversation with all that can be of it."""
+    path = transcript(world, session_id)
+    beside = path.with_suffix("") / "tool-results" / "1.txt"
+    beside.parent.mkdir(parents=True)
+    beside.write_text("x" * 5000)
+    edited = world.home / ".claude" / "file-history" / session_id / "a@v1"
+    edited.parent.mkdir(parents=True)
+    edited.write_text("old")
+    kept = world.store.parent / "kept" / path.name
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept.hardlink_to(path)
+    kept.with_suffix(".from").symlink_to(path)
+
+
+def earlier(world: World, room: str, agent: str, session_id: str) -> None:
+    line = {"room": room, "agent": agent, **entry(session_id)}
+    with (world.store.parent / "history.jsonl").open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
+
+
+def test_nothing_is_left_of_a_conversation(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}, "other": {"claude": entry(V)}})
+    with_all(world, U)
+    transcript(world, V)
+
+    said = told(world, "delete", "r", "claude", "--yes")
+
+    assert said == "Deleted 1 conversation, 5.1 kB.\n"
+    assert not everything(world, U)
+    assert world.mappings == {"other": {"claude": V}}
+    call = world.call("-p", env={"NSED_ROOM_ID": "r"})
+    assert call.args[:2] == [b"--session-id", derived("r").encode()]
+
+
+def test_what_its_name_derives_does_not_come_back(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    transcript(world, U)
+    transcript(world, derived("r"))
+    told(world, "delete", "r", "--yes")
+    assert not everything(world, derived("r"))
+
+
+def test_earlier_conversations_go_too_or_alone(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    for session_id in (U, V):
+        transcript(world, session_id)
+    earlier(world, "r", "claude", V)
+
+    found = json.loads(told(world, "delete", "r", "--earlier", "--yes", "--json"))
+
+    assert [(each["session_id"], each["earlier"]) for each in found] == [(V, True)]
+    assert world.mappings == {"r": {"claude": U}}
+    assert not everything(world, V)
+    assert history(world) == []
+    assert "no earlier conversation to delete" in refused(world, "delete", "r", "--earlier", "-y")
+
+    earlier(world, "r", "claude", V)
+    transcript(world, V)
+    told(world, "delete", "r", "--yes")
+    assert not everything(world, V)
+    assert history(world) == []
+
+
+def test_one_question_names_the_sizes(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    for session_id in (U, V, W):
+        transcript(world, session_id)
+    earlier(world, "r", "claude", V)
+    earlier(world, "r", "claude", W)
+    before = files(world)
+    with terminal(world, "delete", "r") as child:
+        child.expect_exact(
+            "Room r, agent claude: its conversation, 95 B and 2 earlier, 190 B. Delete for good?"
+        )
+        child.sendline("n")
+        assert exit_code(child) == 1
+    assert files(world) == before
+    with terminal(world, "delete", "r") as child:
+        child.expect_exact("Delete for good?")
+        child.sendline("y")
+        child.expect_exact("Deleted 3 conversations, 285 B.")
+        assert exit_code(child) == 0
+    assert world.mappings == {}
+
+
+def test_without_a_terminal_it_is_not_done_unasked(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    path = transcript(world, U)
+    assert "no terminal to ask on" in refused(world, "delete", "r")
+    assert path.exists()
+
+
+@pytest.mark.parametrize("who", ["holder", "stranger"])
+def test_a_conversation_that_a_claude_is_live_on_stays(world: World, who: str) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    path = transcript(world, U)
+    if who == "stranger":
+        register(world, U)
+        said = refused(world, "delete", "r", "--yes", exit_code=75)
+    else:
+        with live(world, "r"):
+            said = refused(world, "delete", "r", "--yes", exit_code=75)
+    assert said.endswith("end it first")
+    assert path.exists()
+    assert world.mappings == {"r": {"claude": U}}
+
+
+def test_a_conversation_that_others_go_on_with_stays(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}, "s": {"a": entry(U)}})
+    path = transcript(world, U)
+    said = refused(world, "delete", "r", "--yes", exit_code=75)
+    assert said.startswith(f"room 's', agent 'a' goes on with {U}")
+    assert path.exists()
+
+
+def test_an_earlier_one_that_others_go_on_with_stays_theirs(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}, "s": {"a": entry(V)}})
+    path = transcript(world, V)
+    transcript(world, U)
+    earlier(world, "r", "claude", V)
+    told(world, "delete", "r", "--yes")
+    assert path.exists()
+    assert world.mappings == {"s": {"a": V}}
+
+
+def test_an_id_that_is_no_uuid_deletes_nothing_else(world: World) -> None:
+    store(world, {"r": {"claude": entry("")}})
+    path = transcript(world, U)
+    told(world, "delete", "r", "--yes")
+    assert path.exists()
+    assert world.mappings == {}
+
+
+def test_what_is_not_there_is_no_deletion(world: World) -> None:
+    store(world, {"refactor": {"claude": entry(U)}})
+    said = refused(world, "delete", "refaktor", "--yes")
+    assert said == ("room 'refaktor' has no conversation to delete: did you mean 'refactor'?")
+
+
+def test_forget_offers_a_way_back_only_while_there_is_one(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    with_all(world, U)
+    transcript(world, U, age=0).unlink()
+    run = ask(world, "forget", "r")
+    assert run.exit_code == 0
+    assert b"to go back" not in run.stdout
