@@ -85,7 +85,8 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
             "set NSED_SESSION_DIR to another directory for one of the accounts",
         )
     there = {path.stem for path in mapped}
-    ids = {entry[2] for entry in setup.contents.entries() if is_session_id(entry[2])} - there
+    entries = setup.contents.entries() if setup.store else ()
+    ids = {entry[2] for entry in entries if is_session_id(entry[2])} - there
     others = [path for each in ids for path in accounts.paths_elsewhere(store, each)]
     for account in sorted({transcripts.account_of(path) for path in others}):
         count = sum(transcripts.account_of(path) == account for path in others)

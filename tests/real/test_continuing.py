@@ -132,7 +132,7 @@ def test_an_unusable_transcript_is_kept_aside_and_the_conversation_heals(
 
     assert (healing.returncode, healing.stdout) == (0, "heard: two\n")
     (warning,) = healing.stderr.splitlines()
-    assert warning.startswith(f"claude-shim: {transcript} ")
+    assert warning.startswith(f"claude-shim: {transcript.parent}/….jsonl holds no message")
     (kept,) = transcript.parent.glob(f"{transcript.name}.unusable-*")
     assert kept.read_text() == content
     assert world.ask("three", room="refactor", cwd=cwd) == "heard: three | before: two"
@@ -177,16 +177,17 @@ def test_two_conversations_stay_apart(world: World, other: dict[str, str]) -> No
     assert world.mapping(**one) != world.mapping(**other)
 
 
-def test_the_agent_option_alone_names_the_agent(world: World) -> None:
+def test_the_agent_option_names_the_agent_of_a_room_and_alone_it_is_claudes_own(
+    world: World,
+) -> None:
     agents = world.directory(world.work / ".claude" / "agents")
     (agents / "reviewer.md").write_text("---\nname: reviewer\ndescription: Reviews.\n---\nReview.")
-    world.ask("one", "--agent", "reviewer")
+    world.ask("one", "--agent", "reviewer", room="r")
 
-    assert world.ask("two", "--agent", "reviewer") == "heard: two | before: one"
-    assert world.ask("three", agent="reviewer") == "heard: three | before: one ; two"
-    assert world.mapping("", "reviewer") == str(
-        uuid.uuid5(uuid.NAMESPACE_URL, "nsed://agent/reviewer")
-    )
+    assert world.ask("two", "--agent", "reviewer") == "heard: two"
+    assert world.ask("three", "--agent", "reviewer", room="r") == "heard: three | before: one"
+    assert world.ask("four", room="r", agent="reviewer") == "heard: four | before: one ; three"
+    assert world.mapping("", "reviewer") is None
 
 
 def test_the_id_of_an_existing_conversation_is_resumed_and_recorded(world: World) -> None:

@@ -107,7 +107,9 @@ def test_the_head_is_the_conversation_whose_turn_began_last(world: World, api: M
     main = world.mapping("r")
     wait_for_transcript(world, "heard: one")
 
-    assert world.ask("beside", room="r") == "heard: beside | before: one"
+    beside = world.run("-p", "beside", room="r")
+    assert beside.stdout == "heard: beside | before: one\n"
+    assert "goes on with a copy" in beside.stderr
     fork = world.mapping("r")
     assert fork != main
 

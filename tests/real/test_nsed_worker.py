@@ -71,7 +71,9 @@ class Worker:
 
     def said(self) -> list[str]:
         """The prompts in the transcript where the worker looks, in their order."""
-        entries = map(json.loads, self.transcript.read_text().splitlines())
+        lines = self.transcript.read_text().splitlines()
+        # A killed claude may leave a line that is torn.
+        entries = [json.loads(line) for line in lines if line.endswith("}")]
         messages = [e["message"] for e in entries if e.get("type") == "user"]
         texts = [m["content"] for m in messages]
         return [t if isinstance(t, str) else t[0].get("text", "") for t in texts]

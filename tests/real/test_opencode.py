@@ -162,12 +162,18 @@ def test_two_subagents_at_once_have_two_conversations(
 def test_a_subagent_that_is_called_twice_at_once_loses_no_turn(
     with_plugin: OpenCode, api: MessagesApi
 ) -> None:
-    ask_at_once(with_plugin, api, "let alice hear one, let alice hear two")
+    over = threading.Event()
+    for word in ("one", "two"):
+        api.on(word, Reply(hold=over))
+    process = with_plugin.start("let alice hear one, let alice hear two", model=CLAUDE, at_once=3)
+    api.wait_for(lambda api: {"one", "two"} & {turn.prompt for turn in turns_of_claude(api)})
+    over.set()
+    ended(process)
 
     with_plugin.run("let alice hear three", "--continue", model=CLAUDE)
 
-    assert (heard(api, "one"), heard(api, "two")) == (["one"], ["two"])
-    assert heard(api, "three") in (["one", "three"], ["two", "three"])
+    # The second waited until the first one's turn had ended.
+    assert heard(api, "three") in (["one", "two", "three"], ["two", "one", "three"])
     [agents] = with_plugin.conversations.values()
     assert list(agents) == ["alice"]
 
