@@ -57,8 +57,7 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
             f"{rule}; kept here, to come back with the next call: {kept} of"
             f" {counted(len(idle), 'conversation')}{how}; compressed copies take {took:,.1f} MB"
         )
-    if setup.store is not None:
-        yield from _oddities(setup, idle)
+    yield from _oddities(setup, idle)
 
 
 def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
