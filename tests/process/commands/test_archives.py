@@ -72,6 +72,33 @@ def test_rooms_go_on_on_another_machine(there: World, archive: Path) -> None:
     assert call.args[:2] == [b"--resume", str(here(there, V)).encode()]
 
 
+def test_a_damaged_transcript_goes_as_the_copy_of_it(world: World, there: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    said = transcript(world, U)
+    kept = world.store.parent / "kept" / said.name
+    kept.parent.mkdir(mode=0o700)
+    kept.with_suffix(".from").symlink_to(said)
+    kept.with_name(f"{said.name}.gz").write_bytes(gzip.compress(LINE.encode()))
+    kept.write_bytes(b"")
+    said.unlink()
+    packed = ask(world, "export", "--with-conversations", "-").stdout
+    run = ask(there, "import", "-", input=packed)
+    assert run.exit_code == 0
+    (arrived,) = (there.home / ".claude" / "projects").glob(f"*/{U}.jsonl")
+    assert arrived.read_text() == LINE
+
+
+def test_a_conversation_of_another_account_goes_too(world: World, there: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    kept = world.store.parent / "kept" / f"{U}.jsonl"
+    kept.parent.mkdir(mode=0o700)
+    kept.with_suffix(".from").symlink_to(transcript(world, U))
+    work = {"CLAUDE_CONFIG_DIR": str(world.home / "work")}
+    run = ask(world, "export", "--with-conversations", "-", env=work)
+    told = ask(there, "import", "-", "--json", input=run.stdout)
+    assert [each["action"] for each in json.loads(told.stdout)["conversations"]] == ["added"]
+
+
 @pytest.mark.usefixtures("archive")
 def test_an_archive_goes_through_a_pipe(world: World, there: World) -> None:
     packed = ask(world, "export", "--with-conversations", "/dev/stdout").stdout
@@ -202,6 +229,7 @@ def test_a_hostile_archive_writes_nowhere_else(
         here(there, W, "/home/ada"),
         there.store.parent / "kept" / f"{W}.jsonl",
         there.store.parent / "kept" / f"{W}.from",
+        there.store.parent / "kept" / f"{W}.link",
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.keep import folder
 from tests.process.commands.test_changing_commands import (
     U,
     V,
@@ -177,6 +178,8 @@ def test_what_is_not_there_is_no_deletion(world: World) -> None:
 def test_forget_offers_a_way_back_only_while_there_is_one(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}})
     with_all(world, U)
+    kept = str(world.store.parent / "kept" / f"{U}.jsonl")
+    folder.note(folder.link_of(kept), folder.identity(kept))
     transcript(world, U, age=0).unlink()
     run = ask(world, "forget", "r")
     assert run.exit_code == 0
