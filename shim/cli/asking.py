@@ -116,6 +116,10 @@ def _live(
         holder = holders.of(room, agent)
         if holder is not None:
             found[holder.pid] = _described(holder.pid, holder.goes_on, str(stored_key(room, agent)))
+    for session_id in session_ids:
+        holder = holders.of_conversation(session_id)
+        if holder is not None and holder.pid not in found:
+            found[holder.pid] = _described(holder.pid, holder.goes_on, f"conversation {session_id}")
     wanted = {str(stored_key(room, agent)) for room, agent in keys}
     for pid, conversation in registry.conversations().items():
         its_key = live.key_of(pid)

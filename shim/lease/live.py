@@ -39,10 +39,14 @@ class Holders:
     def __init__(self, by_start: Mapping[int, Holder]) -> None:
         self._by_start = by_start
 
+    def of_conversation(self, session_id: str) -> Holder | None:
+        """Who has the lease of a conversation."""
+        return self._by_start.get(lease.start_of_conversation(session_id))
+
     def all_of(self, room: str, agent: str, session_id: str) -> list[Holder]:
         """Who has the lease of a room and agent, and who else that of their conversation."""
         of_key = self.of(room, agent)
-        of_conversation = self._by_start.get(lease.start_of_conversation(session_id))
+        of_conversation = self.of_conversation(session_id)
         if of_key is None or of_conversation is None or of_key.pid == of_conversation.pid:
             return [holder for holder in (of_key or of_conversation,) if holder]
         return [of_key, of_conversation]

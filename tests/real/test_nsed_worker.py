@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shim.base.session_key import SessionKey, derive
+from shim.claude import transcripts
 from tests.support.messages_api import Reply
 from tests.support.real_claude import wait_until
 
@@ -71,10 +72,11 @@ class Worker:
 
     def said(self) -> list[str]:
         """The prompts in the transcript where the worker looks, in their order."""
-        lines = self.transcript.read_text().splitlines()
-        # A killed claude may leave a line that is torn.
-        entries = [json.loads(line) for line in lines if line.endswith("}")]
-        messages = [e["message"] for e in entries if e.get("type") == "user"]
+        messages = [
+            entry["message"]
+            for line in self.transcript.read_bytes().splitlines()
+            if (entry := transcripts.message(line)) and entry["type"] == "user"
+        ]
         texts = [m["content"] for m in messages]
         return [t if isinstance(t, str) else t[0].get("text", "") for t in texts]
 
@@ -147,7 +149,9 @@ def test_a_long_prompt_waits_for_the_lease_and_a_killed_job_hands_over(
 
         assert waiting.result(LONG).startswith("heard: long long")
     hold.set()
-    assert [said[:5] for said in worker.said()] == ["hello", "never", "long "]
+    # What the killed claude was asked may be a torn line (2.1.197); nothing else is lost.
+    said = [said[:5] for said in worker.said()]
+    assert (said[0], said[-1], len(said) <= 3) == ("hello", "long ", True)
 
 
 def _waits(store: Path) -> bool:

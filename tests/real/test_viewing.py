@@ -35,7 +35,7 @@ def test_turns_are_what_the_user_said(world: World, api: MessagesApi) -> None:
     stream.ask("three")
     assert stream.close() == 0
 
-    before = shown(world, "show", "r", "claude")
+    (before,) = shown(world, "show", "r", "claude")
     assert (before["turns"], before["turns_are_exact"]) == (3, True)
     assert (before["first_prompt"], before["last_prompt"]) == ("one", "three")
     assert before["project"] == str(world.work)
@@ -47,7 +47,7 @@ def test_turns_are_what_the_user_said(world: World, api: MessagesApi) -> None:
     stream.ask("four")
     assert stream.close() == 0
 
-    after = shown(world, "show", "r", "claude")
+    (after,) = shown(world, "show", "r", "claude")
     assert (after["turns"], after["first_prompt"], after["last_prompt"]) == (1, "four", "four")
     (earlier,) = after["earlier"]
     assert (earlier["session_id"], earlier["turns"]) == (before["session_id"], 3)
@@ -57,7 +57,7 @@ def test_the_command_shown_resumes_the_conversation_from_anywhere(
     world: World, tmp_path: Path
 ) -> None:
     world.ask("one", room="r", cwd=world.directory(tmp_path / "my app"))
-    resume = shown(world, "show", "r", "claude")["resume"]
+    resume = shown(world, "show", "r", "claude")[0]["resume"]
 
     done = world.run("-c", f"{resume} -p two", program=Path("/bin/sh"))
 

@@ -12,8 +12,8 @@ from shim.base.session_key import SessionKey
 from shim.claude import registry
 from shim.cli import asking
 from shim.lease import live
+from shim.lease.lease import Lease, open_leases, start_of, start_of_conversation
 from shim.lease.live import Holder, Holders
-from tests.support.leases import lease_of
 
 KEY = ("r", "a")
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -88,7 +88,9 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     holder = os.fork()
     if not holder:  # to a process its own locks are none
-        lease_of(str(tmp_path), SessionKey(b"r", b"other")).take(goes_on=True)
+        file = open_leases(str(tmp_path))
+        Lease(file, start_of("r", "other")).take(goes_on=True)
+        Lease(file, start_of_conversation(U)).take(goes_on=True)
         os.write(writing, b"x")
         signal.pause()
     try:
@@ -96,6 +98,8 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
         assert asking.who_is_live(str(tmp_path), [KEY]) == []
         (claude,) = asking.who_is_live(str(tmp_path), [KEY, ("r", "other")])
         assert (claude.pid, claude.of) == (holder, "room 'r', agent 'other'")
+        (claude,) = asking.who_is_live(str(tmp_path), [KEY], [U])
+        assert (claude.pid, claude.of) == (holder, f"conversation {U}")
     finally:
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
