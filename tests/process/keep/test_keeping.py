@@ -1,5 +1,6 @@
 """Conversations that claude's clean-up took, and the housekeeping that a call starts."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -185,7 +186,11 @@ def test_housekeeping_never_shows(world: World) -> None:
     wait_until(lambda: psutil.Process(claude.pid).children() == [])
 
     def targets_of(pid: int) -> list[str]:
-        return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+        found = []
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has just been closed
+                found.append(os.readlink(path))
+        return found
 
     wait_until(lambda: str(kept(world).parent) in targets_of(process.pid))
     targets = targets_of(process.pid)
