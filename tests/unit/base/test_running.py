@@ -44,7 +44,8 @@ def test_a_child_that_keeps_the_output_open_is_not_waited_for(left_behind: Path)
 
 
 def test_a_child_that_goes_on_printing_is_not_waited_for(left_behind: Path) -> None:
-    program = f"yes & echo $! >{left_behind}; echo hi"
+    slowly = "while :; do echo y; sleep 0.01; done"
+    program = f"echo hi; ({slowly}) & echo $! >{left_behind}"
     assert sh(program).output.startswith("hi\n")
 
 
