@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import queue
@@ -217,7 +218,9 @@ class World:
     def mapping(self, room: str, agent: str = "claude") -> str | None:
         """The session id that sessions.json has for a room and agent."""
         try:
-            rooms = json.loads((self.store / "sessions.json").read_text())
+            with (self.store / "sessions.json").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH)  # else it may be half written
+                rooms = json.load(file)
         except FileNotFoundError:
             return None
         entry = rooms.get(room, {}).get(agent)
