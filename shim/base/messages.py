@@ -47,7 +47,7 @@ def warn(message: str) -> None:
 def process(pid: int) -> str:
     """How a warning names a claude: by its pid for a person at a terminal, and not for programs."""
     may_name = not is_claudes_stderr or environment.is_on("NSED_SHIM_DEBUG")
-    if pid > 0 and (may_name or listener is not None or _is_on_terminal()):
+    if pid > 0 and (may_name or listener is not None or is_on_terminal()):
         return f"claude {pid}"
     return "another claude"
 
@@ -65,7 +65,8 @@ def is_explaining() -> bool:
     return listener is not None or environment.is_on("NSED_SHIM_DEBUG")
 
 
-def _is_on_terminal() -> bool:
+def is_on_terminal() -> bool:
+    """Whether a person reads what is warned of."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 

@@ -86,7 +86,7 @@ class Patience:
         self._key = key
         self._asked = asked
         self._policy = policy
-        self._is_noticed = not _is_on_terminal()
+        self._is_noticed = not messages.is_on_terminal()
         self._limit = _timeout()
         if asked.is_streaming and policy != "wait":
             self._limit = min(self._limit, _LONGEST_FOR_STREAMS)
@@ -145,10 +145,6 @@ def _is_around_us(pid: int, key: "SessionKey") -> bool:
 def _is_claude_of(process: psutil.Process, key: "SessionKey") -> bool:
     its = live.key_of(process.pid)
     return str(its) == str(key) and registry.conversation_of(process.pid) is not None
-
-
-def _is_on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _policy() -> str | None:
