@@ -27,6 +27,12 @@ jetstream {{ store_dir: {directory}, sync_interval: always }}
 """
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
 class NatsServer:
     """A server from `with` to its end, on the same port and data however often it is restarted.
 
