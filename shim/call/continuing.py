@@ -3,7 +3,7 @@
 import posix
 import time
 
-from shim.base import messages, session_key
+from shim.base import environment, messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from shim.lease.busy import Patience
 
 _NAP = 0.05
+# Behind our plugin's name: that of the plugin for claudes of a fleet.
+_OF_A_FLEET = "-fleet"
 
 
 def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
@@ -38,6 +40,7 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     if chosen and not acts.is_there(chosen):
         explain(f"--session-id {chosen} starts a new conversation")
         turn = acts.turn_of_conversation(key, asked, chosen, is_chosen=True)
+        _, turn = _join_fleet(key, asked, acts, chosen, turn, is_chosen=True, moves_head=True)
         # Of several that begin it at once, the first one does, and the others go on with it.
         if not acts.is_there(chosen):
             return None
@@ -47,6 +50,9 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     session_id = chosen or stored or session_key.derive(key)
     if turn == OURS and not acts.has_lease_of(session_id):
         turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
+        session_id, turn = _join_fleet(
+            key, asked, acts, session_id, turn, is_chosen=bool(chosen), moves_head=True
+        )
     if turn == ASIDE:
         acts.give_up()
         return None
@@ -62,8 +68,8 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         return _fork(asked, acts, session_id, transcript)
     if session_id != stored:
         acts.record(key, session_id)
-    hooks = acts.plugin if asked.goes_on and _takes_plugins(asked, acts.plugin) else None
-    flags = plan.flags(session_id, transcript, hooks, _renders_prompt(asked))
+    plugins = _plugins(asked, acts, moves=asked.goes_on)
+    flags = plan.flags(session_id, transcript, plugins, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -77,6 +83,7 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
     if session_id is None:
         return None
     turn = acts.turn_of_conversation(key, asked, session_id, is_chosen=True)
+    _, turn = _join_fleet(key, asked, acts, session_id, turn, is_chosen=True, moves_head=False)
     if turn == ASIDE:
         acts.give_up()
         return None
@@ -85,6 +92,21 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
         fork = acts.fork()
         return asked.with_flags(["--fork-session", "--session-id", fork])
     return None
+
+
+def _join_fleet(
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    session_id: str,
+    turn: str,
+    is_chosen: bool,
+    moves_head: bool,
+) -> tuple[str, str]:
+    """The conversation to go on with, and how, where other hosts may have it or know more of it."""
+    if turn != OURS or not environment.get("NSED_FLEET_URL"):
+        return session_id, turn
+    return acts.join_fleet(key, asked, session_id, is_chosen, moves_head)
 
 
 def _fork(
@@ -100,8 +122,8 @@ def _fork(
             transcript = None  # not even its first turn is finished
     if transcript is not None:
         acts.give(transcript, fork)
-    hooks = acts.plugin if _takes_plugins(asked, acts.plugin) else None
-    flags = plan.fork(session_id, transcript, fork, since, hooks, _renders_prompt(asked))
+    plugins = _plugins(asked, acts, moves=True)
+    flags = plan.fork(session_id, transcript, fork, since, plugins, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -133,9 +155,14 @@ def _renders_prompt(asked: "Invocation") -> bool:
     return asked.surface.surely_has(snapshot) and not is_heeded
 
 
-def _takes_plugins(asked: "Invocation", plugin: str) -> bool:
-    has_option = asked.surface.option("--plugin-dir") is not None
-    return has_option and posix.access(plugin, posix.R_OK)
+def _plugins(asked: "Invocation", acts: "Acts", moves: bool) -> list[str]:
+    """Our plugins for a run: what follows one that `moves`, what tells a fleet of its turns."""
+    if asked.surface.option("--plugin-dir") is None:
+        return []
+    wanted = [acts.plugin] if moves else []
+    if environment.get("NSED_FLEET_URL"):
+        wanted.append(acts.plugin + _OF_A_FLEET)
+    return [plugin for plugin in wanted if posix.access(plugin, posix.R_OK)]
 
 
 class Acts:
@@ -226,6 +253,19 @@ class Acts:
     def has_lease_of(self, session_id: str) -> bool:
         """Whether the conversation's lease is this process's already."""
         return self._conversation == session_id
+
+    def join_fleet(
+        self,
+        key: "SessionKey",
+        asked: "Invocation",
+        session_id: str,
+        is_chosen: bool,
+        moves_head: bool,
+    ) -> tuple[str, str]:
+        """Take the conversation on all hosts; which one it is, and what to do with it."""
+        from shim.call import joining  # nobody else imports anything of the fleet's
+
+        return joining.join(self, key, asked, session_id, is_chosen, moves_head)
 
     def fork(self) -> str:
         """The session id of a new conversation, with its lease and no other."""

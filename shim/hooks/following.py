@@ -50,6 +50,10 @@ def follow(account: bytes) -> None:
     event = _parsed(account)
     if event.get("hook_event_name") == "UserPromptSubmit" or _was_come_to(event, store, key):
         store.record(key.room, key.agent, session_id)
+        if environment.get("NSED_FLEET_URL"):
+            from shim.hooks import flushing
+
+            flushing.tell("link", account, store.directory, key)
 
 
 def _session_id(account: bytes) -> str | None:

@@ -11,13 +11,23 @@ from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
 # Beside the launcher: which Python to become, what that runs, the modules of the wrapper, and our
-# plugin for claude with its hook.
+# plugins for claude with their hooks: of each, and of each in a fleet.
 _INSTALLATION = ".claude-shim"
 _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
 _PLUGIN = ".claude-shim-plugin"
+_FLEET_PLUGIN = _PLUGIN + "-fleet"
 _HOOK = "follow"
-_PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
+_SOURCES = {
+    _PLUGIN: Path(__file__).parent / "claude_plugin",
+    _FLEET_PLUGIN: Path(__file__).parent / "claude_plugin_fleet",
+}
+# The hooks' programs, each with what it runs.
+_HOOKS = {
+    f"{_PLUGIN}/{_HOOK}": "shim.hooks.following",
+    f"{_FLEET_PLUGIN}/flush": "shim.hooks.flushing",
+    f"{_FLEET_PLUGIN}/map": "shim.hooks.mapping",
+}
 
 
 def install(directory: Path) -> Path:
@@ -31,10 +41,12 @@ def install(directory: Path) -> Path:
     chosen = python.choose(beside.import_paths())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(_PLUGIN_SOURCE, plugin(directory), dirs_exist_ok=True)
+        for name, source in _SOURCES.items():
+            shutil.copytree(source, directory / name, dirs_exist_ok=True)
         # The launcher last, and before it the file that names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
-        _replace(hook(directory), _hook(chosen), 0o755)
+        for name, module in _HOOKS.items():
+            _replace(directory / name, _hook(chosen, module), 0o755)
         _replace(directory / _PROGRAM, _program(directory), 0o644)
         installation = beside.installation_text(chosen, directory / _PROGRAM)
         _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
@@ -56,7 +68,8 @@ def uninstall(directory: Path) -> Path | None:
         path.unlink()
         for name in (_INSTALLATION, _PROGRAM, _PRELOAD):
             (directory / name).unlink(missing_ok=True)
-        shutil.rmtree(plugin(directory), ignore_errors=True)
+        for name in _SOURCES:
+            shutil.rmtree(directory / name, ignore_errors=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
     return path
@@ -72,10 +85,11 @@ def stale(directory: Path) -> list[Path]:
     wanted = {
         directory / NAME: built().read_bytes(),
         directory / _PROGRAM: _program(directory),
-        hook(directory): _hook(chosen),
+        **{directory / name: _hook(chosen, module) for name, module in _HOOKS.items()},
     }
-    for source in _PLUGIN_SOURCE.rglob("*.json"):
-        wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
+    for name, source in _SOURCES.items():
+        for file in source.rglob("*.json"):
+            wanted[directory / name / file.relative_to(source)] = file.read_bytes()
     outdated = [path for path, content in wanted.items() if _content(path) != content]
     if not modules.is_current(_content(directory / _PRELOAD)):
         outdated.append(directory / _PRELOAD)
@@ -123,8 +137,8 @@ def _program(directory: Path) -> bytes:
     return os.fsencode(beside.program_text(plugin(directory), directory / _PRELOAD))
 
 
-def _hook(python: str) -> bytes:
-    return os.fsencode(beside.hook_text(python))
+def _hook(python: str, module: str) -> bytes:
+    return os.fsencode(beside.hook_text(python, module))
 
 
 def _content(path: Path) -> bytes | None:

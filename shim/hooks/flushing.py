@@ -1,0 +1,56 @@
+"""The hook that holds a turn's answer back until the fleet has it, so that no host can lose it.
+
+Claude Code runs it at the end of each turn (FACTS.md, "hooks"); it prints nothing and never fails.
+"""
+
+import posix
+import sys
+
+from shim.base import environment
+from shim.base.session_key import named_key
+from shim.fleet import asking
+from shim.store.store import directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from shim.base.session_key import SessionKey
+    from shim.fleet.protocol import Message
+
+# Seconds within which the courier says something more, while it is at work.
+_PATIENCE = 10.0
+# Bytes of an account that are read.
+_LONGEST = 1 << 26
+
+
+def main() -> "NoReturn":
+    """Tell the courier of a turn's end, wait until it is safe, and exit 0 whatever happens."""
+    sys.stderr = None
+    try:
+        key = named_key(posix.environ)
+        if key is not None:
+            with open(0, "rb", closefd=False) as stdin:
+                tell("flush", stdin.read(_LONGEST), directory(), key)
+    finally:
+        posix._exit(0)
+
+
+def tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Message":
+    """Tell the courier of an event, and return its answer. Raises Failure."""
+    return asking.ask(
+        store,
+        request,
+        patience=_PATIENCE,
+        fleet=environment.get("NSED_FLEET_URL"),
+        room=key.room,
+        agent=key.agent,
+        pid=_claude(),
+        event=account.strip().replace(b"\n", b" "),
+    )
+
+
+def _claude() -> int:
+    """The pid of the claude that runs this hook."""
+    pid = environment.get("CLAUDE_PID")
+    return int(pid) if pid.isdigit() else posix.getppid()
