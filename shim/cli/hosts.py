@@ -46,7 +46,7 @@ class Fleet:
                 continue
             entries = mappings.setdefault(its.room, {})
             if entries.get(its.agent, {}).get("uuid") != its.session_id:
-                stamp = times.timestamp(int(its.moved * 1e9)).decode()
+                stamp = times.timestamp(int(its.used * 1e9)).decode()
                 entries[its.agent] = {"uuid": its.session_id, "last_used": stamp}
         return mappings
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from nats.js.client import JetStreamContext
 
-    from shim.fleet.records import Record
+    from shim.fleet.records import Holder, Record
 
 STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
 LIFE = 30.0
@@ -165,6 +165,16 @@ class JetStream:
                 if place >= until:
                     return
 
+    async def holders(self) -> dict[str, tuple[Holder, str]]:
+        """Who wrote the last record of each conversation, and when."""
+        found = {}
+        async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
+            moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9)).decode()
+            with contextlib.suppress(records.Hostile):
+                holder = records.from_bytes(message.data).holder
+                found[message.subject.rpartition(".")[2]] = holder, moment
+        return found
+
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete records of a conversation."""
         async with self._asking() as stream:
@@ -218,7 +228,11 @@ class JetStream:
 
     async def about(self) -> dict[str, Any]:
         """The server and the stream."""
-        told: dict[str, Any] = {"is_reachable": self.is_here, "why": self.why or None}
+        told: dict[str, Any] = {
+            "url": self._places,
+            "is_reachable": self.is_here,
+            "why": self.why or None,
+        }
         info = self._nats._server_info if self._nats is not None else {}
         told |= {
             "version": info.get("version"),
@@ -232,7 +246,7 @@ class JetStream:
                 found = await stream.stream_info(STREAM)
             told["stream"] = {
                 "replicas": found.config.num_replicas,
-                "discard": str(found.config.discard and found.config.discard.value),
+                "discard": DiscardPolicy(found.config.discard or "old").value,
                 "messages": found.state.messages,
                 "bytes": found.state.bytes,
                 "max_bytes": found.config.max_bytes,
@@ -355,13 +369,7 @@ class JetStream:
         return None if found is None else _parsed(found.data, found.headers)
 
     async def _values(self, bucket: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            inactive_threshold=LIFE,
-            mem_storage=True,
-        )
-        async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", config):
+        async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", _last_ones()):
             value = _parsed(message.data, message.headers)
             if value is not None:
                 yield message.subject.rpartition(".")[2], value
@@ -458,6 +466,16 @@ def _bucket(name: str, life: float = 0) -> StreamConfig:
         discard=DiscardPolicy.NEW,
         allow_rollup_hdrs=True,
         deny_delete=True,
+    )
+
+
+def _last_ones() -> ConsumerConfig:
+    """For the last message of each subject."""
+    return ConsumerConfig(
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+        inactive_threshold=LIFE,
+        mem_storage=True,
     )
 
 

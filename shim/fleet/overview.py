@@ -32,8 +32,8 @@ class Room:
     """Where a claude had it last, if one had."""
     is_here: bool
     """Whether that is this host."""
-    moved: float
-    """When it got this conversation, in seconds of the system's clock."""
+    used: float
+    """When one had it last, else when it was moved, in seconds of the system's clock."""
     earlier: tuple[str, ...]
     """The conversations it had before, the newest last."""
 
@@ -123,7 +123,7 @@ def rooms(store: str) -> dict[tuple[str, str], Room]:
             each["session_id"],
             each["hostname"],
             each["host"] == said["this"],
-            _seconds(each["moved"]),
+            _seconds(each["since"] or each["moved"]),
             tuple(each["earlier"]),
         )
         for each in said["rooms"]

@@ -30,7 +30,7 @@ class Courier:
     def __init__(self, store: Path) -> None:
         self.asked: list[Json] = []
         self.engine: Json = {
-            "url": "nats://10.0.0.5:4222",
+            "url": "10.0.0.5:4222",
             "is_reachable": True,
             "why": None,
             "version": "2.15.1",
@@ -104,7 +104,8 @@ def room(name: str, session_id: str, host: str = OTHER, **more: Any) -> Json:
         "session_id": session_id,
         "host": host,
         "hostname": "here" if host == THIS else "build-7",
-        "moved": "2026-01-02T03:04:05Z",
+        "since": "2026-01-02T03:04:05Z",
+        "moved": "2026-01-01T03:04:05Z",
         "earlier": [],
         **more,
     }

@@ -21,7 +21,7 @@ from tests.process.commands.test_schemas import validate
 from tests.support.courier import THIS, Courier, following, room, running
 from tests.support.recorder import World, derived
 
-AWAY = {"answer": "alone", "why": "nobody answers at nats://10.0.0.5:4222"}
+AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_list_goes_on_where_the_fleet_is_away(world: World, courier: Courier) ->
     run = ask(world, "list")
 
     assert run.warning == (
-        "claude-shim: the fleet cannot be asked (nobody answers at nats://10.0.0.5:4222): this is"
+        "claude-shim: the fleet cannot be asked (nobody answers at 10.0.0.5:4222): this is"
         " what is known here"
     )
     assert run.stdout.splitlines()[1].startswith(b"mine\t")
@@ -231,7 +231,7 @@ def test_fleet_status_is_one_screen(world: World, courier: Courier) -> None:
 
     said = dict(line.split(None, 1) for line in told(world, "fleet", "status").splitlines())
 
-    assert said["Engine"] == "reached: nats-server 2.15.1 at nats://10.0.0.5:4222"
+    assert said["Engine"] == "reached: nats-server 2.15.1 at 10.0.0.5:4222"
     assert said["Stored"] == "12 MB, in 1,204 records"
     assert said["Courier"].startswith("process 4711, for ")
     assert said["Here"] == "mine claude (streaming)"

@@ -39,7 +39,7 @@ def found(status: str) -> list[str]:
 def test_all_is_well() -> None:
     assert found(PROBLEM) + found(WARNING) == []
     assert found(OK) == [
-        "nats-server 2.15.1 at nats://10.0.0.5:4222",
+        "nats-server 2.15.1 at 10.0.0.5:4222",
         "a power cut of the server loses nothing if it has `sync_interval: always`",
         "the courier is process 4711, and follows 0 conversations",
     ]
@@ -65,7 +65,7 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def unreachable(courier: Courier) -> None:
-    courier.engine |= {"is_reachable": False, "why": "nobody answers at nats://10.0.0.5:4222"}
+    courier.engine |= {"is_reachable": False, "why": "nobody answers at 10.0.0.5:4222"}
 
 
 def old_cluster(courier: Courier) -> None:
@@ -88,7 +88,7 @@ def narrow(courier: Courier) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (unreachable, "nobody answers at nats://10.0.0.5:4222"),
+        (unreachable, "nobody answers at 10.0.0.5:4222"),
         (old_cluster, "nats-server 2.11.4 can lose records"),
         (nearly_full, "95% of the room for conversations is taken"),
         (forgetful, "drops the oldest conversations"),
@@ -153,13 +153,13 @@ def test_credentials_that_cannot_be_read_are_a_problem(
     assert found(PROBLEM) == [f"{tmp_path}/none.creds cannot be read"]
 
 
+@pytest.mark.usefixtures("courier")
 def test_credentials_that_others_can_read_are_warned_of(
-    courier: Courier, environ: dict[bytes, bytes], tmp_path: Path
+    environ: dict[bytes, bytes], tmp_path: Path
 ) -> None:
-    (tmp_path / "a.creds").write_text("-----BEGIN NATS USER JWT-----")
-    (tmp_path / "a.creds").chmod(0o644)
-    environ[b"NSED_FLEET_CREDS"] = bytes(tmp_path / "a.creds")
+    path = tmp_path / "a.creds"
+    path.write_text("-----BEGIN NATS USER JWT-----")
+    path.chmod(0o644)
+    environ[b"NSED_FLEET_CREDS"] = bytes(path)
 
-    assert found(WARNING) == [
-        f"{tmp_path}/a.creds, which lets one into the fleet, is open to others"
-    ]
+    assert found(WARNING) == [f"{path}, which lets one into the fleet, is open to others"]
