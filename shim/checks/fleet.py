@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from shim.base import environment
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from shim.checks.setup import Setup
     from shim.fleet.overview import Status
 
-# Older ones lost acknowledged records of a stream with copies when its leader died (FLEET.md).
-_SAFE_CLUSTER = (2, 12)
 _COPIES = 3
 # A record with its headers.
 _LARGEST_RECORD = 512 << 10
@@ -75,7 +72,7 @@ def _server(engine: Mapping[str, Any], serves_here: bool) -> Iterator[Finding]:
     if stream is None:
         return
     if engine["is_cluster"]:
-        yield from _cluster(engine["version"], stream["replicas"])
+        yield from _cluster(stream["replicas"])
     yield from _limits(stream)
     yield ok(
         "the server writes each record to the disk before it counts"
@@ -84,13 +81,7 @@ def _server(engine: Mapping[str, Any], serves_here: bool) -> Iterator[Finding]:
     )
 
 
-def _cluster(version: str, copies: int) -> Iterator[Finding]:
-    is_safe = tuple(map(int, re.findall(r"\d+", version)[:2])) >= _SAFE_CLUSTER
-    if copies > 1 and not is_safe:
-        yield problem(
-            f"nats-server {version} can lose records when one of its cluster dies",
-            "update all of the cluster to 2.12 or newer",
-        )
+def _cluster(copies: int) -> Iterator[Finding]:
     if copies < _COPIES:
         yield warning(
             f"{counted(copies, 'server')} of the cluster has the conversations: they wait for it",

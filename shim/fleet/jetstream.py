@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from shim.base import times
-from shim.fleet import records
+from shim.fleet import extra, records
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ class JetStream:
         """Connect, and see that all is there. Raises Away."""
         self._closed.clear()
         self._complaint = ""
+        if self._credentials and not os.access(self._credentials, os.R_OK):
+            raise Away(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
         client = Client()
         try:
             await client.connect(
@@ -290,8 +293,8 @@ class JetStream:
         is_cluster = bool(client._server_info.get("cluster"))
         if is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
             raise Away(
-                f"the NATS servers at {self._places} are of version {version}, which loses turns"
-                " in a cluster: it takes 2.12 or newer"
+                f"the NATS servers at {self._places} are of version {version.major}."
+                f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
             )
         if client.max_payload < _SMALLEST_PAYLOAD:
             raise Away(
@@ -425,15 +428,17 @@ class JetStream:
         if "permissions violation" in said:
             return Away(f"the NATS server at {at} gives this user no leave to use its streams")
         if isinstance(problem, ImportError):
-            return Away("NSED_FLEET_CREDS takes the package nkeys: install `nats-py[nkeys]`")
+            return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
             return Away(
                 f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
             )
         if isinstance(problem, APIError):
             return self._refused_because(problem)
-        if isinstance(problem, ValueError):
-            return Away(f"NSED_FLEET_URL names no NATS server: {problem}")
+        if isinstance(problem, ValueError) or "connect url" in said:
+            return Away(
+                f"NSED_FLEET_URL names no NATS server ({at}): it is like nats://10.0.0.5:4222"
+            )
         if isinstance(problem, nats.errors.MaxPayloadError):
             return Away(f"a message is larger than the NATS server at {at} takes")
         reason = self._complaint or str(problem) or type(problem).__name__
@@ -441,8 +446,6 @@ class JetStream:
 
     def _refused_because(self, problem: APIError) -> Away:
         what = str(problem.description)
-        if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
-            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         if problem.err_code == _TOO_LARGE:
             return Away(
                 f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
@@ -451,6 +454,8 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
+        if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
+            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         return Away(f"the NATS server at {self._places} refuses ({what})")
 
 

@@ -68,11 +68,6 @@ def unreachable(courier: Courier) -> None:
     courier.engine |= {"is_reachable": False, "why": "nobody answers at 10.0.0.5:4222"}
 
 
-def old_cluster(courier: Courier) -> None:
-    courier.engine |= {"is_cluster": True, "version": "2.11.4"}
-    courier.engine["stream"]["replicas"] = 3
-
-
 def nearly_full(courier: Courier) -> None:
     courier.engine["stream"] |= {"bytes": 950, "max_bytes": 1000}
 
@@ -89,7 +84,6 @@ def narrow(courier: Courier) -> None:
     ("change", "says"),
     [
         (unreachable, "nobody answers at 10.0.0.5:4222"),
-        (old_cluster, "nats-server 2.11.4 can lose records"),
         (nearly_full, "95% of the room for conversations is taken"),
         (forgetful, "drops the oldest conversations"),
         (narrow, "no more than 65,536 bytes at once"),
