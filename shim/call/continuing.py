@@ -43,7 +43,7 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         _, turn = _join_fleet(key, asked, acts, chosen, turn, is_chosen=True, moves_head=True)
         # Of several that begin it at once, the first one does, and the others go on with it.
         if not acts.is_there(chosen):
-            return None
+            return _with_plugins(asked, acts)
     else:
         turn = acts.turn(key, asked, bool(chosen))
     stored = acts.stored(key)
@@ -76,8 +76,9 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
 def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
     """Take the lease of a conversation that the caller chose by its id.
 
-    None where claude runs as asked, else the arguments of a fork, where one was asked for. A
-    conversation that is gone but kept is put back. Raises OSError.
+    None where claude runs as asked, else its arguments: of a fork, where one was asked for, and
+    with what tells a fleet of its turns. A conversation that is gone but kept is put back. Raises
+    OSError.
     """
     session_id = asked.chosen_conversation
     if session_id is None:
@@ -91,7 +92,7 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
     if turn == FORK:
         fork = acts.fork()
         return asked.with_flags(["--fork-session", "--session-id", fork])
-    return None
+    return _with_plugins(asked, acts)
 
 
 def _join_fleet(
@@ -153,6 +154,12 @@ def _renders_prompt(asked: "Invocation") -> bool:
     snapshot = "--system-prompt-snapshot"
     is_heeded = asked.is_interactive or asked.has(snapshot)
     return asked.surface.surely_has(snapshot) and not is_heeded
+
+
+def _with_plugins(asked: "Invocation", acts: "Acts") -> list[str] | None:
+    """The caller's own command line with our plugins, where it takes any: in a fleet."""
+    plugins = _plugins(asked, acts, moves=False)
+    return [*plan.plugin_flags(plugins), *asked.args] if plugins else None
 
 
 def _plugins(asked: "Invocation", acts: "Acts", moves: bool) -> list[str]:

@@ -15,10 +15,15 @@ def flags(
     session_id: str, transcript: "Transcript | None", plugins: list[str], renders_prompt: bool
 ) -> list[str]:
     """The flags to go on with a conversation, or to start it where it has no transcript."""
-    hooks = [word for plugin in plugins for word in ("--plugin-dir", plugin)]
+    hooks = plugin_flags(plugins)
     if transcript is None:
         return [*hooks, "--session-id", session_id]
     return [*hooks, *_resume(session_id, transcript, renders_prompt)]
+
+
+def plugin_flags(plugins: list[str]) -> list[str]:
+    """The flags for plugins of ours."""
+    return [word for plugin in plugins for word in ("--plugin-dir", plugin)]
 
 
 def fork(

@@ -57,6 +57,7 @@ _NAP = 0.02
 _WRONG_LAST_SEQUENCE, _IN_FLIGHT = 10071, 10164
 _TOO_LARGE = 10054
 _NO_JETSTREAM = (10039, 10076)
+_TOO_FEW_SERVERS = (10005, 10074)
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
 
@@ -312,10 +313,15 @@ class JetStream:
                 pass
             config.name = name
             config.storage = StorageType.FILE
-            assert self._nats is not None
-            if self._nats._server_info.get("cluster"):
+            if self._client()._server_info.get("cluster"):
                 config.num_replicas = _REPLICAS
-            made: StreamConfig = (await stream.add_stream(config)).config
+            try:
+                made: StreamConfig = (await stream.add_stream(config)).config
+            except APIError as problem:
+                if problem.err_code not in _TOO_FEW_SERVERS:
+                    raise
+                config.num_replicas = 1
+                made = (await stream.add_stream(config)).config
             return made
 
     async def _keep_listening(self) -> None:
@@ -353,12 +359,23 @@ class JetStream:
     ) -> int:
         """Have a message stored; its sequence. Raises APIError, Away."""
         stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
+        publishing = asyncio.ensure_future(
+            stream.publish(subject, payload, patience, headers=headers or None)
+        )
+        # A connection that ends would let it wait for all of its patience.
+        closing = asyncio.ensure_future(self._closed.wait())
         try:
-            return (await stream.publish(subject, payload, patience, headers=headers or None)).seq
+            await asyncio.wait((publishing, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise ConnectionResetError("the connection has ended")
+            return publishing.result().seq
         except APIError:
             raise
         except _PROBLEMS as problem:
             raise self._away_because(problem) from problem
+        finally:
+            publishing.cancel()
+            closing.cancel()
 
     async def _last(self, stream_name: str, subject: str) -> Any:
         async with self._asking() as stream:

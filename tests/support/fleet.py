@@ -52,7 +52,7 @@ class Host(World):
 
     def wait_until_given_back(self) -> None:
         """Wait until this host holds no conversation, and has nothing to append."""
-        wait_until(lambda: not self.status().get("conversations"), "everything given back")
+        wait_until(lambda: self.status().get("conversations") == [], "everything given back")
 
     def log(self) -> str:
         """What the courier has complained of."""
