@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shim.base import environment
-from shim.base.plain_text import shell_word
-from shim.fleet import serving, units
+from shim.base.plain_text import printable, shell_word
+from shim.cli.output import (
+    age,
+    as_json,
+    bad,
+    counted,
+    dim,
+    doubtful,
+    good,
+    iso,
+    name,
+    show_json,
+    size,
+    span,
+)
+from shim.fleet import asking, overview, serving, units
 from shim.fleet.serving import Address, Server
 from shim.store import store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.fleet.overview import Failed, Following, Running, Status
 
 _UNITS = {"systemd": units.systemd, "launchd": units.launchd}
 _HERE = "launchd" if sys.platform == "darwin" else "systemd"
@@ -118,16 +139,148 @@ def serve(
         server.become()
 
 
+@command.command("status")
+@as_json
+def status(as_json: bool) -> None:
+    """How this host stands to the fleet. Where it cannot be reached, the exit code is 1.
+
+    \b
+    Engine     the server, its version, and whether it can be reached
+    Stored     how much is there, of how much there may be
+    Courier    the process of this host that has the connection
+    Here       the conversations that claudes of this host have now; one that
+               is `fenced` was taken by another host, and goes on as a fork
+    Elsewhere  those that claudes of other hosts have
+    Behind     what is not in the fleet yet
+    Failed     turns whose answer was seen before the fleet had it
+    Server     the server, where `fleet serve` runs it here
+
+    \b
+      claude-shim fleet status --json | jq .behind
+    """
+    where = store.directory()
+    server = Server(where).pid()
+    if not asking.is_configured():
+        raise click.ClickException("no fleet is configured: NSED_FLEET_URL names its server")
+    found = overview.status(where)
+    if as_json:
+        show_json(_as_json(found, server))
+    else:
+        for label, text in _rows(found, server):
+            click.echo(f"{dim(label)}{' ' * (11 - len(label))}{text}")
+    if not found.engine["is_reachable"]:
+        sys.exit(1)
+
+
 @command.command("stop")
 def stop() -> None:
     """End the courier of this host, and the server, if one runs here.
 
     Conversations go on: the next call starts the courier again.
     """
-    server = Server(store.directory(make=False))
-    if not server.stop():
+    where = store.directory(make=False)
+    ended = []
+    if overview.stop(where):
+        ended.append("the courier")
+    if Server(where).stop():
+        ended.append("the server")
+    if not ended:
         raise click.ClickException("nothing of the fleet runs here")
-    click.echo("Ended the server.")
+    click.echo(f"Ended {' and '.join(ended)}.")
+
+
+def _rows(found: Status, server: int | None) -> Iterator[tuple[str, str]]:
+    """What a person reads: labels, and what stands beside them."""
+    now = time.time()
+    engine, stream = found.engine, found.engine["stream"]
+    if engine["is_reachable"]:
+        yield "Engine", f"{good('reached')}: nats-server {engine['version']} at {engine['url']}"
+    else:
+        yield "Engine", f"{bad('not reached')}: {printable(str(engine['why']))}"
+    if stream:
+        limit = f" of {size(stream['max_bytes'])}" if stream["max_bytes"] > 0 else ""
+        yield (
+            "Stored",
+            f"{size(stream['bytes'])}{limit}, in {counted(stream['messages'], 'record')}",
+        )
+    yield "Courier", f"process {found.pid}, for {span(now - found.since)}"
+    for label, texts in (
+        ("Here", [_here(each) for each in found.here if each.pid]),
+        ("Elsewhere", [_elsewhere(each, now) for each in found.elsewhere]),
+    ):
+        for number, text in enumerate(texts or ["nobody"]):
+            yield "" if number else label, text
+    late = [each for each in found.here if each.behind]
+    behind = f"{doubtful(size(found.behind))}: {', '.join(map(_whose, late))}"
+    yield "Behind", behind if late else "nothing"
+    for each in found.failed:
+        yield "Failed", f"{_whose(each)}, {age(now - each.when)}: {printable(each.why)}"
+    if server:
+        yield "Server", f"process {server}, with its data beside the store"
+
+
+def _whose(of: Following | Running | Failed) -> str:
+    return f"{name(of.room)} {name(of.agent)}"
+
+
+def _here(of: Following) -> str:
+    return f"{_whose(of)} ({of.kind}{doubtful(', fenced') if of.is_fenced else ''})"
+
+
+def _elsewhere(of: Running, now: float) -> str:
+    return f"{_whose(of)} on {printable(of.hostname)} ({of.kind}, for {span(now - of.since)})"
+
+
+def _as_json(found: Status, server: int | None) -> dict[str, Any]:
+    engine, stream = found.engine, found.engine["stream"] or {}
+    return {
+        "url": engine["url"],
+        "reachable": engine["is_reachable"],
+        "why": engine["why"],
+        "version": engine["version"],
+        "cluster": engine["is_cluster"],
+        "stored": stream.get("bytes"),
+        "limit": limit if (limit := stream.get("max_bytes", -1)) > 0 else None,
+        "host": found.hostname,
+        "courier": {"pid": found.pid, "since": iso(found.since)},
+        "here": [
+            {
+                "room": each.room,
+                "agent": each.agent,
+                "session_id": each.session_id,
+                "pid": each.pid or None,
+                "kind": each.kind,
+                "behind": each.behind,
+                "fenced": each.is_fenced,
+                "fork": each.fork,
+            }
+            for each in found.here
+        ],
+        "elsewhere": [
+            {
+                "room": each.room,
+                "agent": each.agent,
+                "session_id": each.session_id,
+                "host": each.hostname,
+                "pid": each.pid,
+                "kind": each.kind,
+                "since": iso(each.since),
+            }
+            for each in found.elsewhere
+        ],
+        "failed": [
+            {
+                "room": each.room,
+                "agent": each.agent,
+                "session_id": each.session_id,
+                "when": iso(each.when),
+                "why": each.why,
+            }
+            for each in found.failed
+        ],
+        "behind": found.behind,
+        "server": server,
+    }
 
 
 def _absolute(path: str | None) -> str:

@@ -11,7 +11,7 @@ from shim.base import plain_text, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.claude import summary
-from shim.cli import asking, conversations, mapped, output, tables
+from shim.cli import asking, conversations, hosts, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
 from shim.lease import live
 from shim.store import store
@@ -36,7 +36,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     beginning of one, of 4 characters or more, or the path of its transcript. It must be one that
     claude can resume. What the room and agent had before is kept, and you are told how to go back
     to it. If a claude is live on either, you are asked first; without a terminal that is exit
-    code 75.
+    code 75. In a fleet they go on with it on every host.
 
     JSON has what it goes on with, and in `before` what can be had back.
 
@@ -46,7 +46,8 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
       claude-shim link refactor claude ~/.claude/projects/-home-ada-app/6f2a0d3e-….jsonl
     """
     sessions = Store(store.directory())
-    mappings = sessions.mappings()
+    fleet = hosts.reached(sessions.directory)
+    mappings = fleet.merge(sessions.mappings(), room)
     if conversation is None:  # of two words, the second is it
         conversation, agent = agent, mapped.agent_of(mappings.get(room, {}))
     session_id, path = conversations.named(conversation, sessions.directory)
@@ -61,8 +62,10 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
         click.echo(f"{_subject(this)} goes on with {session_id} already.")
         return
     claudes = asking.who_is_live(sessions.directory, [(room, agent)], [session_id])
+    claudes += fleet.live([(room, agent)])
     asking.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
+    hosts.move_head(sessions.directory, room, agent, session_id)
     is_there = conversations.can_be_had_back(before, sessions.directory)
     if as_json:
         _show_json(room, agent, session_id, path, before if is_there else None)

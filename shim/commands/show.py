@@ -12,7 +12,7 @@ import click
 from shim.base.plain_text import printable, shell_word
 from shim.base.session_key import DEFAULT_AGENT
 from shim.call import identity
-from shim.cli import mapped
+from shim.cli import hosts, mapped
 from shim.cli.names import AGENT, ROOM
 from shim.cli.output import (
     age,
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shim.claude.summary import Summary
+    from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
+    from shim.fleet.overview import Running
     from shim.lease.live import Claude
 
     Transcript = tuple[str, Summary]
@@ -71,7 +73,8 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
     if room is None:
         room, agent = _here()
     opened = store.Store(store.directory())
-    mappings = mapped.every(opened.mappings())
+    fleet = hosts.known(opened.directory)
+    mappings = mapped.every(fleet.merge(opened.mappings()))
     wanted = _find(mappings, room, agent)
     heads = [_earlier(opened, mapping) for mapping in wanted]
     session_ids = [head["uuid"] for earlier in heads for head in earlier]
@@ -81,12 +84,17 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
         for mapping, earlier in zip(wanted, heads, strict=True)
     ]
     if as_json:
-        show_json([_as_json(mapping, survey, earlier) for mapping, earlier in described])
+        show_json(
+            [
+                {**_as_json(mapping, survey, earlier), **fleet.as_json(mapping)}
+                for mapping, earlier in described
+            ]
+        )
         return
     for number, (mapping, earlier) in enumerate(described):
         if number:
             click.echo()
-        for line in _lines(mapping, survey, earlier):
+        for line in _lines(mapping, survey, fleet, earlier):
             click.echo(line)
     others = [m.agent for m in mappings if m.room == room and m not in wanted]
     if others and agent is None:
@@ -129,7 +137,7 @@ def _earlier(opened: store.Store, mapping: Mapping) -> list[dict[str, Any]]:
     return [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
 
 
-def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
+def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> Iterator[str]:
     now = time.time()
     claudes = survey.claudes(mapping)
     transcript = survey.transcript(mapping.session_id)
@@ -141,9 +149,17 @@ def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
         yield _line("Live", _who(claude, now))
         if claude.waiting:
             yield _line("Waiting", ", ".join(map(str, claude.waiting)))
-    if not claudes:
+    for remote in fleet.claudes(mapping):
+        yield _line("Live", _who_elsewhere(remote, now))
+    if not claudes and not fleet.claudes(mapping):
         yield _line("Live", "no")
-    yield from _conversation(transcript, bool(claudes), now)
+    if host := fleet.host(mapping):
+        is_away = fleet.is_elsewhere(mapping)
+        yield _line("Host", f"{printable(host)}{'' if is_away else ', this one'}")
+    if transcript is None and fleet.is_elsewhere(mapping):
+        yield _line("Transcript", "not here: the next call fetches it from the fleet")
+    else:
+        yield from _conversation(transcript, bool(claudes), now)
     if transcript is not None and survey.is_kept(transcript[0]):
         yield _line("Kept", "claude's clean-up took it; the next call puts it back")
     for number, (head, past) in enumerate(earlier):
@@ -184,6 +200,11 @@ def _who(claude: Claude, now: float) -> str:
         if process.directory is not None:
             parts.append(f"in {at_home(process.directory)}")
     return ", ".join(parts)
+
+
+def _who_elsewhere(remote: Running, now: float) -> str:
+    who = f"claude {remote.pid} on {printable(remote.hostname)}"
+    return f"{remote.kind}, {who}, for {span(now - remote.since)}"
 
 
 def _prompt(text: str | None, seen: Summary) -> str:

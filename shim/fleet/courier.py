@@ -53,6 +53,7 @@ _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
 _NO_ENGINE: dict[str, Any] = {
+    "url": "",
     "is_reachable": False,
     "why": "the library of the fleet is not installed",
     **dict.fromkeys(("version", "server", "is_cluster", "max_payload", "stream")),
@@ -285,6 +286,9 @@ class Courier:
 
     async def _status(self, _: Message) -> Message:
         engine = self._engine
+        if engine is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(engine.was_tried.wait(), _CONNECTS_WITHIN)
         told = await engine.about() if engine is not None else _NO_ENGINE
         elsewhere: list[dict[str, Any]] = []
         if engine is not None and engine.is_here:
@@ -312,7 +316,16 @@ class Courier:
 
     async def _rooms(self, _: Message) -> Message:
         engine = await self._required_engine()
-        return {"answer": "rooms", "rooms": await engine.rooms()}
+        holders = await engine.holders()
+        found = await engine.rooms()
+        for room in found:
+            holder, since = holders.get(room["session_id"], (None, None))
+            room |= {
+                "host": holder and holder.host,
+                "hostname": holder and holder.hostname,
+                "since": since,
+            }
+        return {"answer": "rooms", "this": self._us.host, "rooms": found}
 
     async def _stop(self, _: Message) -> Message:
         asyncio.get_running_loop().call_soon(self._over.set)
@@ -513,6 +526,8 @@ def _is_the_one() -> bool:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)  # for who has to end it by force
             return True
         except BlockingIOError:
             if os.path.exists(protocol.SOCKET) or time.monotonic() > deadline:

