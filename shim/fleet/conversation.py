@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING
 
 from shim.base import times
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from shim.fleet.local import Leases
 
 _MOST_RECORDS = 5000
+# Seconds between two tries of what is not possible yet.
+_RESTS = 1.0
 
 
 class Conversation:
@@ -62,6 +65,7 @@ class Conversation:
         self._directory = notes.directory(store)
         self.log = Log(engine, note.fork or note.session_id, us)
         self._following: Following | None = None
+        self._rests_until = 0.0
         # Whether nobody but us may write to the files here.
         self._is_ours = False
 
@@ -74,6 +78,18 @@ class Conversation:
     def is_fenced(self) -> bool:
         """Whether another host has the conversation that a claude here still lives on."""
         return self.note.fork is not None
+
+    def is_due(self) -> bool:
+        """Whether there may be something to do for it now, at the price of a look at its files."""
+        if self.lock.locked() or time.monotonic() < self._rests_until:
+            return False
+        if self._following is None or not self.claudes or notes.is_due(self.note):
+            return True
+        return self._following.has_news()
+
+    def rest(self) -> None:
+        """Do nothing for it by itself for a while: what was to be done is not possible yet."""
+        self._rests_until = time.monotonic() + _RESTS
 
     def behind(self) -> int:
         """How many bytes are not in the log yet."""

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from shim.base import environment, times
@@ -140,6 +141,9 @@ class Courier:
             return _alone(f"what the fleet has of this conversation is damaged ({problem})")
         except OSError as problem:
             return _alone(f"{problem.filename or self._store}: {problem.strerror or problem}")
+        except Exception as problem:
+            traceback.print_exc()
+            return _alone(f"the courier has failed ({type(problem).__name__}: {problem})")
 
     def _answers(self) -> dict[str, Callable[[Message], Awaitable[Message]]]:
         return {
@@ -157,48 +161,56 @@ class Courier:
         room, agent = str(asked["room"]), str(asked["agent"])
         session_id = _session_id(asked["session_id"])
         conversation = self._of(session_id, room, agent)
-        conversation.transcript = str(asked["transcript"])
+        conversation.transcript = os.path.realpath(str(asked["transcript"]))
         pid, kind = int(asked["pid"]), str(asked["kind"])
         try:
             engine = await self._required_engine()
+            head = None
             if not asked["is_chosen"]:
                 head = await rooms.head(engine, room, agent, self._pending_moves())
                 if head is not None and head != session_id:
                     self._let_go(conversation)
                     return {"answer": "other", "session_id": head}
             async with conversation.lock:
-                return await self._take(engine, conversation, pid, kind, asked)
+                taken = await self._take(engine, conversation, asked)
+                if taken is not None:
+                    return await self._busy_answer(conversation, taken)
+                self._live_on(conversation, pid, kind)
+                if asked["moves_head"] and head != session_id:
+                    await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
             conversation.note.behind = True
             self._live_on(conversation, pid, kind)
             conversation.remember()
             raise
+        generation = conversation.log.generation
+        return {"answer": "granted", "session_id": session_id, "generation": generation}
 
     async def _take(
-        self, engine: Engine, conversation: Conversation, pid: int, kind: str, asked: Message
-    ) -> Message:
-        deadline = asyncio.get_running_loop().time() + int(asked["waits"]) / 1000
+        self, engine: Engine, conversation: Conversation, asked: Message
+    ) -> Taken | None:
+        """Take a conversation for who asks, or say who has it, having waited as asked."""
+        pid, kind = int(asked["pid"]), str(asked["kind"])
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + int(asked["waits"]) / 1000
+        try:
+            await conversation.take(pid, kind)
+            return None
+        except Taken as taken:
+            if clock() >= deadline:
+                return taken
         async with engine.watch(conversation.log.conversation) as changed:
             while True:
                 changed.clear()
                 try:
                     await conversation.take(pid, kind)
-                    break
+                    return None
                 except Taken as taken:
-                    left = deadline - asyncio.get_running_loop().time()
-                    if left <= 0:
-                        return await self._busy_answer(conversation, taken)
+                    if clock() >= deadline:
+                        return taken
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(changed.wait(), left)
-        self._live_on(conversation, pid, kind)
-        if asked["moves_head"]:
-            await rooms.move(engine, self._us, conversation.note, conversation.session_id)
-        return {
-            "answer": "granted",
-            "session_id": conversation.session_id,
-            "generation": conversation.log.generation,
-        }
+                    await asyncio.wait_for(changed.wait(), max(deadline - clock(), 0))
 
     async def _busy_answer(self, conversation: Conversation, taken: Taken) -> Message:
         holder = taken.by.record.holder
@@ -258,7 +270,7 @@ class Courier:
         conversation = self._of(
             _session_id(event["session_id"]), str(asked["room"]), str(asked["agent"])
         )
-        conversation.transcript = str(event["transcript_path"])
+        conversation.transcript = os.path.realpath(str(event["transcript_path"]))
         pid = int(asked["pid"])
         kind = next((c.claudes[pid] for c in self._conversations.values() if pid in c.claudes), "")
         for other in self._conversations.values():
@@ -278,10 +290,23 @@ class Courier:
         if asked["room"] or asked["agent"]:
             await engine.put_room(rooms.key(str(asked["room"]), str(asked["agent"])), None)
         if asked["session_id"]:
-            session_id = _session_id(asked["session_id"])
+            return await self._delete(engine, _session_id(asked["session_id"]))
+        return {"answer": "done"}
+
+    async def _delete(self, engine: Engine, session_id: str) -> Message:
+        """Delete a conversation on all hosts, unless a claude lives on it."""
+        conversation = self._of(session_id)
+        async with conversation.lock:
+            try:
+                await conversation.log.take(os.getpid(), "")
+            except Taken as taken:
+                self._let_go(conversation)
+                return {"answer": "busy", "hostname": taken.by.record.holder.hostname}
+            if conversation.claudes:
+                return {"answer": "busy", "hostname": self._us.hostname}
+            await engine.purge(session_id)
             self._conversations.pop(session_id, None)
             notes.drop(self._directory, session_id)
-            await engine.purge(session_id)
         return {"answer": "done"}
 
     async def _status(self, _: Message) -> Message:
@@ -378,7 +403,7 @@ class Courier:
         while not self._over.is_set():
             self._lives.look()
             for conversation in list(self._conversations.values()):
-                if not conversation.lock.locked():
+                if conversation.is_due():
                     self._spawn(self._look_after(conversation))
             if self._is_idle():
                 self._over.set()
@@ -399,8 +424,11 @@ class Courier:
                     await conversation.keep_up()
                 elif conversation.log.is_held or note.behind:
                     await conversation.finish()
+                if note.behind:
+                    conversation.rest()
             except (Away, Damaged, Hostile, OSError) as problem:
                 conversation.note.behind = True
+                conversation.rest()
                 self._note_failure(conversation, str(problem))
             else:
                 if not conversation.claudes:
@@ -530,6 +558,8 @@ def _is_the_one() -> bool:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)  # for who has to end it by force
             return True
         except BlockingIOError:
             if os.path.exists(protocol.SOCKET) or time.monotonic() > deadline:

@@ -55,8 +55,7 @@ class Following:
         """
         # The transcript is looked at first: what it names by then is beside it already.
         look = _look(self.transcript)
-        is_as_it_was = look == self._looks.get(TRANSCRIPT) and not self._subagents_are_at_it()
-        if look is None or is_as_it_was:
+        if look is None or not self.has_news():
             return
         with _Opened(self.transcript) as file:
             stretch = self._tail(TRANSCRIPT).stretch(file, is_lines=True)
@@ -81,9 +80,11 @@ class Following:
     def _tail(self, name: str) -> Tail:
         return self.tails.setdefault(name, Tail())
 
-    def _subagents_are_at_it(self) -> bool:
-        """Whether a file beside the transcript has changed since it was looked at."""
-        return any(_look(self.path(name)) != self._looks.get(name) for name in self._sidecars())
+    def has_news(self) -> bool:
+        """Whether a file has changed since it was looked at, and is still there."""
+        if _is_news(self.transcript, self._looks.get(TRANSCRIPT)):
+            return True
+        return any(_is_news(self.path(name), self._looks.get(name)) for name in self._sidecars())
 
     def _sidecars(self) -> Iterator[str]:
         directory = transcripts.beside(self.transcript)
@@ -148,6 +149,11 @@ class _Opened:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
+
+
+def _is_news(path: str, before: _Look | None) -> bool:
+    look = _look(path)
+    return look is not None and look != before
 
 
 def _look(path: str) -> _Look | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import nats
 import pytest
+from nats.js.api import StreamConfig
 
 from tests.support.fleet import Host
 from tests.support.messages_api import MessagesApi
@@ -47,3 +50,17 @@ def hosts(
     with Host(tmp_path / "a", *where) as a, Host(tmp_path / "b", *where) as b:
         yield a, b
         assert a.log() + b.log() == ""
+
+
+@pytest.fixture
+def short_life(nats_server: NatsServer) -> float:
+    """Seconds after which a host that gives no sign of life counts as dead."""
+
+    async def make() -> None:
+        client = await nats.connect(nats_server.url)
+        bucket = StreamConfig("KV_claude_couriers", subjects=["$KV.claude_couriers.>"])
+        await client.jetstream().add_stream(bucket, max_age=2, max_msgs_per_subject=1)
+        await client.close()
+
+    asyncio.run(make())
+    return 2.0

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import threading
 from typing import TYPE_CHECKING
 
-import nats
 import pytest
-from nats.js.api import StreamConfig
 
 from tests.support.fleet import Host
 from tests.support.messages_api import Reply
@@ -222,20 +219,6 @@ def test_a_killed_claude_on_another_host_does_not_keep_the_room_busy(hosts: Host
 
 
 # When things break.
-
-
-@pytest.fixture
-def short_life(nats_server: NatsServer) -> float:
-    """Seconds after which a host that gives no sign of life counts as dead."""
-
-    async def make() -> None:
-        client = await nats.connect(nats_server.url)
-        bucket = StreamConfig("KV_claude_couriers", subjects=["$KV.claude_couriers.>"])
-        await client.jetstream().add_stream(bucket, max_age=2, max_msgs_per_subject=1)
-        await client.close()
-
-    asyncio.run(make())
-    return 2.0
 
 
 def test_a_server_that_is_away_costs_a_warning_and_gets_the_turns_later(

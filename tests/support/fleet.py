@@ -39,8 +39,11 @@ class Host(World):
     @property
     def courier(self) -> int | None:
         """The courier's pid, if one runs."""
-        pid = self.status().get("pid")
-        return int(pid) if pid else None
+        try:
+            pid = int((self.store / "courier.lock").read_text() or 0)
+        except FileNotFoundError:
+            return None
+        return pid if pid and os.path.exists(f"/proc/{pid}") else None
 
     def kill_courier(self) -> None:
         """SIGKILL the courier, and wait until it is gone."""
