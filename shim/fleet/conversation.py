@@ -75,6 +75,11 @@ class Conversation:
         return self.note.session_id
 
     @property
+    def _project(self) -> str:
+        """What claude calls the directory that it has the conversation in here."""
+        return os.path.basename(os.path.dirname(self.transcript))
+
+    @property
     def is_fenced(self) -> bool:
         """Whether another host has the conversation that a claude here still lives on."""
         return self.note.fork is not None
@@ -104,7 +109,7 @@ class Conversation:
             return  # another one here has it already
         self._is_ours = not self.claudes
         self._split()
-        await self.log.take(pid, kind)
+        await self.log.take(pid, kind, self._project)
         self.since = times.now()
         await self._agree(self.log.sequence)
         self.remember()
@@ -182,7 +187,7 @@ class Conversation:
     async def _adopt(self) -> None:
         """Take it for claudes that live on it already, or for what was said without the fleet."""
         pid, kind = next(iter(self.claudes.items()), (0, ""))
-        await self.log.take(pid, kind)
+        await self.log.take(pid, kind, self._project)
         self.since = times.now()
         await self._agree(self.log.sequence)
         self.remember()
@@ -219,17 +224,18 @@ class Conversation:
 
     async def _image(self, until: int) -> Image:
         """The files as the log has them, read from where they are known on."""
-        bases = self._bases()
+        bases = self._bases() if until >= self.note.sequence else {}
         while True:
             image = Image(bases)
             after = self.note.sequence if bases else 0
+            if not bases:
+                self.note.tails, self.note.count = {}, 0
             try:
                 if until > after:
-                    await image.read(self.log.records(after, until))
+                    await image.read(self.log.records(after, until), after)
                 return image
             except ReachesBack:
                 bases = {}
-                self.note.count = 0
             image.close()
 
     def _bases(self) -> dict[str, int]:
@@ -287,7 +293,7 @@ class Conversation:
         self.note.behind = True
         pid, kind = next(iter(self.claudes.items()), (0, ""))
         self.remember()
-        await self.log.take(pid, kind)
+        await self.log.take(pid, kind, self._project)
 
     def _split(self) -> None:
         """Give a fork a file of its own, where no claude lives on it any more."""

@@ -56,6 +56,7 @@ _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
     "is_reachable": False,
+    "is_sealed": False,
     "why": "the library of the fleet is not installed",
     **dict.fromkeys(("version", "server", "is_cluster", "max_payload", "stream")),
 }
@@ -68,6 +69,7 @@ class Courier:
         self._store = store
         self._us = us
         self._url = url
+        self._key_file = environment.get("NSED_FLEET_KEY_FILE")
         self._engine: JetStream | None = None
         self._directory = notes.directory(store)
         self._leases = Leases(store)
@@ -129,6 +131,10 @@ class Courier:
             if asked.get("fleet", self._url) != self._url:
                 return _alone(
                     "the courier has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
+                )
+            if asked.get("key_file", self._key_file) != self._key_file:
+                return _alone(
+                    "the courier has another NSED_FLEET_KEY_FILE: `claude-shim fleet stop` ends it"
                 )
             if asked["request"] not in ("status", "stop"):
                 self._require_extra()
@@ -350,7 +356,12 @@ class Courier:
                 "hostname": holder and holder.hostname,
                 "since": since,
             }
-        return {"answer": "rooms", "this": self._us.host, "rooms": found}
+        return {
+            "answer": "rooms",
+            "this": self._us.host,
+            "rooms": found,
+            "unreadable": sum(holder is None for holder, _ in holders.values()),
+        }
 
     async def _stop(self, _: Message) -> Message:
         """End, once all is given back that no claude lives on: the machine may be gone next."""
@@ -472,7 +483,7 @@ class Courier:
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         credentials = environment.get("NSED_FLEET_CREDS")
-        self._engine = JetStream(self._url, credentials)
+        self._engine = JetStream(self._url, credentials, self._key_file)
         self._spawn(self._engine.run())
 
     def _require_extra(self) -> None:
@@ -486,6 +497,7 @@ class Courier:
     async def _required_engine(self) -> Engine:
         """The engine, once it was tried. Raises Away."""
         assert self._engine is not None
+        await self._engine.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._engine.was_tried.wait(), _CONNECTS_WITHIN)
         if not self._engine.is_here:
