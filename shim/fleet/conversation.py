@@ -55,6 +55,8 @@ class Conversation:
         self.note = note
         self.lock = asyncio.Lock()
         self.claudes: dict[int, str] = {}
+        # How many calls are asking for it.
+        self.asked_for = 0
         self.transcript = note.transcript
         self.since = times.now()
         self._engine = engine
