@@ -353,6 +353,10 @@ class Courier:
         return {"answer": "rooms", "this": self._us.host, "rooms": found}
 
     async def _stop(self, _: Message) -> Message:
+        """End, once all is given back that no claude lives on: the machine may be gone next."""
+        for conversation in list(self._conversations.values()):
+            if not conversation.claudes:
+                await self._look_after(conversation)
         asyncio.get_running_loop().call_soon(self._over.set)
         return {"answer": "done"}
 
