@@ -347,7 +347,8 @@ class Conversation:
 
     async def _compact(self) -> None:
         """Write the files anew, and drop all records before, where those are too many."""
-        if self.note.count + self.log.appended < _MOST_RECORDS or self._following is None:
+        is_long = self.note.count + self.log.appended >= _MOST_RECORDS
+        if not is_long or self._following is None or not os.path.exists(self.transcript):
             return
         deadline = asyncio.get_running_loop().time() + PATIENCE
         first = await self._following.append_again(self.log, deadline)

@@ -342,7 +342,9 @@ class JetStream:
 
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
-            raise self._away_because(ConnectionResetError(self.why or "it is gone"))
+            if self.why:
+                raise Away(self.why)
+            raise self._away_because(ConnectionResetError("the connection has ended"))
         return self._nats
 
     @contextlib.asynccontextmanager

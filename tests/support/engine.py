@@ -17,17 +17,34 @@ if TYPE_CHECKING:
 NOW = "2026-01-02T03:04:05.000000000Z"
 
 
-class MemoryEngine:
-    """An engine that any number of hosts of a test share; `why`, set, is why it is away."""
+class Memory:
+    """What the servers of an engine have."""
 
     def __init__(self) -> None:
-        self.why = ""
-        self.life = 30.0
         self.stored: list[tuple[str, Stored]] = []
         self.values: dict[str, dict[str, Any]] = {}
         self.signs_of_life: dict[str, dict[str, Any]] = {}
+        self.sequence = 0
+
+
+class MemoryEngine:
+    """A host's line to an engine; `why`, set, is why it is away from that host."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.why = ""
+        self.life = 30.0
         self.loses_the_next_answer = False
-        self._sequence = 0
+
+    @property
+    def stored(self) -> list[tuple[str, Stored]]:
+        """All records, each with its conversation."""
+        return self.memory.stored
+
+    @property
+    def signs_of_life(self) -> dict[str, dict[str, Any]]:
+        """The hosts that are alive."""
+        return self.memory.signs_of_life
 
     @property
     def is_here(self) -> bool:
@@ -40,13 +57,13 @@ class MemoryEngine:
             return last.sequence
         if (last.sequence if last else 0) != after:
             raise Refused(conversation)
-        self._sequence += 1
+        self.memory.sequence += 1
         copy = records.from_bytes(record.to_bytes())
-        self.stored.append((conversation, Stored(self._sequence, copy, NOW)))
+        self.stored.append((conversation, Stored(self.memory.sequence, copy, NOW)))
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Away("the answer came too late")
-        return self._sequence
+        return self.memory.sequence
 
     async def last(self, conversation: str) -> Stored | None:
         self._require()
@@ -60,7 +77,7 @@ class MemoryEngine:
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
         self._require()
-        self.stored = [
+        self.memory.stored = [
             (name, it)
             for name, it in self.stored
             if name != conversation or (before is not None and it.sequence >= before)
@@ -72,17 +89,17 @@ class MemoryEngine:
 
     async def room(self, name: str) -> dict[str, Any] | None:
         self._require()
-        return self.values.get(name)
+        return self.memory.values.get(name)
 
     async def rooms(self) -> list[dict[str, Any]]:
-        return list(self.values.values())
+        return list(self.memory.values.values())
 
     async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
         self._require()
         if value is None:
-            self.values.pop(name, None)
+            self.memory.values.pop(name, None)
         else:
-            self.values[name] = value
+            self.memory.values[name] = value
 
     async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
         if value is None:
