@@ -326,22 +326,14 @@ class Conversation:
         self._move_to(new_session_id(), notes.Note(self.session_id, behind=True))
 
     def _move_to(self, fork: str, note: notes.Note) -> None:
-        moved = forking.move(self._store, self.note.room, self.note.agent, self.transcript, fork)
-        theirs = notes.Note(
-            fork,
-            self.note.room,
-            self.note.agent,
-            moved,
-            note.sequence,
-            note.tails,
-            behind=note.behind,
-            is_fork=True,
-            count=note.count,
-        )
-        notes.write(self._directory, theirs)
-        self._on_fork(theirs)
-        explain(f"what was said here is conversation {fork} now")
         room, agent = self.note.room, self.note.agent
+        moved = forking.move(self._store, room, agent, self.transcript, fork)
+        if moved is not None:
+            theirs = notes.Note(fork, room, agent, moved, note.sequence, note.tails)
+            theirs.behind, theirs.is_fork, theirs.count = note.behind, True, note.count
+            notes.write(self._directory, theirs)
+            self._on_fork(theirs)
+            explain(f"what was said here is conversation {fork} now")
         self.note = notes.Note(self.session_id, room, agent, self.transcript)
         self.log = Log(self._engine, self.session_id, self._us) if note.fork else self.log
         self._following = None
