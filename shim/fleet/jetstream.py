@@ -133,12 +133,8 @@ class JetStream:
 
     async def _append(self, conversation: str, payload: bytes, after: int, patience: float) -> int:
         headers = {_EXPECTED: str(after)}
-        try:
-            subject = f"{STREAM}.{conversation}"
-            return await self._publish(subject, payload, headers, max(patience, _NAP))
-        except Away:
-            self._is_mute = True
-            raise
+        subject = f"{STREAM}.{conversation}"
+        return await self._publish(subject, payload, headers, max(patience, _NAP))
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
@@ -219,6 +215,7 @@ class JetStream:
         self._sign = host, value
         await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
         self._is_mute = False
+        self.why = ""
 
     async def sign_of(self, host: str) -> dict[str, Any] | None:
         """What the bucket has of a host."""
@@ -329,10 +326,20 @@ class JetStream:
         while not self._closed.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
-            if self._is_mute and self._sign is not None:
+            if self._is_mute:
                 with contextlib.suppress(Away):
-                    await self.say_alive(*self._sign)
+                    await self._speak_again()
         self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
+
+    async def _speak_again(self) -> None:
+        """See whether who was late answers now: by an append, if there is one to make."""
+        if self._sign is not None:
+            await self.say_alive(*self._sign)
+            return
+        async with self._asking() as stream:
+            await stream.stream_info(STREAM)
+        self._is_mute = False
+        self.why = ""
 
     async def _note_complaint(self, problem: Exception) -> None:
         self._complaint = str(problem) or type(problem).__name__
@@ -439,7 +446,14 @@ class JetStream:
         return ", ".join(place.netloc.rpartition("@")[2] for place in places)
 
     def _away_because(self, problem: BaseException) -> Away:
-        """What went wrong, in a line for people."""
+        """What went wrong, in a line for people; who was late is away until it speaks again."""
+        away = self._explained(problem)
+        if isinstance(problem, TimeoutError | asyncio.TimeoutError | nats.errors.TimeoutError):
+            self._is_mute = True
+            self.why = str(away)
+        return away
+
+    def _explained(self, problem: BaseException) -> Away:
         said = f"{self._complaint} {problem}".lower()
         at = self._places
         if "authorization" in said or "authentication" in said or "user jwt" in said:
