@@ -164,9 +164,18 @@ class Courier:
         }
 
     async def _begin(self, asked: Message) -> Message:
-        room, agent = str(asked["room"]), str(asked["agent"])
-        session_id = _session_id(asked["session_id"])
-        conversation = self._of(session_id, room, agent)
+        conversation = self._of(
+            _session_id(asked["session_id"]), str(asked["room"]), str(asked["agent"])
+        )
+        conversation.asked_for += 1
+        try:
+            return await self._begin_on(conversation, asked)
+        finally:
+            conversation.asked_for -= 1
+            self._let_go(conversation)
+
+    async def _begin_on(self, conversation: Conversation, asked: Message) -> Message:
+        room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
         conversation.transcript = os.path.realpath(str(asked["transcript"]))
         pid, kind = int(asked["pid"]), str(asked["kind"])
         try:
@@ -175,7 +184,6 @@ class Courier:
             if not asked["is_chosen"]:
                 head = await rooms.head(engine, room, agent, self._pending_moves())
                 if head is not None and head != session_id:
-                    self._let_go(conversation)
                     return {"answer": "other", "session_id": head}
             async with conversation.lock:
                 taken = await self._take(engine, conversation, asked)
@@ -221,7 +229,6 @@ class Courier:
     async def _busy_answer(self, conversation: Conversation, taken: Taken) -> Message:
         holder = taken.by.record.holder
         is_answering = await conversation.look(taken.by.sequence)
-        self._let_go(conversation)
         return {
             "answer": "busy",
             "hostname": holder.hostname,
@@ -395,7 +402,8 @@ class Courier:
 
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        if not conversation.claudes and not notes.is_due(conversation.note):
+        is_needed = conversation.claudes or conversation.asked_for
+        if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
 
     def _live_on(self, conversation: Conversation, pid: int, kind: str) -> None:

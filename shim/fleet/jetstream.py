@@ -149,11 +149,7 @@ class JetStream:
 
     async def _append(self, subject: str, payload: bytes, after: int, patience: float) -> int:
         headers = {_EXPECTED: str(after)}
-        try:
-            return await self._publish(subject, payload, headers, max(patience, _NAP))
-        except Away:
-            self._is_mute = True
-            raise
+        return await self._publish(subject, payload, headers, max(patience, _NAP))
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
@@ -265,6 +261,7 @@ class JetStream:
         self._sign = host, value
         await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
         self._is_mute = False
+        self.why = ""
 
     async def sign_of(self, host: str) -> dict[str, Any] | None:
         """What the bucket has of a host."""
@@ -439,10 +436,20 @@ class JetStream:
         while not self._closed.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
-            if self._is_mute and self._sign is not None:
+            if self._is_mute:
                 with contextlib.suppress(Away):
-                    await self.say_alive(*self._sign)
-        self.why = f"the NATS server at {self._places} is gone"
+                    await self._speak_again()
+        self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
+
+    async def _speak_again(self) -> None:
+        """See whether who was late answers now: by an append, if there is one to make."""
+        if self._sign is not None:
+            await self.say_alive(*self._sign)
+            return
+        async with self._asking() as stream:
+            await stream.stream_info(STREAM)
+        self._is_mute = False
+        self.why = ""
 
     async def _note_complaint(self, problem: Exception) -> None:
         self._complaint = str(problem) or type(problem).__name__
@@ -452,7 +459,9 @@ class JetStream:
 
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
-            raise Away(self.why or f"the NATS server at {self._places} is gone")
+            if self.why:
+                raise Away(self.why)
+            raise self._away_because(ConnectionResetError("the connection has ended"))
         return self._nats
 
     @contextlib.asynccontextmanager
@@ -563,7 +572,14 @@ class JetStream:
         return ", ".join(place.netloc.rpartition("@")[2] for place in places)
 
     def _away_because(self, problem: BaseException) -> Away:
-        """What went wrong, in a line for people."""
+        """What went wrong, in a line for people; who was late is away until it speaks again."""
+        away = self._explained(problem)
+        if isinstance(problem, TimeoutError | asyncio.TimeoutError | nats.errors.TimeoutError):
+            self._is_mute = True
+            self.why = str(away)
+        return away
+
+    def _explained(self, problem: BaseException) -> Away:
         said = f"{self._complaint} {problem}".lower()
         at = self._places
         if "authorization" in said or "authentication" in said or "user jwt" in said:

@@ -111,6 +111,21 @@ def test_show_says_that_a_conversation_is_elsewhere(world: World, courier: Couri
     assert "Transcript  not here: the next call fetches it from the fleet\n" in said
 
 
+def test_what_other_hosts_parted_from_is_shown_and_linked_to(
+    world: World, courier: Courier
+) -> None:
+    courier.rooms = [room("r", U, earlier=[V])]
+
+    said = told(world, "show", "r")
+    (shown,) = json.loads(told(world, "show", "r", "--json"))
+    linked = told(world, "link", "r", V[:6])
+
+    assert f"Earlier     {V}, no transcript, of the fleet\n" in said
+    assert [each["session_id"] for each in shown["earlier"]] == [V]
+    assert "the next call fetches it from the fleet" in linked
+    assert changes(courier) == [("head", "r", V)]
+
+
 def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, courier: Courier) -> None:
     store(world, {"mine": {"claude": entry(U)}})
     courier.elsewhere = [running("theirs", V)]
