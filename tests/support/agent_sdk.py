@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_WHEELS = Path(__file__).parents[2] / ".cache"
+_CACHE = Path(__file__).parents[2] / ".cache"
 
 
-def importable() -> None:
-    """Have `claude_agent_sdk` be importable."""
-    (wheel,) = _WHEELS.glob("claude-agent-sdk==*")
-    if str(wheel) not in sys.path:
-        sys.path.append(str(wheel))
+def wheel() -> Path:
+    """Where it is imported from."""
+    (found,) = _CACHE.glob("claude-agent-sdk==*")
+    return found
+
+
+def make_importable() -> None:
+    """Have `claude_agent_sdk` be importable in this process."""
+    if str(wheel()) not in sys.path:
+        sys.path.append(str(wheel()))
