@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 ONE_SHOT: "Final" = "one-shot"
 _ENDING = ".jsonl"
+_ANSWERS = ("granted", "other", "busy")
 # Milliseconds for which one question waits for another host: between two, this side looks at the
 # clock.
 _WAITS = 250
@@ -145,6 +146,8 @@ class _Joining:
         )
         if answer["answer"] == "alone":
             raise Failure(answer["why"])
+        if answer["answer"] not in _ANSWERS:
+            raise Failure("the courier is of a newer claude-shim: update this one")
         return answer
 
 

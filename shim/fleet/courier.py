@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, times
 from shim.base.session_key import is_session_id
 from shim.claude import answers
-from shim.fleet import asking, extra, host, notes, protocol, rooms
+from shim.fleet import asking, extra, host, lives, notes, protocol, rooms
 from shim.fleet.conversation import Conversation
 from shim.fleet.engine import Away
 from shim.fleet.lives import Lives
@@ -92,13 +92,18 @@ class Courier:
         )
         self._start_engine()
         for note in notes.all_of(self._directory):
-            if self._engine is not None and notes.is_due(note):
-                self._add(note)
+            if self._engine is not None and (notes.is_due(note) or note.claudes):
+                self._take_over(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
         await self._over.wait()
+        # Whoever is started from now on waits for our lock.
+        os.unlink(protocol.SOCKET)
         server.close()
         for conversation in self._conversations.values():
+            conversation.note.claudes = {
+                str(pid): (kind, lives.born(pid)) for pid, kind in conversation.claudes.items()
+            }
             conversation.remember()
         await self._say_goodbye()
 
@@ -114,6 +119,8 @@ class Courier:
             await writer.drain()
         except (ConnectionError, ValueError):
             pass  # who asked is gone
+        except protocol.TooOld:
+            self._over.set()  # who asked starts another, which is as new as he is
         finally:
             waits.cancel()
             self._busy -= 1
@@ -126,8 +133,9 @@ class Courier:
                 return _alone("you are another user")
             asked = protocol.decode(line)
             answer = self._answers().get(str(asked.get("request")))
-            if answer is None or asked.get("version") != protocol.VERSION:
-                return _alone("the courier is of another version: `claude-shim fleet stop` ends it")
+            self._require_version(asked)
+            if answer is None:
+                raise protocol.Misunderstood(str(asked.get("request")))
             if asked.get("fleet", self._url) != self._url:
                 return _alone(
                     "the courier has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
@@ -139,6 +147,8 @@ class Courier:
             if asked["request"] not in ("status", "stop"):
                 self._require_extra()
             return await answer(asked)
+        except protocol.TooOld:
+            raise
         except (protocol.Misunderstood, KeyError, TypeError) as problem:
             return _alone(f"the courier does not understand ({problem})")
         except Away as problem:
@@ -150,6 +160,17 @@ class Courier:
         except Exception as problem:
             traceback.print_exc()
             return _alone(f"the courier has failed ({type(problem).__name__}: {problem})")
+
+    def _require_version(self, asked: Message) -> None:
+        """Make sure that who asks speaks as we do, or wants no more than our end.
+
+        Raises Away, protocol.TooOld.
+        """
+        version = asked["version"]
+        if version > protocol.VERSION:
+            raise protocol.TooOld
+        if version < protocol.VERSION and asked.get("request") != "stop":
+            raise Away("the courier is of a newer claude-shim: update this one")
 
     def _answers(self) -> dict[str, Callable[[Message], Awaitable[Message]]]:
         return {
@@ -396,6 +417,16 @@ class Courier:
         )
         self._conversations[note.session_id] = added
         return added
+
+    def _take_over(self, note: notes.Note) -> None:
+        """Follow the claudes that the courier before has followed, and do what was to be done."""
+        claudes, note.claudes = note.claudes, {}
+        conversation = self._add(note)
+        for pid, (kind, born) in claudes.items():
+            if lives.born(int(pid)) == born:
+                self._live_on(conversation, int(pid), kind)
+            else:
+                note.behind = True
 
     def _add_fork(self, note: notes.Note) -> None:
         self._add(note)

@@ -38,6 +38,8 @@ class Note:
     """Whether its room has moved to it, and the fleet has not heard of that yet."""
     is_fork: bool = False
     """Whether its room has it as an earlier one, and the fleet has not heard of that yet."""
+    claudes: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """Those that lived on it when their courier ended: by pid, how each runs, and its birth."""
     count: int = 0
     """About how many records its log has."""
 

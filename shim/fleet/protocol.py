@@ -21,6 +21,11 @@ becomes the room's head.
 forgets the room, and deletes the conversation where one is named. Answers: `done`, `alone`.
 `status` and `rooms` answer what their names say, `stop` ends the courier: `done`.
 A line that cannot be understood is answered by `alone`, too.
+
+A courier that is asked in a newer version than its own ends, without an answer: it keeps no truth,
+and who asked starts another. Asked in an older one it answers `alone`, or as that version has it;
+`stop` is the same in all of them. Within a version, a question or an answer may get more fields,
+which who does not know them passes over, and no other meaning.
 """
 
 TYPE_CHECKING = False
@@ -39,6 +44,10 @@ WAIT: "Final" = b'{"answer":"wait"}\n'
 
 class Misunderstood(Exception):
     """A line is no message of this protocol."""
+
+
+class TooOld(Exception):
+    """Who asks speaks a newer version."""
 
 
 def encode(message: "Message") -> bytes:

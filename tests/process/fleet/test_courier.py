@@ -109,8 +109,9 @@ def test_it_is_found_where_the_stores_path_is_too_long_for_a_sockets(member: Wor
         (b"[1]\n", "the courier does not understand"),
         (b'{"version":1,"request":"begin"}\n', "the courier does not understand"),
         (b'{"version":1,"request":"flush","event":1}\n', "the courier does not understand"),
-        (b'{"version":2,"request":"status"}\n', "the courier is of another version"),
-        (b'{"version":1,"request":"dance"}\n', "the courier is of another version"),
+        (b'{"version":"1","request":"status"}\n', "the courier does not understand"),
+        (b'{"version":0,"request":"status"}\n', "the courier is of a newer claude-shim"),
+        (b'{"version":1,"request":"dance"}\n', "the courier does not understand"),
         (b'{"version":1,"request":"rooms","fleet":"nats://x"}\n', "has another NSED_FLEET_URL"),
     ],
 )
