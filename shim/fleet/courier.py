@@ -89,8 +89,8 @@ class Courier:
             self._serve, sock=listening, limit=protocol.LONGEST
         )
         self._start_engine()
-        for note in notes.all_of(self._directory):
-            if self._engine is not None and notes.is_due(note):
+        if self._engine is not None:
+            for note in notes.due(self._directory):
                 self._add(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
@@ -99,6 +99,7 @@ class Courier:
         for conversation in self._conversations.values():
             conversation.remember()
         await self._say_goodbye()
+        notes.tidy(self._directory)
 
     # What is asked.
 
@@ -263,12 +264,12 @@ class Courier:
     async def _link(self, asked: Message) -> Message:
         """Follow the conversation that a turn begins in, and make it its room's head."""
         conversation = self._followed(asked)
-        note = conversation.note
-        note.moves = True
+        conversation.note.moves = True
         conversation.remember()
         with self._kept(conversation):
             engine = await self._required_engine()
-            await rooms.move(engine, self._us, note, conversation.session_id)
+            async with conversation.lock:
+                await self._tell_of_heads(engine, conversation)
         return {"answer": "done"}
 
     def _followed(self, asked: Message) -> Conversation:
@@ -434,23 +435,33 @@ class Courier:
         async with conversation.lock:
             try:
                 note = conversation.note
-                if note.moves:
-                    await rooms.move(self._engine, self._us, note, note.session_id)
-                if note.is_fork:
-                    await rooms.remember(self._engine, note)
+                if note.moves or note.is_fork:
+                    await self._tell_of_heads(self._engine, conversation)
                 if conversation.claudes:
                     await conversation.keep_up()
-                elif conversation.log.is_held or note.behind:
+                elif conversation.log.is_held or note.behind or note.fork:
                     await conversation.finish()
-                if note.behind:
-                    conversation.rest()
-            except (Away, Damaged, Hostile, OSError) as problem:
+            except Exception as problem:
                 conversation.note.behind = True
                 conversation.rest()
-                self._note_failure(conversation, str(problem))
+                is_news = self._note_failure(conversation, str(problem))
+                if is_news and not isinstance(problem, (Away, Damaged, Hostile, OSError)):
+                    traceback.print_exc()
             else:
-                if not conversation.claudes:
-                    self._let_go(conversation)
+                if notes.is_due(conversation.note) and not conversation.claudes:
+                    conversation.rest()
+                else:
+                    conversation.wake()
+            if not conversation.claudes:
+                self._let_go(conversation)
+
+    async def _tell_of_heads(self, engine: Engine, conversation: Conversation) -> None:
+        note = conversation.note
+        if note.moves:
+            await rooms.move(engine, self._us, note, note.session_id)
+        if note.is_fork:
+            await rooms.remember(engine, note)
+        conversation.remember()
 
     def _is_idle(self) -> bool:
         has_work = any(each.claudes for each in self._conversations.values())
@@ -472,11 +483,14 @@ class Courier:
             "is_held": conversation.log.is_held,
         }
 
-    def _note_failure(self, conversation: Conversation, why: str) -> None:
+    def _note_failure(self, conversation: Conversation, why: str) -> bool:
+        """Remember why something was not appended, for `ps` and `doctor`; whether it is news."""
         note = conversation.note
-        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent}
-        if not self._failed or self._failed[-1] | {"when": ""} != told | {"why": why, "when": ""}:
-            self._failed = [*self._failed, {**told, "when": times.now(), "why": why}][-_REMEMBERS:]
+        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent, "why": why}
+        is_news = not self._failed or {**self._failed[-1], "when": ""} != {**told, "when": ""}
+        if is_news:
+            self._failed = [*self._failed, {**told, "when": times.now()}][-_REMEMBERS:]
+        return is_news
 
     def _pending_moves(self) -> list[notes.Note]:
         """The heads that were moved while the engine was away."""
