@@ -56,6 +56,8 @@ class Conversation:
         self.note = note
         self.lock = asyncio.Lock()
         self.claudes: dict[int, str] = {}
+        # Whether its claude was told that it goes on alone, and why a later turn was late unsaid.
+        self.is_alone, self.was_late = False, ""
         # How many calls are asking for it.
         self.asked_for = 0
         self.transcript = note.transcript
@@ -81,6 +83,12 @@ class Conversation:
     def is_fenced(self) -> bool:
         """Whether another host has the conversation that a claude here still lives on."""
         return self.note.fork is not None
+
+    @property
+    def is_in_the_log(self) -> bool:
+        """Whether its log has something of the transcript, for other hosts to go on with."""
+        tail = self.note.tails.get(TRANSCRIPT)
+        return self.log.is_held and tail is not None and tail.size > 0
 
     def is_due(self) -> bool:
         """Whether there may be something to do for it now, at the price of a look at its files."""
@@ -151,6 +159,8 @@ class Conversation:
             break
         if self.behind() == 0:
             self.note.behind = False
+        if self._following is not None:
+            self.note.tails = self._following.tails
 
     async def finish(self) -> None:
         """Append what is left, and give the conversation back. Raises Away."""

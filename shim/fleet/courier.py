@@ -182,15 +182,22 @@ class Courier:
                     return await self._busy_answer(conversation, taken)
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
+                    # First of all what was said there: a head without it would be a new beginning.
+                    await conversation.keep_up()
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
-            conversation.note.behind = True
+            conversation.note.behind = conversation.is_alone = True
             self._live_on(conversation, pid, kind)
             conversation.remember()
             raise
-        generation = conversation.log.generation
-        return {"answer": "granted", "session_id": session_id, "generation": generation}
+        was_late, conversation.was_late, conversation.is_alone = conversation.was_late, "", False
+        return {
+            "answer": "granted",
+            "session_id": session_id,
+            "generation": conversation.log.generation,
+            "was_late": was_late,
+        }
 
     async def _take(
         self, engine: Engine, conversation: Conversation, asked: Message
@@ -245,6 +252,8 @@ class Courier:
             conversation.note.behind = True
             conversation.remember()
             self._note_failure(conversation, str(problem))
+            if not conversation.is_alone:
+                conversation.was_late = str(problem)
             raise
         return {"answer": "done"}
 
@@ -269,6 +278,7 @@ class Courier:
         with self._kept(conversation):
             engine = await self._required_engine()
             async with conversation.lock:
+                await conversation.keep_up()
                 await self._tell_of_heads(engine, conversation)
         return {"answer": "done"}
 
@@ -402,7 +412,12 @@ class Courier:
 
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        is_needed = conversation.claudes or conversation.asked_for or conversation.log.is_held
+        is_needed = (
+            conversation.claudes
+            or conversation.asked_for
+            or conversation.log.is_held
+            or conversation.was_late
+        )
         if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
 
@@ -435,11 +450,12 @@ class Courier:
         async with conversation.lock:
             try:
                 note = conversation.note
-                if note.moves or note.is_fork:
-                    await self._tell_of_heads(self._engine, conversation)
-                if conversation.claudes:
+                if conversation.claudes or conversation.log.is_held or note.behind or note.moves:
                     await conversation.keep_up()
-                elif conversation.log.is_held or note.behind or note.fork:
+                await self._tell_of_heads(self._engine, conversation)
+                if not conversation.claudes and (
+                    conversation.log.is_held or conversation.note.fork
+                ):
                     await conversation.finish()
             except Exception as problem:
                 conversation.note.behind = True
@@ -456,11 +472,19 @@ class Courier:
                 self._let_go(conversation)
 
     async def _tell_of_heads(self, engine: Engine, conversation: Conversation) -> None:
+        """Have the fleet know of a head that has moved, when it has what was said there.
+
+        A conversation of which nothing was written, its claude having died, becomes nobody's head.
+        """
         note = conversation.note
-        if note.moves:
-            await rooms.move(engine, self._us, note, note.session_id)
+        if not note.moves and not note.is_fork:
+            return
         if note.is_fork:
             await rooms.remember(engine, note)
+        if conversation.is_in_the_log:
+            await rooms.move(engine, self._us, note, note.session_id)
+        elif not conversation.claudes and not os.path.exists(conversation.transcript):
+            note.moves = False
         conversation.remember()
 
     def _is_idle(self) -> bool:
@@ -493,8 +517,12 @@ class Courier:
         return is_news
 
     def _pending_moves(self) -> list[notes.Note]:
-        """The heads that were moved while the engine was away."""
-        return [each.note for each in self._conversations.values() if each.note.moves]
+        """The heads that have moved, of which the fleet has not heard yet."""
+        return [
+            each.note
+            for each in self._conversations.values()
+            if each.note.moves and os.path.exists(each.transcript)
+        ]
 
     # The engine, and signs of life.
 
