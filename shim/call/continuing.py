@@ -7,10 +7,11 @@ from shim.base import messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
-from shim.claude import learned, options, registry, transcripts
+from shim.claude import hooks, learned, options, registry, transcripts
 from shim.keep import daily, holding
 from shim.lease import lease
 from shim.lease.lease import ASIDE, FORK, OURS, Holder, Lease
+from shim.store import forks, plugin_links, unheard
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shim.claude.transcripts import Transcript
     from shim.lease.busy import Patience
 
+_SHOWS_HOOKS = "--include-hook-events"
 _NAP = 0.05
 
 
@@ -47,10 +49,16 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     session_id = chosen or stored or session_key.derive(key)
     if turn == OURS and not acts.has_lease_of(session_id):
         turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
+    transcript, in_the_way = transcripts.find(session_id)
+    while transcript is None and not chosen and (parent := acts.parent(session_id)):
+        explain(f"nothing was said in the fork {session_id}: what it is of goes on, {parent}")
+        session_id = parent
+        if turn == OURS:
+            turn = acts.turn_of_conversation(key, asked, session_id, is_chosen=False)
+        transcript, in_the_way = transcripts.find(session_id)
     if turn == ASIDE:
         acts.give_up()
         return None
-    transcript, in_the_way = transcripts.find(session_id)
     if turn == OURS and in_the_way:
         acts.make_way(session_id, in_the_way)
     transcript = acts.keep(session_id, transcript, turn == OURS)
@@ -59,11 +67,13 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         _tell_of_another_tree(asked, transcript)
     acts.housekeep()
     if turn == FORK:
-        return _fork(asked, acts, session_id, transcript)
+        return _fork(key, asked, acts, session_id, transcript)
     if session_id != stored:
         acts.record(key, session_id)
-    hooks = acts.plugin if asked.goes_on and _takes_plugins(asked, acts.plugin) else None
-    flags = plan.flags(session_id, transcript, hooks, _renders_prompt(asked))
+    plugin = _plugin(key, asked, acts) if asked.goes_on else None
+    if asked.goes_on and not _is_heard(asked, plugin):
+        acts.note_unheard(session_id)
+    flags = plan.flags(session_id, transcript, plugin, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -88,7 +98,11 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
 
 
 def _fork(
-    asked: "Invocation", acts: "Acts", session_id: str, transcript: "Transcript | None"
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    session_id: str,
+    transcript: "Transcript | None",
 ) -> list[str]:
     """The arguments to go on with a copy of a conversation, from its last finished turn."""
     from shim.claude import turns  # a fork is rare
@@ -100,8 +114,13 @@ def _fork(
             transcript = None  # not even its first turn is finished
     if transcript is not None:
         acts.give(transcript, fork)
-    hooks = acts.plugin if _takes_plugins(asked, acts.plugin) else None
-    flags = plan.fork(session_id, transcript, fork, since, hooks, _renders_prompt(asked))
+    acts.note_fork(fork, session_id)
+    plugin = _plugin(key, asked, acts)
+    if not _is_heard(asked, plugin):
+        acts.record(key, fork)
+        if asked.goes_on:
+            acts.note_unheard(fork)
+    flags = plan.fork(session_id, transcript, fork, since, plugin, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -133,16 +152,29 @@ def _renders_prompt(asked: "Invocation") -> bool:
     return asked.surface.surely_has(snapshot) and not is_heeded
 
 
-def _takes_plugins(asked: "Invocation", plugin: str) -> bool:
-    has_option = asked.surface.option("--plugin-dir") is not None
-    return has_option and posix.access(plugin, posix.R_OK)
+def _plugin(key: "SessionKey", asked: "Invocation", acts: "Acts") -> str | None:
+    """The directory of the plugin whose hooks say where the claude of a call moves.
+
+    With `--include-hook-events` only those that the stream does not show (FACTS.md, "hooks").
+    """
+    if asked.surface.option("--plugin-dir") is None:
+        return None
+    if asked.has(_SHOWS_HOOKS):
+        return acts.link(key, "ending")
+    return acts.link(key, "interactive" if asked.is_interactive else "following")
+
+
+def _is_heard(asked: "Invocation", plugin: str | None) -> bool:
+    """Whether each move of the claude of a call is told by a hook of the plugin."""
+    return plugin is not None and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
 
 
 class Acts:
     """What a call does to the world before it becomes claude: its lease, its store.
 
     Each act that fails is a warning. `plugin` is the directory of the plugin for a claude that can
-    move to another conversation. `claude-shim explain` has acts of its own, which change nothing.
+    move to another conversation, in all its variants. `claude-shim explain` has acts of its own,
+    which change nothing.
     """
 
     __slots__ = ("_conversation", "_has_leases", "leases", "plugin", "store")
@@ -281,14 +313,51 @@ class Acts:
             warn(f"{problem}; this conversation is not recorded")
             self.store = None
             return None
-        if stored is None or session_key.is_session_id(stored):
-            return stored
+        if stored is None:
+            return None
+        if session_key.is_session_id(stored):
+            return self.followed(key, stored)
         warn(f"the stored id {stored!r} of {key} is no UUID; using {session_key.derive(key)}")
         return None
 
     def recall(self, key: "SessionKey") -> str | None:
         """The session id that the store has for the key, used now. Raises Failure."""
         return self.store.recall(key.room, key.agent) if self.store else None
+
+    def followed(self, key: "SessionKey", stored: str) -> str:
+        """Where a claude that no hook tells of has gone on from the stored conversation."""
+        moved = unheard.went_on(self.store.directory, stored) if self.store else None
+        if moved is None:
+            return stored
+        explain(f"a claude without our hooks went on from {stored}")
+        self.record(key, moved)
+        return moved
+
+    def note_unheard(self, session_id: str) -> None:
+        """Note that this process becomes a claude that no hook tells of."""
+        if self.store is not None:
+            unheard.note(self.store.directory, session_id)
+
+    def parent(self, session_id: str) -> str | None:
+        """Of which conversation a fork is that nothing was said in; None of any other."""
+        if self.store is None:
+            return None
+        where = self.store.directory
+        parent = forks.parent(where, session_id)
+        return None if parent and holding.can_be_had_back(where, session_id) else parent
+
+    def note_fork(self, fork: str, parent: str) -> None:
+        """Note of which conversation a fork is."""
+        if self.store is not None:
+            forks.note(self.store.directory, fork, parent)
+
+    def link(self, key: "SessionKey", variant: str) -> str | None:
+        """The link to a variant of the plugin that says by its path whose it is, if there can be
+        one.
+        """
+        if self.store is None:
+            return None
+        return plugin_links.made(self.store.directory, key, self.plugin, variant)
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""

@@ -1,0 +1,82 @@
+"""Claudes whose hooks say nothing, or not all: where they went on is asked at the next call.
+
+A file `unheard/<session id>` beside the store holds the pid of the claude that went on with that
+conversation, and when it was started. While it lives, and after a kill, claude's registry says
+which conversation it is on; after an exit nothing does.
+"""
+
+import posix
+
+from shim.base import files
+from shim.base.messages import Failure, explain
+from shim.base.session_key import is_session_id
+from shim.claude import registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+FOLDER: "Final" = "unheard"
+
+_LONGEST = 64
+
+
+def note(store: str, session_id: str) -> None:
+    """Note that this process becomes such a claude, which goes on with the conversation."""
+    pid = posix.getpid()
+    start = registry.start_of(pid)
+    if start is None:
+        return
+    try:
+        files.make_directory(f"{store}/{FOLDER}")
+        _write(store, session_id, f"{pid} {start}")
+    except (OSError, Failure) as problem:
+        explain(f"who goes on with {session_id} cannot be noted: {problem}")
+
+
+def went_on(store: str, session_id: str) -> str | None:
+    """The conversation that such a claude went on to from this one, or None."""
+    claude = _read(store, session_id)
+    if claude is None:
+        return None
+    pid, start = claude
+    other = registry.left_by(pid, start)
+    is_gone = registry.start_of(pid) != start
+    if other is None or other == session_id or not is_session_id(other):
+        if is_gone:
+            _remove(store, session_id)
+        return None
+    _remove(store, session_id)
+    if not is_gone:
+        _write(store, other, f"{pid} {start}")
+    return other
+
+
+def _read(store: str, session_id: str) -> tuple[int, str] | None:
+    try:
+        file = posix.open(_path(store, session_id), posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        pid, _, start = posix.read(file, _LONGEST).decode("ascii", "replace").partition(" ")
+    finally:
+        posix.close(file)
+    return (int(pid), start) if pid.isdigit() else None
+
+
+def _write(store: str, session_id: str, claude: str) -> None:
+    path = _path(store, session_id)
+    unfinished = f"{path}.{posix.getpid()}.new"
+    files.write_new(unfinished, claude.encode())
+    posix.rename(unfinished, path)
+
+
+def _remove(store: str, session_id: str) -> None:
+    try:
+        posix.unlink(_path(store, session_id))
+    except OSError:
+        return
+
+
+def _path(store: str, session_id: str) -> str:
+    return f"{store}/{FOLDER}/{session_id}"
