@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shim.base import session_key, times
+from shim.base import session_key, stamps
 from shim.base.messages import warn
 from shim.base.plain_text import printable
 from shim.claude import projects, registry, summary, transcripts
@@ -28,8 +28,7 @@ _NANOSECONDS = 1_000_000_000
 _COMPARED = 2000
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """A room and agent, and the session id that they have."""
 
     room: str
@@ -55,7 +54,7 @@ def agent_of(agents: Collection[str]) -> str:
 
 def seconds(stamp: object) -> float:
     """A timestamp of the store's in seconds of the system's clock."""
-    return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
+    return (stamps.nanoseconds(stamp) or 0) / _NANOSECONDS
 
 
 class Survey:
