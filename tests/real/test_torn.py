@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.support.messages_api import MessagesApi
     from tests.support.real_claude import World
 
 
-def test_what_is_said_after_a_torn_line_is_in_the_conversation(
-    any_claude: World, api: MessagesApi
-) -> None:
+def test_what_is_said_after_a_torn_line_is_in_the_conversation(any_claude: World) -> None:
     # 2.1.197 glues to it what it writes next, which is no message; the others end it first.
     any_claude.ask("one", room="refactor")
     (transcript,) = any_claude.transcripts(any_claude.mapping("refactor"))

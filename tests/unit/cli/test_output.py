@@ -218,9 +218,7 @@ class TestAgesAndSizes:
 
 
 class TestJson:
-    def test_it_is_readable_a_field_a_line(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_it_is_readable_a_field_a_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.show_json({"room": "réf 🙂"})
         assert capsys.readouterr().out == '{\n  "room": "réf 🙂"\n}\n'
         output.show_json([{"room": "réf 🙂", "agent": "claude"}, {}])
