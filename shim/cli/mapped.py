@@ -15,6 +15,8 @@ from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
 from shim.keep import accounts, folder, putting_back
 from shim.lease import live
+from shim.opencode import titles
+from shim.opencode.command_line import ROOM_PREFIX
 from shim.store import moved
 
 if TYPE_CHECKING:
@@ -77,6 +79,10 @@ class Survey:
     def _known(self) -> set[str]:
         return folder.known(self.directory)
 
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return titles.by_room()
+
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
@@ -106,6 +112,14 @@ class Survey:
             return seen
         here = moved.here(seen[1].directory, self._moves)
         return seen[0], replace(seen[1], directory=here)
+
+    def conversation(self, mapping: Mapping) -> tuple[str, Summary] | None:
+        """The same of a mapping's conversation; OpenCode's title is the one that its user knows."""
+        seen = self.transcript(mapping.session_id)
+        if seen is None or not mapping.room.startswith(ROOM_PREFIX):
+            return seen
+        title = self._titles.get(mapping.room, seen[1].title)
+        return seen[0], replace(seen[1], title=title)
 
     def has_any(self, mapping: Mapping) -> bool:
         """Whether there is a conversation, or a claude that is to have one."""

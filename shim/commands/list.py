@@ -87,7 +87,7 @@ def command(
     PROJECT  the directory it belongs to, and the account where that is not
              this one; `no transcript` where claude has none, so that the
              next call starts afresh
-    ABOUT    the title that you or claude gave it, else its first words
+    ABOUT    the title that OpenCode, you or claude gave it, else its first words
 
     A room without a conversation, such as one whose only call failed at once, is not shown, unless
     you say --empty. Where the terminal is too narrow, columns leave in this order: SIZE, PROJECT,
@@ -154,7 +154,7 @@ def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
     """The mappings with what can be told of them; that of many shows progress on a terminal."""
     with progress(mappings, len(mappings), "Reading transcripts") as steps:
         for mapping in steps:
-            yield mapping, survey.claudes(mapping), survey.transcript(mapping.session_id)
+            yield mapping, survey.claudes(mapping), survey.conversation(mapping)
 
 
 def _cells(
