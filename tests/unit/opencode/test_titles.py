@@ -37,9 +37,7 @@ def test_what_opencode_calls_a_session_before_it_knows_better_is_none(database: 
     assert titles.by_room() == {}
 
 
-def test_another_home_for_data_is_heeded(
-    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_home_for_data_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = tmp_path / "a name? with#signs%20"
     (elsewhere / "opencode").mkdir(parents=True)
     fill(elsewhere / "opencode/opencode.db", ("ses_1", "Mend the parser"))
