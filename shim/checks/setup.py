@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shim
-from shim.base import environment, files, times
+from shim.base import environment, files, stamps
 from shim.base.messages import Failure
 from shim.install import launcher, real_claude, shells
 from shim.store import document, lock_holders, store
@@ -57,7 +57,7 @@ class Contents:
         """Yield each room, agent, session id and time of last use, in nanoseconds."""
         for room, agents in self.mappings.items():
             for agent, entry in agents.items():
-                used = times.nanoseconds(entry["last_used"]) or 0
+                used = stamps.nanoseconds(entry["last_used"]) or 0
                 yield room, agent, str(entry["uuid"]), used
 
 

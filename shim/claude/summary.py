@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shim.base import times
+from shim.base import stamps
 from shim.claude import transcripts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _IMAGE = "[image]"
 # The last of each counts: claude (2.1.330) writes them again as the conversation grows.
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle"}
 _TYPES = ("user", "last-prompt", *_TITLES)
-_MARKS = [f'"{kind}"'.encode() for kind in _TYPES]
+_MARK = re.compile('"(?:{})"'.format("|".join(_TYPES)))
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
 
 def _entries(content: bytes) -> Iterator[dict[str, Any]]:
     """What is the user's, and claude's notes of it. A line that is cut is no JSON: passed over."""
-    for line in content.split(b"\n"):
-        if any(mark in line for mark in _MARKS):
+    for line in content.decode("utf-8", "replace").split("\n"):
+        if _MARK.search(line):
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
@@ -215,5 +215,5 @@ def _is_named_after(project: str, directory: str) -> bool:
 
 
 def _time(entry: dict[str, Any]) -> float | None:
-    stamp = times.nanoseconds(entry.get("timestamp"))
+    stamp = stamps.nanoseconds(entry.get("timestamp"))
     return None if stamp is None else stamp / 1_000_000_000

@@ -16,6 +16,7 @@ def main() -> "NoReturn":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
     _open_closed_streams()
 
+    import gc
     import io
     import signal
 
@@ -26,6 +27,8 @@ def main() -> "NoReturn":
     from shim.lease import busy
     from shim.store import locked_file
 
+    # What a store of 100,000 holds is no garbage: to look for it takes a third of the time.
+    gc.set_threshold(100_000)
     messages.is_claudes_stderr = False
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
     for stream in (sys.stdout, sys.stderr):

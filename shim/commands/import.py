@@ -197,11 +197,8 @@ def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) 
     if dry_run:
         return [places.foreseen(each) for each in packed.conversations]
     files.make_directory(store)
-    if not sys.stderr.isatty():
-        return list(packed.place(places))
     count = len(packed.conversations)
-    label = "Unpacking conversations"
-    with click.progressbar(packed.place(places), count, label=label, file=sys.stderr) as steps:
+    with output.progress(packed.place(places), count, "Unpacking conversations") as steps:
         return list(steps)
 
 

@@ -132,7 +132,7 @@ def _earlier(opened: store.Store, mapping: Mapping) -> list[dict[str, Any]]:
 def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
     now = time.time()
     claudes = survey.claudes(mapping)
-    transcript = survey.transcript(mapping.session_id)
+    transcript = survey.conversation(mapping)
     yield _line("Room", bold(name(mapping.room)))
     yield _line("Agent", bold(name(mapping.agent)))
     yield _line("Id", printable(mapping.session_id))
@@ -224,7 +224,7 @@ def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
 
 
 def _as_json(mapping: Mapping, survey: Survey, earlier: Earlier) -> dict[str, Any]:
-    transcript = survey.transcript(mapping.session_id)
+    transcript = survey.conversation(mapping)
     _, seen = transcript or (None, None)
     return {
         **mapped.as_json(mapping, survey.claudes(mapping), transcript),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import filelock
 import psutil
 
-from shim.base import session_key, times
+from shim.base import session_key, stamps
 from shim.claude import learning, registry, transcripts
 from shim.keep import beside, copies, daily, folder, putting_back
 from shim.store import document, history
@@ -196,7 +196,7 @@ def _surplus(mappings: Document, there: Collection[str]) -> list[Head]:
 
 
 def _used(head: Head) -> int:
-    return times.nanoseconds(head[2]["last_used"]) or 0
+    return stamps.nanoseconds(head[2]["last_used"]) or 0
 
 
 def _is_in_place(head: Head, there: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 The functions on an open file are called with its lock held.
 """
 
-from shim.base import times
+from shim.base import stamps, times
 from shim.base.files import content
 from shim.base.messages import explain, warn
 from shim.store import document, locked_file
@@ -91,7 +91,7 @@ def _bring_up_to_date(mended: "Document") -> None:
     written = projects.last_written({entry["uuid"] for entry in entries})
     for entry in entries:
         at = written.get(entry["uuid"], 0)
-        if at > (times.nanoseconds(entry["last_used"]) or 0):
+        if at > (stamps.nanoseconds(entry["last_used"]) or 0):
             entry["last_used"] = times.timestamp(at).decode()
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 
-from shim.base import times
+from shim.base import stamps
 from shim.base.files import replace
 
 TYPE_CHECKING = False
@@ -100,7 +100,7 @@ class Forgetting:
 
 def _sorted(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
     # They stand in the order of their use, but for those that were imported.
-    return sorted(lines, key=lambda line: times.nanoseconds(line.get("last_used")) or 0)
+    return sorted(lines, key=lambda line: stamps.nanoseconds(line.get("last_used")) or 0)
 
 
 def _key(line: "dict[str, Any]") -> tuple[str, str]:

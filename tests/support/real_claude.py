@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
-"""Seconds to wait for anything that claude should do."""
+TIMEOUT = 300.0
+"""Seconds to wait for anything that should happen: it takes one or two, and twenty times that
+where other work is in its way."""
 
 _API_KEY = "sk-of-the-stand-in-messages-api"
 VERSIONS = ("2.1.197", "2.1.330", "2.1.331")

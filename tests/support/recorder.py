@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-PATIENCE = 30.0
+PATIENCE = 300.0
 """Seconds after which a process that should have ended, or said something, has hung."""
 
 Text = str | bytes
