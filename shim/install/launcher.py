@@ -17,6 +17,7 @@ _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
 _PLUGIN = ".claude-shim-plugin"
 _HOOK = "follow"
+_HOOK_BUILT = Path(__file__).with_name("follow")
 _PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
 
 
@@ -34,7 +35,8 @@ def install(directory: Path) -> Path:
         shutil.copytree(_PLUGIN_SOURCE, plugin(directory), dirs_exist_ok=True)
         # The launcher last, and before it the file that names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
-        _replace(hook(directory), _hook(chosen), 0o755)
+        _replace(hook_script(directory), _hook(chosen), 0o755)
+        _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
         _replace(directory / _PROGRAM, _program(directory), 0o644)
         installation = beside.installation_text(chosen, directory / _PROGRAM)
         _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
@@ -72,7 +74,8 @@ def stale(directory: Path) -> list[Path]:
     wanted = {
         directory / NAME: built().read_bytes(),
         directory / _PROGRAM: _program(directory),
-        hook(directory): _hook(chosen),
+        hook(directory): built(_HOOK_BUILT).read_bytes(),
+        hook_script(directory): _hook(chosen),
     }
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
@@ -108,6 +111,11 @@ def plugin(directory: Path) -> Path:
 def hook(directory: Path) -> Path:
     """Where the hook of that plugin is."""
     return directory / _PLUGIN / _HOOK
+
+
+def hook_script(directory: Path) -> Path:
+    """What the hook becomes where it takes more than a look."""
+    return hook(directory).with_suffix(".py")
 
 
 def first_on_path() -> str | None:

@@ -226,7 +226,7 @@ def python_of_an_environment(world: World) -> None:
 
 
 def package_removed(world: World) -> None:
-    for path in (beside(world, "-program.py"), launcher.hook(world.launcher.parent)):
+    for path in (beside(world, "-program.py"), launcher.hook_script(world.launcher.parent)):
         edit(path, str(PACKAGE.parent), "/nowhere")
     beside(world, "-modules").unlink()
 
@@ -319,14 +319,14 @@ def plugin_removed(world: World) -> None:
 
 def hook_that_speaks(world: World) -> None:
     edit(
-        launcher.hook(world.launcher.parent),
+        launcher.hook_script(world.launcher.parent),
         "`claude-shim install`.\n",
         "`claude-shim install`.\nprint('hi', flush=True)\n",
     )
 
 
 def hook_that_records_nothing(world: World) -> None:
-    edit(launcher.hook(world.launcher.parent), "    main()\n", "    pass\n")
+    edit(launcher.hook_script(world.launcher.parent), "    main()\n", "    pass\n")
 
 
 def torn_store(world: World) -> None:
