@@ -485,6 +485,17 @@ class TestADeletionThatIsNoPersons:
         world.keep_house()
         assert world.kept().exists()
 
+    def test_a_home_restored_with_files_in_the_place_of_links_is_kept_anew(
+        self, world: World, held: Path
+    ) -> None:
+        world.map(U)
+        self.restored(world.kept())
+        for note in (folder.origin_of(str(world.kept())), folder.link_of(str(world.kept()))):
+            os.unlink(note)
+            Path(note).touch()
+        world.keep_house()
+        assert world.kept().samefile(held)
+
     def test_of_a_store_moved_with_its_files_anew(self, world: World, held: Path) -> None:
         moved = world.home / "moved"
         world.store.rename(world.home / "old")
@@ -729,6 +740,15 @@ class TestWhatLiesBesideATranscript:
         shutil.rmtree(beside)
         world.keep_house()
         assert (beside / "tool-results" / "a.txt").read_text() == "said more"
+
+    def test_what_is_kept_of_it_stops_no_call_though_it_cannot_be_read(
+        self, world: World, beside: Path
+    ) -> None:
+        world.hold(world.path())
+        (note,) = (world.store / "kept" / U).glob("*.from")
+        note.unlink()
+        note.write_text("a file, as some tools restore links")
+        assert world.hold(world.path())
 
     def test_goes_with_what_a_person_deleted(self, world: World, beside: Path) -> None:
         world.keep_house()
