@@ -147,7 +147,7 @@ def _make_directories(path: str) -> None:
     if parent:
         _make_directories(parent)
     try:
-        posix.mkdir(path)
+        posix.mkdir(path, 0o700)
         posix.chmod(path, 0o700)  # whatever the umask
     except FileExistsError:
         if not _is_directory_at(path):

@@ -91,7 +91,7 @@ def note(link: str, target: str) -> None:
             posix.rename(link + UNFINISHED, link)
     except FileNotFoundError:
         directory = link.rpartition("/")[0]
-        posix.mkdir(directory)
+        posix.mkdir(directory, 0o700)
         posix.chmod(directory, 0o700)  # whatever the umask
         posix.symlink(target, link)
 
