@@ -48,29 +48,33 @@ def write(file: int, data: bytes, at: int) -> None:
         at += written
 
 
-def write_new(path: str, data: bytes) -> None:
-    """Write a new file of this user's alone, for good. Raises OSError, and then there is none."""
+def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a new file, for good: of this user's alone, or with a mode, whatever the umask.
+
+    Raises OSError, and then there is none.
+    """
     file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
+        posix.fchmod(file, mode)
         write(file, data, 0)
         posix.fsync(file)
-    except OSError:
+    except BaseException:
         posix.unlink(path)
         raise
     finally:
         posix.close(file)
 
 
-def replace(path: str, data: bytes) -> None:
+def replace(path: str, data: bytes, mode: int = 0o600) -> None:
     """Put a new file in a path's place in the store, at once and for good. Raises OSError."""
     # One name for the unfinished file: the store's lock makes this its only writer, and what a
     # killed one left, or somebody else put there, goes.
     unfinished = path + ".new"
     try:
-        write_new(unfinished, data)
+        write_new(unfinished, data, mode)
     except FileExistsError:
         posix.unlink(unfinished)
-        write_new(unfinished, data)
+        write_new(unfinished, data, mode)
     posix.rename(unfinished, path)
     _flush_directory(path)
 
@@ -82,7 +86,7 @@ def replace_anywhere(path: str, data: bytes) -> None:
     write_new(unfinished, data)
     try:
         posix.rename(unfinished, path)
-    except OSError:
+    except BaseException:
         posix.unlink(unfinished)
         raise
     _flush_directory(path)
