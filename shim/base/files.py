@@ -102,21 +102,24 @@ def _flush_directory(path: str) -> None:
 
 
 def leave_to_its_owner(path: str) -> None:
-    """Make sure that root does nothing in another user's store. Raises Failure.
+    """Make sure that nobody uses another user's store. Raises Failure.
 
-    No permission is in root's way, and what it makes there (`sudo` with a kept HOME) the user
-    could not use any more. For a store that is yet to be made, its place decides.
+    Who made it could say there what is resumed, and written where. root, for whom no permission is
+    in the way, would make what the user could not use any more (`sudo` with a kept HOME): of a
+    store that is yet to be made, its place decides.
     """
-    if posix.geteuid() != 0:
-        return
-    there = path
-    while (status := _status(there)) is None and "/" in there:
+    user, there = posix.geteuid(), path
+    while (status := _status(there)) is None and user == 0 and "/" in there:
         there = there.rpartition("/")[0]
-    if status is not None and status.st_uid != 0:
+    if status is None or status.st_uid == user:
+        return
+    if user == 0:
         raise Failure(
             f"{there} belongs to another user, and you are root: be that user, or set"
             " NSED_SESSION_DIR to a directory of root's"
         )
+    if status.st_uid != 0 or status.st_mode & _STICKY:
+        raise _not_ours(path)
 
 
 def make_directory(path: str) -> None:
@@ -128,7 +131,11 @@ def make_directory(path: str) -> None:
     except OSError as problem:
         raise Failure(f"{path}: {problem.strerror}") from problem
     if status.st_uid != posix.geteuid() or status.st_mode & _STICKY:
-        raise Failure(f"{path} is not yours alone: set NSED_SESSION_DIR to a directory that is")
+        raise _not_ours(path)
+
+
+def _not_ours(path: str) -> Failure:
+    return Failure(f"{path} is not yours alone: set NSED_SESSION_DIR to a directory that is")
 
 
 def make_own_directory(path: str) -> None:
