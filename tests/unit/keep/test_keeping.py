@@ -10,10 +10,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from shim.base import session_key
+from shim.base import files, session_key
+from shim.base.messages import Failure
 from shim.claude import cleanup, learning, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import folder, holding, housekeeping, putting_back
@@ -484,6 +486,16 @@ class TestADeletionThatIsNoPersons:
         held.unlink()
         world.keep_house()
         assert world.kept().exists()
+
+    def test_in_another_users_store_is_not_believed(
+        self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held.unlink()
+        theirs = SimpleNamespace(st_uid=os.geteuid() + 1, st_mode=0o040777)
+        monkeypatch.setattr(files, "_status", lambda _: theirs)
+        with pytest.raises(Failure):
+            world.put_back()
+        assert not held.exists()
 
     def test_a_home_restored_with_files_in_the_place_of_links_is_kept_anew(
         self, world: World, held: Path
