@@ -279,6 +279,8 @@ def join_files(earlier: str, transcript: str) -> None:
                 named = lineage.name_of(line)
                 if named is None or named[0] not in known:
                     joined.write(line)
+            joined.flush()
+            os.fsync(joined.fileno())
         os.replace(unfinished, transcript)
     except OSError:
         linking.remove(unfinished)

@@ -647,6 +647,7 @@ class TestATemporaryAccount:
         temporary.mkdir(parents=True)
         transcript = temporary / f"{U}.jsonl"
         transcript.write_text(LINE)
+        transcript.with_name(f"{U}.jsonl.new").symlink_to(world.path())  # of a killed call
         world.hold(transcript)
         with transcript.open("a") as file:
             file.write(NEXT)  # claude follows the link
