@@ -487,6 +487,16 @@ class TestADeletionThatIsNoPersons:
         world.keep_house()
         assert world.kept().exists()
 
+    def test_a_kill_as_it_is_kept_leaves_no_second_name_that_hides_one(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript()
+        with monkeypatch.context() as killing:
+            killing.setattr("os.replace", lambda *_: pytest.fail("there are two names meanwhile"))
+            putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert not world.put_back()
+
     def test_in_another_users_store_is_not_believed(
         self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
