@@ -16,6 +16,8 @@ from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
     from shim.claude.options import Surface
@@ -219,25 +221,36 @@ class Acts:
 
     def turn(self, key: "SessionKey", asked: "Invocation", is_chosen: bool) -> str:
         """Whether the key's lease is ours now, or what else to do with the conversation."""
-        return self._take(key, asked, is_chosen, lease.start_of(key.room, key.agent))
+        start = lease.start_of(key.room, key.agent)
+        return self._take(key, asked, is_chosen, start, lambda: self._conversation_of(key, asked))
 
     def turn_of_conversation(
         self, key: "SessionKey", asked: "Invocation", session_id: str, is_chosen: bool
     ) -> str:
         """The same of the conversation's lease, and beside a claude that is live without one."""
-        turn = self._take(key, asked, is_chosen, lease.start_of_conversation(session_id))
+        start = lease.start_of_conversation(session_id)
+        turn = self._take(key, asked, is_chosen, start, lambda: session_id)
         pid = registry.live_on(session_id) if turn == OURS else None
         if pid is not None:
             from shim.lease import busy
 
             holder = Holder(pid, goes_on=True)
             turn = busy.settle(
-                key, asked, is_chosen, holder, lambda worth: self.outlasts(session_id, worth)
+                *(key, asked, is_chosen, holder),
+                lambda worth: self.outlasts(session_id, worth),
+                lambda: session_id,
             )
         self._conversation = session_id if turn == OURS else None
         return turn
 
-    def _take(self, key: "SessionKey", asked: "Invocation", is_chosen: bool, start: int) -> str:
+    def _take(
+        self,
+        key: "SessionKey",
+        asked: "Invocation",
+        is_chosen: bool,
+        start: int,
+        conversation: "Callable[[], str]",
+    ) -> str:
         try:
             wanted = self.open_lease(start) if self._has_leases else None
             if wanted is None or wanted.take(asked.goes_on):
@@ -250,10 +263,19 @@ class Acts:
                 is_chosen,
                 wanted.holder(),
                 lambda patience: self.wait(wanted, asked.goes_on, patience),
+                conversation,
             )
         except OSError as problem:
             self._warn_of_leases(problem)
             return OURS
+
+    def _conversation_of(self, key: "SessionKey", asked: "Invocation") -> str:
+        """What a call whose lease is taken would go on with."""
+        try:
+            stored = self.recall(key)
+        except Failure:
+            stored = None
+        return asked.value("--session-id") or stored or session_key.derive(key)
 
     def has_lease_of(self, session_id: str) -> bool:
         """Whether the conversation's lease is this process's already."""

@@ -46,6 +46,12 @@ def is_answering(pid: int) -> bool:
     return _is_starting(pid) if ended is None else not ended
 
 
+def is_under_way(session_id: str) -> bool:
+    """Whether the last turn of a conversation's transcript is not answered yet."""
+    transcript = transcripts.find(session_id)[0]
+    return transcript is not None and has_ended(transcript.path) is False
+
+
 def ends_by_itself(pid: int) -> bool:
     """Whether a claude's stdin has ended, so that its run ends with its turn.
 

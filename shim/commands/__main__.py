@@ -31,6 +31,9 @@ def main() -> "NoReturn":
     gc.set_threshold(100_000)
     messages.is_claudes_stderr = False
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
@@ -60,6 +63,11 @@ def main() -> "NoReturn":
         what = f"{type(problem).__name__}: {problem}"
         messages.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
         sys.exit(1)
+
+
+def _end(number: int, _frame: object) -> "NoReturn":
+    """End as by a signal, but not without removing what is unfinished."""
+    sys.exit(128 + number)
 
 
 def _forces_colours() -> bool:

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from shim.base import files
 from shim.base.messages import Failure
 from shim.install import beside, modules, python
 from shim.install.beside import Maker
@@ -32,7 +33,7 @@ def install(directory: Path) -> Path:
     chosen = python.choose(beside.import_paths())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(_PLUGIN_SOURCE, plugin(directory), dirs_exist_ok=True)
+        shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
         # The launcher last, and before it the file that names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
         _replace(hook_script(directory), _hook(chosen), 0o755)
@@ -49,19 +50,22 @@ def install(directory: Path) -> Path:
 def uninstall(directory: Path) -> Path | None:
     """Remove the launcher from a directory; None where there is none of ours.
 
-    Raises Failure where the system refuses.
+    What was killed is done by the next one: what says that there was a launcher goes last. Raises
+    Failure where the system refuses.
     """
-    path = directory / NAME
-    if not is_launcher(path):
+    path, installation = directory / NAME, directory / _INSTALLATION
+    is_there = is_launcher(path)
+    if not is_there and not os.path.lexists(installation):
         return None
     try:
-        path.unlink()
-        for name in (_INSTALLATION, _PROGRAM, _PRELOAD):
-            (directory / name).unlink(missing_ok=True)
+        if is_there:
+            path.unlink()
         shutil.rmtree(plugin(directory), ignore_errors=True)
+        for file in (directory / _PROGRAM, directory / _PRELOAD, installation):
+            file.unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
-    return path
+    return path if is_there else installation
 
 
 def stale(directory: Path) -> list[Path]:
@@ -142,8 +146,9 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
+def _copy(source: str, target: str) -> None:
+    _replace(Path(target), Path(source).read_bytes(), 0o644)
+
+
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_bytes(content)
-    unfinished.chmod(mode)
-    unfinished.replace(path)
+    files.replace(os.fspath(path), content, mode)

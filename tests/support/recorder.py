@@ -10,6 +10,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import subprocess
 import time
 import uuid
@@ -76,6 +77,11 @@ class Recorder:
 
     def then(self, script: str) -> None:
         write_program(self.path, _SCRIPT.format(log=shlex.quote(str(self._log)), then=script))
+
+    def forget(self) -> None:
+        """Forget the runs so far, also those that were killed while they recorded."""
+        for record in self._log.iterdir():
+            shutil.rmtree(record)
 
     @property
     def calls(self) -> list[Call]:
