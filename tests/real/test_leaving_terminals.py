@@ -22,7 +22,8 @@ def world(any_claude: World, api: MessagesApi) -> World:
     # A worker of 2.1.197 is not given the address otherwise.
     settings = any_claude.home / ".claude" / "settings.json"
     settings.parent.mkdir()
-    settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": api.url}}))
+    bash = {"permissions": {"allow": ["Bash"]}}
+    settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": api.url}, **bash}))
     return any_claude
 
 
@@ -72,8 +73,11 @@ def show_list(screen: Screen) -> None:
 
 def come_back(world: World, screen: Screen) -> None:
     """Come back from the list of agents to what was left."""
-    screen.press(ENTER if world.version == "2.1.197" else ESCAPE)
-    screen.wait_until(lambda: not shows_list(screen), "the session")
+    is_old = world.version == "2.1.197"
+    screen.press(ENTER if is_old else ESCAPE)
+    # Newer ones draw no more than what the list has covered.
+    mark = "● heard" if is_old else ""
+    screen.wait_until(lambda: mark in screen.text and not shows_list(screen), "the session")
 
 
 def shows_list(screen: Screen) -> bool:
@@ -155,14 +159,14 @@ def test_a_call_from_inside_of_a_worker_is_of_the_workers_room(
 ) -> None:
     command = f"{world.launcher} -p inside </dev/null"
     api.on("call yourself", Reply(tool=("Bash", {"command": command, "description": "x"})))
-    a, b = world.screen(room="a"), world.screen("--dangerously-skip-permissions", room="b")
+    a, b = world.screen(room="a"), world.screen("--permission-mode", "default", room="b")
     ask(world, a, "one in a")
     ask(world, b, "one in b")
     leave(world, a)
     leave(world, b)
     come_back(world, b)
     b.say("call yourself")
-    b.wait_for("heard: inside")
+    b.wait_until(lambda: any(turn.prompt == "inside" for turn in api.turns()), "the call inside")
     a.kill()
     b.kill()
 
