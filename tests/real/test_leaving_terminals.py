@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.messages_api import Reply
-from tests.support.real_claude import ENTER, ESCAPE, LEFT, TIMEOUT, wait_until
+from tests.support.real_claude import ENTER, ESCAPE, LEFT, TIMEOUT, knows, shows_list, wait_until
 
 if TYPE_CHECKING:
     from tests.support.messages_api import MessagesApi, Request
@@ -25,13 +24,6 @@ def world(any_claude: World, api: MessagesApi) -> World:
     bash = {"permissions": {"allow": ["Bash"]}}
     settings.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": api.url}, **bash}))
     return any_claude
-
-
-def knows(answer: str) -> list[str]:
-    """What was said before, to who answers so."""
-    before = answer.removesuffix("\n").partition(" | before: ")[2]
-    # What 2.1.197 adds of itself to a copy of a turn that was under way.
-    return [turn for turn in before.split(" ; ") if turn != "Continue from where you left off."]
 
 
 def asked(api: MessagesApi) -> list[Request]:
@@ -78,13 +70,6 @@ def come_back(world: World, screen: Screen) -> None:
     # Newer ones draw no more than what the list has covered.
     mark = "● heard" if is_old else ""
     screen.wait_until(lambda: mark in screen.text and not shows_list(screen), "the session")
-
-
-def shows_list(screen: Screen) -> bool:
-    """Whether a screen shows the list of agents."""
-    return (
-        re.search(r"\d (awaiting input|working|completed)|enter to open", screen.text) is not None
-    )
 
 
 def test_two_rooms_that_leave_their_terminals_stay_two(world: World) -> None:

@@ -38,6 +38,8 @@ STREAM_JSON = ("--input-format", "stream-json", "--output-format", "stream-json"
 _GAP = r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)+"
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 _KILL_LINE = "\x15"
+# What claude says in the user's name: to go on after a turn with no answer, and of /fork.
+_BY_CLAUDE = ("Continue from where you left off.", "The fork runs as its own separate session")
 # Seconds within which a pasted line mostly shows; where it takes longer, it is pasted anew.
 _SHOWS_WITHIN = 0.5
 ENTER, ESCAPE, INTERRUPT, LEFT = "\r", "\x1b", "\x03", "\x1b[D"
@@ -86,6 +88,12 @@ def settle_in(home: Path, *trusted: Path) -> None:
         "projects": {str(directory): {"hasTrustDialogAccepted": True} for directory in trusted},
     }
     (home / ".claude.json").write_text(json.dumps(settings))
+
+
+def knows(answer: str) -> list[str]:
+    """What was said before, to a claude that answers so: what claude adds of itself aside."""
+    before = answer.removesuffix("\n").partition(" | before: ")[2]
+    return [turn for turn in before.split(" ; ") if turn and not turn.startswith(_BY_CLAUDE)]
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) -> None:
@@ -465,6 +473,12 @@ class Screen:
             return
         except pexpect.EOF:
             self._has_ended = True
+
+
+def shows_list(screen: Screen) -> bool:
+    """Whether a screen shows claude's list of agents."""
+    marks = r"\d (awaiting input|working|completed)|enter to open|New sessions:"
+    return re.search(marks, screen.text) is not None
 
 
 def _read_all(paths: Iterable[Path]) -> list[Json]:
