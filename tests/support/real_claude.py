@@ -428,13 +428,17 @@ class Screen:
         It is pasted again where it does not show: what is sent while claude goes from one view to
         another, it drops.
         """
-        end = time.monotonic() + TIMEOUT
-        while text not in (line.strip("❯ \xa0") for line in self.text.splitlines()):
+        end, before = time.monotonic() + TIMEOUT, self._lines_of(text)
+        while self._lines_of(text) <= before:
             if time.monotonic() > end:
                 raise TimeoutError(f"{text!r} cannot be said; the screen:\n{self.text}")
             self.press(f"{_KILL_LINE}{_PASTE_START}{text}{_PASTE_END}")
             self._read_for(_SHOWS_WITHIN)
         self.press(ENTER)
+
+    def _lines_of(self, text: str) -> int:
+        """How many lines of the screen are this, a person's."""
+        return [line.strip("❯ \xa0") for line in self.text.splitlines()].count(text)
 
     def press_until(self, keys: str, condition: Callable[[], object], what: str) -> None:
         """Send keys until the condition holds: claude drops some while it draws another view."""
