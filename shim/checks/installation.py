@@ -33,7 +33,7 @@ _GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
 # Seconds that the hook may take, as claude gives it, and that a call of claude may.
 _HOOK_PATIENCE = 10
 _CLAUDE_PATIENCE = 20
-_NOTHING_TO_RESUME = "No conversation found"
+_NOTHING_TO_RESUME = "conversation found with session"
 
 _START_UP_FILES = (
     *(".bashrc", ".bash_aliases", ".bash_profile", ".bash_login", ".profile"),

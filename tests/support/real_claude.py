@@ -428,17 +428,19 @@ class Screen:
         It is pasted again where it does not show: what is sent while claude goes from one view to
         another, it drops.
         """
-        end, before = time.monotonic() + TIMEOUT, self._lines_of(text)
-        while self._lines_of(text) <= before:
+        end = time.monotonic() + TIMEOUT
+        while text not in self._being_typed():
             if time.monotonic() > end:
                 raise TimeoutError(f"{text!r} cannot be said; the screen:\n{self.text}")
             self.press(f"{_KILL_LINE}{_PASTE_START}{text}{_PASTE_END}")
             self._read_for(_SHOWS_WITHIN)
         self.press(ENTER)
 
-    def _lines_of(self, text: str) -> int:
-        """How many lines of the screen are this, a person's."""
-        return [line.strip("❯ \xa0") for line in self.text.splitlines()].count(text)
+    def _being_typed(self) -> list[str]:
+        """The lines in the box of the prompt; where that is not drawn whole, the last ones."""
+        lines = [line.strip("❯ \xa0") for line in self.text.splitlines()]
+        edges = [at for at, line in enumerate(lines) if line.startswith("────")]
+        return lines[edges[-2] : edges[-1]] if len(edges) > 1 else lines[-3:]
 
     def press_until(self, keys: str, condition: Callable[[], object], what: str) -> None:
         """Send keys until the condition holds: claude drops some while it draws another view."""
