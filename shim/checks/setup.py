@@ -18,6 +18,7 @@ import shim
 from shim.base import environment, files, stamps
 from shim.base.messages import Failure
 from shim.install import launcher, real_claude, shells
+from shim.install.trial import try_out
 from shim.store import document, lock_holders, store
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from shim.install.beside import Line, Maker
     from shim.install.real_claude import Answer
+    from shim.install.trial import Trial
     from shim.store.document import Document
 
     T = TypeVar("T")
@@ -110,6 +112,11 @@ class Setup:
         """Whether the launcher belongs to the package that looks at it."""
         own = Path(shim.__file__).resolve().parent.parent
         return self.maker is not None and Path(self.maker.package) == own
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """What came of running the real claude, if there is one."""
+        return try_out(self.real) if self.real is not None else None
 
     @cached_property
     def real(self) -> Path | None:

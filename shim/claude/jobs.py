@@ -8,7 +8,7 @@ import json
 import os
 import time
 
-from shim.base import environment, times
+from shim.base import environment
 from shim.base.session_key import is_session_id
 from shim.claude.transcripts import config_directory
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _STATE = "state.json"
 _DIGITS = 8
 # Seconds that a job's worker is given to start: some two were measured.
-_STARTS_WITHIN = 15.0
+_STARTS_WITHIN = 20.0
 # Of the job of a terminal whose turn was under way, until it has been answered.
 _ANSWERS = "--reply-on-resume"
 _ANSWERED = "idle"
@@ -92,11 +92,15 @@ def flags(state: "State") -> list[str]:
     return [str(flag) for flag in given] if isinstance(given, list) else []
 
 
-def was_just_made(state: "State") -> bool:
-    """Whether the job was made so lately that its worker may yet be to start."""
-    made = times.nanoseconds(state.get("createdAt"))
-    is_wanted = state.get("state") == _WANTED
-    return is_wanted and made is not None and time.time() - made / 1e9 < _STARTS_WITHIN
+def is_about_to_start(state: "State") -> bool:
+    """Whether a terminal was left for the job so lately that its worker may yet be to start."""
+    job = id_of(str(state.get("sessionId")))
+    try:
+        # Not when it was made: with a turn under way, it is left some ten seconds later.
+        left = os.stat(f"{_directory()}/{job}/{_STATE}").st_mtime
+    except OSError:
+        return False
+    return state.get("state") == _WANTED and time.time() - left < _STARTS_WITHIN
 
 
 def _directory() -> str:

@@ -36,7 +36,7 @@ def live_on(session_id: str) -> int | None:
         from shim.claude import jobs
 
         has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
-        is_starting = not has_started and jobs.was_just_made(jobs.of(session_id))
+        is_starting = not has_started and jobs.is_about_to_start(jobs.of(session_id))
         return ABOUT_TO_START if is_starting else None
     return None
 

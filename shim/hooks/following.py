@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST = 1 << 26
 _LONGEST_START = 256
 _SESSION_ID = b'"session_id"'
-_MAY_BE_AN_END = b"SessionEnd"
+_NO_TURNS = (b"SessionStart", b"SessionEnd")
 _AT_TERMINALS = "/interactive"
 
 
@@ -47,9 +47,9 @@ def follow(account: bytes) -> None:
         return
     store, key = Store(owner[0]), owner[1]
     head = store.recall(key.room, key.agent)
-    # Most events are of the head, and no more of them is needed. At a terminal's end it may have
-    # been left to the background.
-    may_leave_head = _MAY_BE_AN_END in account and root.endswith(_AT_TERMINALS)
+    # Most events are of the head, and no more of them is needed. What begins or ends at a terminal
+    # may be a conversation that is left to the background.
+    may_leave_head = root.endswith(_AT_TERMINALS) and any(map(account.__contains__, _NO_TURNS))
     if head == session_id and not may_leave_head:
         return
     from shim.hooks import moves

@@ -61,7 +61,7 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str | None) -> st
         of_key = plugin_links.path(store, key, "")
         for job in jobs.all_of():
             is_its = any(flag.startswith(of_key) for flag in jobs.flags(job))
-            if is_its and jobs.goes_on_from_terminal(job) and jobs.was_just_made(job):
+            if is_its and jobs.goes_on_from_terminal(job) and jobs.is_about_to_start(job):
                 own = str(job["sessionId"])
                 if not forks.is_known(store, own):
                     return _left_for(own, session_id, store, head)

@@ -18,7 +18,7 @@ import psutil
 
 from shim.base import session_key, stamps
 from shim.claude import learning, registry, transcripts
-from shim.keep import beside, copies, daily, folder, putting_back
+from shim.keep import beside, copies, daily, folder, putting_back, tidying
 from shim.store import document, history
 from shim.store.store import Store
 
@@ -99,6 +99,7 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
     if not is_all:
         return {}  # what is not found may be there
     there = found.keys() | set(folder.session_ids(store))
+    tidying.tidy(store, mappings, there)
     surplus = _surplus(mappings, there)
     forgetting = history.Forgetting(store, mappings, there)
     Store(store).locked(lambda _: forgetting.commit())

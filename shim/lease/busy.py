@@ -10,6 +10,7 @@ from shim.base.messages import explain, warn
 from shim.claude import registry, turns
 from shim.lease import live
 from shim.lease.lease import ASIDE, BESIDE, FORK, OURS, Holder
+from shim.store import plugin_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,13 +143,16 @@ def _who(holder: Holder | None) -> str:
 
 
 def _is_around_us(pid: int, key: "SessionKey") -> bool:
-    """Whether we were called by that claude, or by another of the same room and agent, a fork.
+    """Whether we were called by that claude, or by another of the same room and agent: a fork, or
+    the worker that it was left to.
 
     A command that its Bash tool left in the background may have lost its ancestors, but has the
     session id in its environment.
     """
     ours = environment.get("CLAUDE_CODE_SESSION_ID")
     if ours and pid > 0 and registry.conversation_of(pid) == ours:
+        return True
+    if str(plugin_links.of_worker()) == str(key):
         return True
     try:
         ancestors = psutil.Process().parents()

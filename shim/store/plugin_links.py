@@ -64,6 +64,20 @@ def owner(plugin_root: str) -> tuple[str, SessionKey]:
     return of_key.rsplit("/", 2)[0], key_of(of_key)
 
 
+def of_worker() -> SessionKey | None:
+    """The session key of the worker in the background that this process runs in.
+
+    None where it runs in none, or that one was given no link.
+    """
+    from shim.claude import jobs
+
+    links = filter(is_link, jobs.flags(jobs.own() or {}))
+    try:
+        return next((owner(link)[1] for link in links), None)
+    except (OSError, ValueError):
+        return None
+
+
 def key_of(directory: str) -> SessionKey:
     """The session key that one of the directories is of. Raises OSError, ValueError."""
     file = posix.open(f"{directory}/{KEY}", posix.O_RDONLY | posix.O_NONBLOCK)

@@ -27,11 +27,7 @@ def note(store: str, session_id: str) -> None:
     start = registry.start_of(pid)
     if start is None:
         return
-    try:
-        files.make_directory(f"{store}/{FOLDER}")
-        _write(store, session_id, f"{pid} {start}")
-    except (OSError, Failure) as problem:
-        explain(f"who goes on with {session_id} cannot be noted: {problem}")
+    _write(store, session_id, f"{pid} {start}")
 
 
 def went_on(store: str, session_id: str) -> str | None:
@@ -40,16 +36,21 @@ def went_on(store: str, session_id: str) -> str | None:
     if claude is None:
         return None
     pid, start = claude
+    # Asked first: one that ends meanwhile has said where it was.
+    lives = is_live(store, session_id)
     other = registry.left_by(pid, start)
-    is_gone = registry.start_of(pid) != start
-    if other is None or other == session_id or not is_session_id(other):
-        if is_gone:
-            _remove(store, session_id)
-        return None
-    _remove(store, session_id)
-    if not is_gone:
-        _write(store, other, f"{pid} {start}")
-    return other
+    has_moved = other is not None and other != session_id and is_session_id(other)
+    if has_moved or not lives:
+        _remove(store, session_id)
+    if has_moved and lives:
+        _write(store, str(other), f"{pid} {start}")
+    return other if has_moved else None
+
+
+def is_live(store: str, session_id: str) -> bool:
+    """Whether the claude that is noted of a conversation still runs."""
+    claude = _read(store, session_id)
+    return claude is not None and registry.start_of(claude[0]) == claude[1]
 
 
 def _read(store: str, session_id: str) -> tuple[int, str] | None:
@@ -65,10 +66,11 @@ def _read(store: str, session_id: str) -> tuple[int, str] | None:
 
 
 def _write(store: str, session_id: str, claude: str) -> None:
-    path = _path(store, session_id)
-    unfinished = f"{path}.{posix.getpid()}.new"
-    files.write_new(unfinished, claude.encode())
-    posix.rename(unfinished, path)
+    try:
+        files.make_directory(f"{store}/{FOLDER}")
+        files.replace_anywhere(_path(store, session_id), claude.encode())
+    except (OSError, Failure) as problem:
+        explain(f"who goes on with {session_id} cannot be noted: {problem}")
 
 
 def _remove(store: str, session_id: str) -> None:

@@ -25,6 +25,12 @@ PATH=/usr/bin:/bin
 case "$*" in
   --version) echo "2.1.330 (Claude Code)" ;;
   --help) printf 'Usage\\n\\nOptions:\\n  -r, --resume [value]\\n\\nCommands:\\n  mcp\\n' ;;
+  *--plugin-dir*)
+    export CLAUDE_PLUGIN_ROOT="$6"
+    event='{"session_id":"'"$4"'","hook_event_name":"SessionEnd"}'
+    [ -e "$HOME/no-hooks" ] || echo "$event" | "$6/../follow"
+    echo "No conversation found with session ID: $4" >&2
+    exit 1 ;;
 esac
 """
 Json = dict[str, Any]
@@ -309,12 +315,16 @@ def named_claude_missing(world: World) -> None:
 
 
 def plugin_changed(world: World) -> None:
-    hooks = launcher.plugin(world.launcher.parent) / "hooks" / "hooks.json"
+    hooks = launcher.plugin(world.launcher.parent) / "following" / "hooks" / "hooks.json"
     hooks.write_text("{}")
 
 
 def plugin_removed(world: World) -> None:
     shutil.rmtree(launcher.plugin(world.launcher.parent))
+
+
+def hooks_switched_off(world: World) -> None:
+    (world.home / "no-hooks").touch()
 
 
 def hook_that_speaks(world: World) -> None:
@@ -495,7 +505,8 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
     (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
-    (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),
+    (plugin_removed, "plugin hook", "ending/.claude-plugin/plugin.json", INSTALL),
+    (hooks_switched_off, "hook", "claude runs no hooks", "disableAllHooks"),
     (hook_that_speaks, "hook plugin", "says 'hi'", INSTALL),
     (hook_that_records_nothing, "hook plugin", "records nothing", INSTALL),
     (torn_store, "store", "is damaged: it is no JSON", "with the backup"),
