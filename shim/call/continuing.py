@@ -349,9 +349,10 @@ class Acts:
     def followed(self, key: "SessionKey", stored: str) -> str:
         """Where a claude that no hook tells of has gone on from the stored conversation."""
         moved = unheard.went_on(self.store.directory, stored) if self.store else None
-        if moved is None:
+        if self.store is None or moved is None:
             return stored
         explain(f"a claude without our hooks went on from {stored}")
+        unheard.pass_on(self.store.directory, stored, moved)
         self.record(key, moved)
         return moved
 

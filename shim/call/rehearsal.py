@@ -18,7 +18,7 @@ from shim.claude import learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import accounts, copies, folder, putting_back
 from shim.lease.lease import FILE_NAME, Holder, Lease, is_of_conversation
-from shim.store import changing, plugin_links
+from shim.store import changing, plugin_links, unheard
 from shim.store.store import Store, directory
 
 if TYPE_CHECKING:
@@ -151,7 +151,10 @@ class _Acts(continuing.Acts):
             explain(f"{path} holds no message; it would be moved aside{then}")
 
     def followed(self, key: SessionKey, stored: str) -> str:
-        return stored
+        moved = unheard.went_on(self.store.directory, stored) if self.store else None
+        if moved is not None:
+            explain(f"a claude without our hooks went on from {stored}")
+        return moved or stored
 
     def note_unheard(self, session_id: str) -> None:
         explain("no hook would tell where it moves: claude's registry is asked at the next call")

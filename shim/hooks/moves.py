@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Why one conversation ends and the next one starts, where a person goes from one to the other.
 _CHOICES = ("clear", "resume")
+# The same as the worker of a job starts: by the version.
+_COPIED = ("fork", "resume")
 
 
 def head_after(event: "Event", store: str, key: SessionKey, head: str | None) -> str | None:
@@ -44,10 +46,14 @@ def _begun(
 ) -> str | None:
     """The head as a conversation begins, or is gone on with, at a terminal or in the background."""
     own = str(job["sessionId"]) if job else None
-    if own and source in ("fork", "resume") and own != head and not forks.is_known(store, own):
+    if own and source in _COPIED:
         # 2.1.197 names the conversation that the job's is a copy of, later versions the copy.
-        left = registry.parked_on(jobs.id_of(own)) if session_id == own else session_id
-        return _left_for(own, left, store, head)
+        parent = forks.parent(store, own)
+        if parent is None and own != head:
+            left = registry.parked_on(jobs.id_of(own)) if session_id == own else session_id
+            return _left_for(own, left, store, head)
+        if session_id == parent:
+            return None
     if source in _CHOICES:
         return session_id
     is_another = source == "fork" and session_id not in (own, _started_on())

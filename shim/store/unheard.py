@@ -27,24 +27,27 @@ def note(store: str, session_id: str) -> None:
     start = registry.start_of(pid)
     if start is None:
         return
-    _write(store, session_id, f"{pid} {start}")
+    try:
+        files.make_directory(f"{store}/{FOLDER}")
+        files.replace_anywhere(_path(store, session_id), f"{pid} {start}".encode())
+    except (OSError, Failure) as problem:
+        explain(f"who goes on with {session_id} cannot be noted: {problem}")
 
 
 def went_on(store: str, session_id: str) -> str | None:
     """The conversation that such a claude went on to from this one, or None."""
     claude = _read(store, session_id)
-    if claude is None:
-        return None
-    pid, start = claude
-    # Asked first: one that ends meanwhile has said where it was.
-    lives = is_live(store, session_id)
-    other = registry.left_by(pid, start)
+    other = registry.left_by(*claude) if claude else None
     has_moved = other is not None and other != session_id and is_session_id(other)
-    if has_moved or not lives:
-        _remove(store, session_id)
-    if has_moved and lives:
-        _write(store, str(other), f"{pid} {start}")
     return other if has_moved else None
+
+
+def pass_on(store: str, session_id: str, other: str) -> None:
+    """Let the note be one of the conversation that its claude went on to."""
+    try:
+        posix.rename(_path(store, session_id), _path(store, other))
+    except OSError as problem:
+        explain(f"who goes on with {other} cannot be noted: {problem.strerror}")
 
 
 def is_live(store: str, session_id: str) -> bool:
@@ -63,21 +66,6 @@ def _read(store: str, session_id: str) -> tuple[int, str] | None:
     finally:
         posix.close(file)
     return (int(pid), start) if pid.isdigit() else None
-
-
-def _write(store: str, session_id: str, claude: str) -> None:
-    try:
-        files.make_directory(f"{store}/{FOLDER}")
-        files.replace_anywhere(_path(store, session_id), claude.encode())
-    except (OSError, Failure) as problem:
-        explain(f"who goes on with {session_id} cannot be noted: {problem}")
-
-
-def _remove(store: str, session_id: str) -> None:
-    try:
-        posix.unlink(_path(store, session_id))
-    except OSError:
-        return
 
 
 def _path(store: str, session_id: str) -> str:

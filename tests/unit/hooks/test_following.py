@@ -272,6 +272,18 @@ class TestInTheBackground:
         assert sessions.get("r", "a") == V
         assert forks.parent(sessions.directory, V) == U
 
+    @pytest.mark.parametrize(("named", "source"), [(V, "fork"), (U, "resume")])
+    def test_a_worker_that_starts_after_its_terminal_has_ended_moves_nothing(
+        self, sessions: Store, job: Job, monkeypatch: pytest.MonkeyPatch, named: str, source: str
+    ) -> None:
+        job()
+        worker = os.environ["CLAUDE_JOB_DIR"]
+        monkeypatch.delenv("CLAUDE_JOB_DIR")
+        following.follow(event("SessionEnd", U, reason="other"))
+        monkeypatch.setenv("CLAUDE_JOB_DIR", worker)
+        following.follow(event("SessionStart", named, source=source))
+        assert sessions.get("r", "a") == V
+
     def test_a_terminal_that_ends_last_moves_nothing(
         self, sessions: Store, job: Job, monkeypatch: pytest.MonkeyPatch
     ) -> None:
