@@ -1,12 +1,14 @@
 """Fixtures that tests of every level share."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from shim.install import launcher
+from tests.support.nats import NatsServer
 
 # `--long`, or `--hypothesis-profile thorough`: fifty times as many examples of each.
 settings.register_profile("thorough", max_examples=5000)
@@ -34,3 +36,10 @@ def long(request: pytest.FixtureRequest) -> bool:
 def launcher_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The launcher, installed in a directory of its own."""
     return launcher.install(tmp_path_factory.mktemp("launcher"))
+
+
+@pytest.fixture
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A server that hosts of a fleet share."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server

@@ -3,7 +3,7 @@
 import posix
 import time
 
-from shim.base import messages, session_key
+from shim.base import environment, messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
@@ -39,25 +39,21 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     if asked.has("--session-id") and chosen != "" and not session_key.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
-    if chosen and not acts.is_there(chosen):
+    begins = bool(chosen) and not acts.is_there(chosen or "")
+    if chosen and begins:
         explain(f"--session-id {chosen} starts a new conversation")
         turn = acts.turn_of_conversation(key, asked, chosen, is_chosen=True)
+        _, turn = _join_fleet(key, asked, acts, chosen, turn, is_chosen=True)
         # Of several that begin it at once, the first one does, and the others go on with it.
         if not acts.is_there(chosen):
-            return None
+            return _with_plugins(key, asked, acts)
     else:
         turn = acts.turn(key, asked, bool(chosen))
     stored = acts.stored(key)
-    session_id = chosen or stored or session_key.derive(key)
-    if turn == OURS and not acts.has_lease_of(session_id):
-        turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
+    session_id, turn = _taken(key, asked, acts, chosen, turn, stored or session_key.derive(key))
+    if not begins:
+        session_id, turn = _join_fleet(key, asked, acts, session_id, turn, bool(chosen))
     transcript, in_the_way = transcripts.find(session_id)
-    while transcript is None and not chosen and (parent := acts.parent(session_id)):
-        explain(f"nothing was said in the fork {session_id}: what it is of goes on, {parent}")
-        session_id = parent
-        if turn == OURS:
-            turn = acts.turn_of_conversation(key, asked, session_id, is_chosen=False)
-        transcript, in_the_way = transcripts.find(session_id)
     if turn == ASIDE:
         acts.give_up()
         return None
@@ -72,23 +68,25 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         return _fork(key, asked, acts, session_id, transcript)
     if session_id != stored:
         acts.record(key, session_id)
-    plugin = _plugin(key, asked, acts) if asked.goes_on else None
-    if asked.goes_on and not _is_heard(asked, plugin):
+    plugins = _plugins(key, asked, acts, moves=asked.goes_on)
+    if asked.goes_on and not _is_heard(asked, plugins):
         acts.note_unheard(session_id)
-    flags = plan.flags(session_id, transcript, plugin, _renders_prompt(asked))
+    flags = plan.flags(session_id, transcript, plugins, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
 def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
     """Take the lease of a conversation that the caller chose by its id.
 
-    None where claude runs as asked, else the arguments of a fork, where one was asked for. A
-    conversation that is gone but kept is put back. Raises OSError.
+    None where claude runs as asked, else its arguments: of a fork, where one was asked for, and
+    with what tells a fleet of its turns. A conversation that is gone but kept is put back. Raises
+    OSError.
     """
     session_id = asked.chosen_conversation
     if session_id is None:
         return None
     turn = acts.turn_of_conversation(key, asked, session_id, is_chosen=True)
+    _, turn = _join_fleet(key, asked, acts, session_id, turn, is_chosen=True, moves_head=False)
     if turn == ASIDE:
         acts.give_up()
         return None
@@ -96,7 +94,45 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
     if turn == FORK:
         fork = acts.fork()
         return asked.with_flags(["--fork-session", "--session-id", fork])
-    return None
+    return _with_plugins(key, asked, acts)
+
+
+def _taken(
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    chosen: str | None,
+    turn: str,
+    head: str,
+) -> tuple[str, str]:
+    """The conversation to go on with, and what to do with it, its lease included.
+
+    A fork that nothing was said in is not gone on with, but what it is of.
+    """
+    session_id = chosen or head
+    while True:
+        if turn == OURS and not acts.has_lease_of(session_id):
+            turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
+        parent = None if chosen else acts.parent(session_id)
+        if parent is None:
+            return session_id, turn
+        explain(f"nothing was said in the fork {session_id}: what it is of goes on, {parent}")
+        session_id = parent
+
+
+def _join_fleet(
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    session_id: str,
+    turn: str,
+    is_chosen: bool,
+    moves_head: bool = True,
+) -> tuple[str, str]:
+    """The conversation to go on with, and how, where other hosts may have it or know more of it."""
+    if turn != OURS or not _is_in_fleet():
+        return session_id, turn
+    return acts.join_fleet(key, asked, session_id, is_chosen, moves_head)
 
 
 def _fork(
@@ -117,12 +153,12 @@ def _fork(
     if transcript is not None:
         acts.give(transcript, fork)
     acts.note_fork(fork, session_id)
-    plugin = _plugin(key, asked, acts)
-    if not _is_heard(asked, plugin):
+    plugins = _plugins(key, asked, acts, moves=True)
+    if not _is_heard(asked, plugins):
         acts.record(key, fork)
         if asked.goes_on:
             acts.note_unheard(fork)
-    flags = plan.fork(session_id, transcript, fork, since, plugin, _renders_prompt(asked))
+    flags = plan.fork(session_id, transcript, fork, since, plugins, _renders_prompt(asked))
     return asked.with_flags(flags)
 
 
@@ -154,21 +190,35 @@ def _renders_prompt(asked: "Invocation") -> bool:
     return asked.surface.surely_has(snapshot) and not is_heeded
 
 
-def _plugin(key: "SessionKey", asked: "Invocation", acts: "Acts") -> str | None:
-    """The directory of the plugin whose hooks say where the claude of a call moves.
+def _with_plugins(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
+    """The caller's own command line with our plugins, where it takes any: in a fleet."""
+    plugins = _plugins(key, asked, acts, moves=False)
+    return [*plan.plugin_flags(plugins), *asked.args] if plugins else None
 
-    With `--include-hook-events` only those that the stream does not show (FACTS.md, "hooks").
+
+def _plugins(key: "SessionKey", asked: "Invocation", acts: "Acts", moves: bool) -> list[str]:
+    """The directories of our plugin for a run, in the variants that it needs.
+
+    One that `moves` says where it goes: with `--include-hook-events` only by those hooks that the
+    stream does not show (FACTS.md, "hooks"). In a fleet each run tells of its turns.
     """
     if asked.surface.option("--plugin-dir") is None:
-        return None
-    if asked.has(_SHOWS_HOOKS):
-        return acts.link(key, "ending")
-    return acts.link(key, "interactive" if asked.is_interactive else "following")
+        return []
+    usual = "interactive" if asked.is_interactive else "following"
+    wanted = ["ending" if asked.has(_SHOWS_HOOKS) else usual] if moves else []
+    if _is_in_fleet():
+        wanted.append("fleet")
+    links = [acts.link(key, variant) for variant in wanted]
+    return [link for link in links if link is not None]
 
 
-def _is_heard(asked: "Invocation", plugin: str | None) -> bool:
+def _is_heard(asked: "Invocation", plugins: list[str]) -> bool:
     """Whether each move of the claude of a call is told by a hook of the plugin."""
-    return plugin is not None and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
+    return bool(plugins) and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
+
+
+def _is_in_fleet() -> bool:
+    return bool(environment.get("NSED_FLEET_URL"))
 
 
 class Acts:
@@ -281,6 +331,19 @@ class Acts:
         """Whether the conversation's lease is this process's already."""
         return self._conversation == session_id
 
+    def join_fleet(
+        self,
+        key: "SessionKey",
+        asked: "Invocation",
+        session_id: str,
+        is_chosen: bool,
+        moves_head: bool,
+    ) -> tuple[str, str]:
+        """Take the conversation on all hosts; which one it is, and what to do with it."""
+        from shim.call import joining  # nobody else imports anything of the fleet's
+
+        return joining.join(self, key, asked, session_id, is_chosen, moves_head)
+
     def fork(self) -> str:
         """The session id of a new conversation, with its lease and no other."""
         session_id = session_key.new_session_id()
@@ -367,7 +430,9 @@ class Acts:
             return None
         where = self.store.directory
         parent = forks.parent(where, session_id)
-        return None if parent and holding.can_be_had_back(where, session_id) else parent
+        if parent is None or transcripts.find(session_id)[0] is not None:
+            return None
+        return None if holding.can_be_had_back(where, session_id) else parent
 
     def note_fork(self, fork: str, parent: str) -> None:
         """Note of which conversation a fork is."""

@@ -1,9 +1,9 @@
 """Facts in, command line out: the flags that make claude start, resume or copy a conversation.
 
 They go before the caller's arguments: there they are safe from a variadic option or a `--` among
-the caller's. `plugin` is the directory of the plugin that tells where the conversation moves. With
-`renders_prompt`, the system prompt and tools are what this call says, and not what the
-conversation's first one said for ever (FACTS.md, "Personas").
+the caller's. `plugins` are the directories of ours for this run. With `renders_prompt`, the system
+prompt and tools are what this call says, and not what the conversation's first one said for ever
+(FACTS.md, "Personas").
 """
 
 TYPE_CHECKING = False
@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
 
 def flags(
-    session_id: str, transcript: "Transcript | None", plugin: str | None, renders_prompt: bool
+    session_id: str, transcript: "Transcript | None", plugins: list[str], renders_prompt: bool
 ) -> list[str]:
     """The flags to go on with a conversation, or to start it where it has no transcript."""
-    hooks = ["--plugin-dir", plugin] if plugin else []
+    hooks = plugin_flags(plugins)
     if transcript is None:
         return [*hooks, "--session-id", session_id]
     return [*hooks, *_resume(session_id, transcript, renders_prompt)]
+
+
+def plugin_flags(plugins: list[str]) -> list[str]:
+    """The flags for plugins of ours."""
+    return [word for plugin in plugins for word in ("--plugin-dir", plugin)]
 
 
 def fork(
@@ -26,7 +31,7 @@ def fork(
     transcript: "Transcript | None",
     copy: str,
     since: str | None,
-    plugin: str | None,
+    plugins: list[str],
     renders_prompt: bool,
 ) -> list[str]:
     """The flags to go on with a copy of a conversation, under the session id `copy`.
@@ -35,8 +40,8 @@ def fork(
     claude is in the middle of. A conversation with no transcript, or no finished turn, is started.
     """
     if transcript is None:
-        return flags(copy, None, plugin, renders_prompt)
-    resume = flags(session_id, transcript, plugin, renders_prompt)
+        return flags(copy, None, plugins, renders_prompt)
+    resume = flags(session_id, transcript, plugins, renders_prompt)
     until = ["--resume-session-at", since] if since else []
     return [*resume, "--fork-session", "--session-id", copy, *until]
 

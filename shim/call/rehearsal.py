@@ -17,7 +17,7 @@ from shim.call import continuing, wrapper
 from shim.claude import learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import accounts, copies, folder, putting_back
-from shim.lease.lease import FILE_NAME, Holder, Lease, is_of_conversation
+from shim.lease.lease import FILE_NAME, OURS, Holder, Lease, is_of_conversation
 from shim.store import changing, plugin_links, unheard
 from shim.store.store import Store, directory
 
@@ -96,6 +96,17 @@ class _Acts(continuing.Acts):
     def outlasts(self, session_id: str, is_worth_it: Patience) -> bool:
         pid = registry.live_on(session_id) or 0
         return _would_wait(Holder(pid, goes_on=True), is_worth_it)
+
+    def join_fleet(
+        self,
+        key: SessionKey,
+        asked: Invocation,
+        session_id: str,
+        is_chosen: bool,
+        moves_head: bool,
+    ) -> tuple[str, str]:
+        explain("the fleet would be asked for the conversation, and for what it has more of it")
+        return session_id, OURS
 
     def turn(self, key: SessionKey, asked: Invocation, is_chosen: bool) -> str:
         explain("a streaming or interactive run" if asked.goes_on else "a one-shot run")

@@ -6,7 +6,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-from shim.checks import installation, outliving, running, storage, surroundings
+from shim.checks import fleet, installation, outliving, running, storage, surroundings
 from shim.checks.finding import Finding, problem
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "clean-up": outliving.clean_up,
     "clock": storage.clock,
     "disk": storage.disk,
+    "fleet": fleet.fleet,
     "environment": surroundings.variables,
     "opencode": surroundings.opencode,
     "sdks": surroundings.sdks,

@@ -39,9 +39,13 @@ class Live:
     kind: str
     """`one-shot`, `streaming` or `interactive`."""
     of: str
+    host: str = ""
+    """Where, if that is another host of the fleet."""
 
     def __str__(self) -> str:
-        return f"claude {self.pid or 'in another container'} ({self.kind}) is live on {self.of}"
+        where = f" on {self.host}" if self.host else ""
+        who = f"claude {self.pid or 'in another container'}{where}"
+        return f"{who} ({self.kind}) is live on {self.of}"
 
 
 def who_is_live(

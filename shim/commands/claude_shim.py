@@ -26,6 +26,7 @@ SUBCOMMANDS = (
     "forget",
     "delete",
     "prune",
+    "fleet",
     "import",
     "export",
     "which",

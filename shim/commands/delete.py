@@ -9,7 +9,7 @@ import click
 
 from shim.base import session_key
 from shim.base.session_key import stored_key
-from shim.cli import asking, mapped, output
+from shim.cli import asking, hosts, mapped, output
 from shim.cli.names import AGENT, ROOM
 from shim.keep import belongings
 from shim.store import history, store
@@ -18,6 +18,7 @@ from shim.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shim.cli.hosts import Fleet
     from shim.store.document import Document
 
 
@@ -50,6 +51,9 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
     While a claude is live on one of them, or another room and agent go on with it, nothing is
     deleted, and the exit code is 75. An earlier conversation that others go on with stays.
 
+    In a fleet they are deleted from its servers, too, and are over on every host. What other hosts
+    have of them on their own disks stays there.
+
     \b
     Examples:
       claude-shim delete refactor
@@ -59,21 +63,23 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
     JSON is a list of what was deleted.
     """
     sessions = Store(store.directory())
-    mappings = sessions.mappings()
+    fleet = hosts.reached(sessions.directory)
+    mappings = fleet.merge(sessions.mappings(), room)
     past = history.everything(sessions.directory)
     known = [*mappings.get(room, {}), *(name for place, name, _ in past if place == room)]
     agents = [agent] if agent is not None else list(dict.fromkeys(known))
-    doomed = [each for name in agents for each in _of(sessions, mappings, room, name, earlier)]
+    doomed = [it for name in agents for it in _of(sessions, mappings, fleet, room, name, earlier)]
     if not doomed:
         whose = f"room {room!r}" if agent is None else str(stored_key(room, agent))
         close = mapped.close_to(room, mappings) if room not in mappings else ""
         what = "earlier conversation" if earlier else "conversation"
         raise click.ClickException(f"{whose} has no {what} to delete{close}")
     asking.require_answer(yes)
-    _require_unused(sessions, mappings, doomed, earlier)
+    _require_unused(sessions, mappings, fleet, doomed, earlier)
     asking.confirm(f"{_told(doomed)}. Delete for good?", yes)
     if not yes:  # somebody may have begun while it was asked
-        _require_unused(sessions, sessions.mappings(), doomed, earlier)
+        fleet = hosts.reached(sessions.directory)
+        _require_unused(sessions, sessions.mappings(), fleet, doomed, earlier)
     _delete(sessions, doomed)
     if as_json:
         output.show_json([_as_json(each) for each in doomed])
@@ -82,12 +88,18 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
 
 
 def _of(
-    sessions: Store, mappings: Document, room: str, agent: str, only_earlier: bool
+    sessions: Store,
+    mappings: Document,
+    fleet: Fleet,
+    room: str,
+    agent: str,
+    only_earlier: bool,
 ) -> Iterator[Doomed]:
     """What a room and agent have and had; what others go on with is theirs."""
     entry = mappings.get(room, {}).get(agent)
     head = entry["uuid"] if entry else None
     before = [each["uuid"] for each in history.earlier(sessions.directory, room, agent)]
+    before += reversed(fleet.earlier(room, agent))
     derived = session_key.derive(stored_key(room, agent))
     if belongings.paths(sessions.directory, derived):
         before.append(derived)  # else the next call would go on with it
@@ -106,7 +118,7 @@ def _of(
 
 
 def _require_unused(
-    sessions: Store, mappings: Document, doomed: list[Doomed], only_earlier: bool
+    sessions: Store, mappings: Document, fleet: Fleet, doomed: list[Doomed], only_earlier: bool
 ) -> None:
     """Make sure that nobody else goes on with any of them. Raises Busy."""
     owners = {(each.room, each.agent) for each in doomed}
@@ -119,12 +131,18 @@ def _require_unused(
                     " conversation, or forget it, first"
                 )
     claudes = asking.who_is_live(sessions.directory, () if only_earlier else owners, ids)
+    claudes += fleet.live(() if only_earlier else owners)
     if claudes:
         raise asking.Busy(f"{'; '.join(map(str, claudes))}: end it first")
 
 
 def _delete(sessions: Store, doomed: list[Doomed]) -> None:
     """Delete the files first: a mapping without them is no harm, and says what is left to do."""
+    for each in doomed:
+        hosts.delete(sessions.directory, each.session_id)
+        if not each.is_earlier:  # what another host has of it is not to be gone on with
+            new = session_key.new_session_id()
+            hosts.move_head(sessions.directory, each.room, each.agent, new)
     for each in doomed:
         belongings.delete(sessions.directory, each.session_id)
 

@@ -13,7 +13,7 @@ import click
 from shim.base import files, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
-from shim.cli import archive, exchange, output
+from shim.cli import archive, exchange, hosts, output
 from shim.store import history, store
 from shim.store.store import Store
 
@@ -32,7 +32,8 @@ def command(file: str, with_conversations: bool) -> None:
 
     Conversations themselves are claude's files in ~/.claude/projects. With --with-conversations
     they are in it, too: an archive (.tar.gz) of the mappings, of each conversation's transcript
-    and what claude keeps beside it, also of those that are only kept here any more.
+    and what claude keeps beside it, also of those that are only kept here any more. In a fleet, the
+    mappings of all its rooms are exported, and the conversations that are on this host.
 
     \b
     Examples:
@@ -42,7 +43,8 @@ def command(file: str, with_conversations: bool) -> None:
     """
     sessions = Store(store.directory())
     sound = []
-    for head in exchange.heads(sessions.mappings()):
+    fleet = hosts.known(sessions.directory)
+    for head in exchange.heads(fleet.merge(sessions.mappings())):
         room, agent, entry = head
         if session_key.is_session_id(entry["uuid"]):
             sound.append(head)

@@ -10,7 +10,7 @@ from shim.base import session_key, times
 from shim.base.messages import warn
 from shim.base.session_key import DEFAULT_AGENT, stored_key
 from shim.claude import registry
-from shim.cli import asking, conversations, mapped, output
+from shim.cli import asking, conversations, hosts, mapped, output
 from shim.cli.names import AGENT, ROOM
 from shim.keep import holding
 from shim.lease import live
@@ -20,6 +20,7 @@ from shim.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from shim.cli.hosts import Fleet
     from shim.store.document import Document
     from shim.store.history import Head
 
@@ -34,7 +35,8 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
 
     Without AGENT: of all agents of the room. The old conversations stay with claude, and you are
     told how to go back to them. If a claude is live on one, you are asked first, because its next
-    turn would bring it back; without a terminal that is exit code 75.
+    turn would bring it back; without a terminal that is exit code 75. In a fleet they are forgotten
+    on every host.
 
     \b
     Examples:
@@ -44,22 +46,25 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     JSON is a list of what was forgotten.
     """
     sessions = Store(store.directory())
-    mappings = sessions.mappings()
+    fleet = hosts.reached(sessions.directory)
+    mappings = fleet.merge(sessions.mappings(), room)
     agents = [agent] if agent is not None else [*mappings.get(room, {}), DEFAULT_AGENT]
-    heads = _heads(mappings, room, agents, _there(sessions))
+    heads = _heads(mappings, room, agents, _there(sessions, fleet))
     if not heads:
         raise click.ClickException(_nothing_of(mappings, room, agent))
     keys = [(room, agent) for _, agent, _ in heads]
-    claudes = asking.who_is_live(sessions.directory, keys)
+    claudes = [*asking.who_is_live(sessions.directory, keys), *fleet.live(keys)]
     asking.confirm_beside(claudes, "Forget it all the same?", yes)
-    there = _there(sessions)
+    there = _there(sessions, fleet)
     if claudes:  # one that has just started is yet to write what its name derives
         there |= {session_key.derive(stored_key(*names)) for names in keys}
-    forgotten = _forget(sessions, room, [agent for _, agent in keys], there)
+    forgotten = _forget(sessions, room, [agent for _, agent in keys], there, fleet)
     if as_json:
         output.show_json([_as_json(head, sessions.directory) for head in forgotten])
+    where = ", on whichever host," if fleet.is_configured else ""
     for _, name, entry in () if as_json else forgotten:
-        click.echo(f"Forgot {stored_key(room, name)}: its next call starts a new conversation.")
+        new = f"its next call{where} starts a new conversation"
+        click.echo(f"Forgot {stored_key(room, name)}: {new}.")
         if conversations.can_be_had_back(entry["uuid"], sessions.directory):
             way_back = conversations.command_line("link", room, name, entry["uuid"])
             click.echo(f"  to go back: {way_back}")
@@ -80,10 +85,10 @@ def _as_json(head: Head, directory: str) -> dict[str, object]:
     }
 
 
-def _there(sessions: Store) -> set[str]:
+def _there(sessions: Store, fleet: Fleet) -> set[str]:
     """The conversations that a call could resume, now or once a live claude has written."""
     live_ones = registry.conversations().values()
-    return conversations.session_ids(sessions.directory).union(live_ones)
+    return conversations.session_ids(sessions.directory).union(live_ones, fleet.session_ids())
 
 
 def _nothing_of(mappings: Document, room: str, agent: str | None) -> str:
@@ -113,25 +118,31 @@ def _heads(
 
 
 def _forget(
-    sessions: Store, room: str, agents: Collection[str], there: Collection[str]
+    sessions: Store, room: str, agents: Collection[str], there: Collection[str], fleet: Fleet
 ) -> list[Head]:
     """Take away what the agents of a room have; return it.
 
     One without a mapping goes on with the conversation that its name derives. Where that one is
-    there, it takes a mapping to a new session id to start afresh.
+    there, it takes a mapping to a new session id to start afresh; and in a fleet always, since
+    another host may have what is taken away here.
     """
     forgotten: list[Head] = []
+    fresh: dict[str, str] = {}
 
     def change(mappings: Document) -> list[Head]:
+        fleet.merge(mappings, room)
         forgotten[:] = _heads(mappings, room, agents, there)
         entries = mappings.setdefault(room, {})
         for _, agent, _ in forgotten:
             entries.pop(agent, None)
-            if session_key.derive(stored_key(room, agent)) in there:
-                entries[agent] = {"uuid": session_key.new_session_id(), "last_used": times.now()}
+            if fleet.is_configured or session_key.derive(stored_key(room, agent)) in there:
+                fresh[agent] = session_key.new_session_id()
+                entries[agent] = {"uuid": fresh[agent], "last_used": times.now()}
         return forgotten
 
     sessions.change(change)
+    for agent, session_id in fresh.items():
+        hosts.move_head(sessions.directory, room, agent, session_id)
     return forgotten
 
 

@@ -11,16 +11,20 @@ from shim.base import plain_text, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.claude import summary
-from shim.cli import asking, conversations, mapped, output, tables
+from shim.cli import asking, conversations, hosts, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
 from shim.lease import live
 from shim.store import store
 from shim.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shim.store.document import Document
 
 _LONGEST_PROMPT = 60
+# Characters of the beginning of an id.
+_SHORTEST = 4
 
 
 @click.command("link")
@@ -36,7 +40,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     beginning of one, of 4 characters or more, or the path of its transcript. It must be one that
     claude can resume. What the room and agent had before is kept, and you are told how to go back
     to it. If a claude is live on either, you are asked first; without a terminal that is exit
-    code 75.
+    code 75. In a fleet they go on with it on every host.
 
     JSON has what it goes on with, and in `before` what can be had back.
 
@@ -46,10 +50,11 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
       claude-shim link refactor claude ~/.claude/projects/-home-ada-app/6f2a0d3e-….jsonl
     """
     sessions = Store(store.directory())
-    mappings = sessions.mappings()
+    fleet = hosts.reached(sessions.directory)
+    mappings = fleet.merge(sessions.mappings(), room)
     if conversation is None:  # of two words, the second is it
         conversation, agent = agent, mapped.agent_of(mappings.get(room, {}))
-    session_id, path = conversations.named(conversation, sessions.directory)
+    session_id, path = _named(conversation, sessions.directory, fleet.earlier(room, agent))
     this = stored_key(room, agent)
     entry = mappings.get(room, {}).get(agent)
     before = entry["uuid"] if entry is not None else session_key.derive(this)
@@ -61,8 +66,10 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
         click.echo(f"{_subject(this)} goes on with {session_id} already.")
         return
     claudes = asking.who_is_live(sessions.directory, [(room, agent)], [session_id])
+    claudes += fleet.live([(room, agent)])
     asking.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
+    hosts.move_head(sessions.directory, room, agent, session_id)
     is_there = conversations.can_be_had_back(before, sessions.directory)
     if as_json:
         _show_json(room, agent, session_id, path, before if is_there else None)
@@ -79,7 +86,17 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     _warn(mappings, this, session_id, claudes)
 
 
-def _show_json(room: str, agent: str, session_id: str, path: str, before: str | None) -> None:
+def _named(text: str, store: str, of_the_fleet: Collection[str]) -> tuple[str, str | None]:
+    """The conversation that is meant, and its transcript; one of the fleet may have none here."""
+    meant = [each for each in of_the_fleet if len(text) >= _SHORTEST and each.startswith(text)]
+    if len(meant) == 1 and not conversations.can_be_had_back(meant[0], store):
+        return meant[0], None
+    return conversations.named(text, store)
+
+
+def _show_json(
+    room: str, agent: str, session_id: str, path: str | None, before: str | None
+) -> None:
     record = {"room": room, "agent": agent, "session_id": session_id, "transcript": path}
     output.show_json({**record, "before": before})
 
@@ -101,7 +118,10 @@ def _subject(this: session_key.SessionKey) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _show(path: str) -> None:
+def _show(path: str | None) -> None:
+    if path is None:
+        click.echo("  the next call fetches it from the fleet")
+        return
     seen = summary.of(path)
     age = output.age(time.time() - seen.written)
     where = plain_text.printable(seen.directory or path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shim.base.plain_text import printable
-from shim.cli import mapped
+from shim.cli import hosts, mapped
 from shim.cli.names import AGE, AGENT, ROOM
 from shim.cli.output import age, as_json, name, progress, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from shim.claude.summary import Summary
+    from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
     from shim.cli.tables import Cut
     from shim.lease.live import Claude
@@ -88,6 +89,9 @@ def command(
              this one; `no transcript` where claude has none, so that the
              next call starts afresh
     ABOUT    the title that OpenCode, you or claude gave it, else its first words
+    HOST     in a fleet: the host that had it last
+
+    In a fleet, the rooms of all hosts are listed.
 
     A room without a conversation, such as one whose only call failed at once, is not shown, unless
     you say --empty. Where the terminal is too narrow, columns leave in this order: SIZE, PROJECT,
@@ -101,7 +105,8 @@ def command(
     JSON has all that match, unless --limit or --page is given, and those without a conversation.
     """
     opened = store.Store(store.directory())
-    mappings = mapped.every(opened.mappings())
+    fleet = hosts.known(opened.directory)
+    mappings = mapped.every(fleet.merge(opened.mappings()))
     survey = mapped.Survey(opened.directory, (mapping.session_id for mapping in mappings))
     found = [
         mapping
@@ -109,9 +114,9 @@ def command(
         if room in (None, mapping.room)
         and agent in (None, mapping.agent)
         and (stale is None or time.time() - mapping.used > stale)
-        and (not only_live or survey.is_live(mapping))
+        and (not only_live or survey.is_live(mapping) or fleet.claudes(mapping))
     ]
-    shown = found if empty or as_json else [each for each in found if survey.has_any(each)]
+    shown = found if empty or as_json else [it for it in found if _has_any(it, survey, fleet)]
     hidden, found = len(found) - len(shown), shown
     found.sort(key=_order(sort, survey), reverse=reverse)
     is_paged = not show_all and (not as_json or limit is not None or page is not None)
@@ -119,11 +124,13 @@ def command(
     start = ((page or 1) - 1) * length
     rows = list(_described(found[start : start + length], survey))
     if as_json:
-        show_json([mapped.as_json(*row) for row in rows])
+        show_json([{**mapped.as_json(*row), **fleet.as_json(row[0])} for row in rows])
         return
     if rows:
         now = time.time()
-        print_table(_HEADER, [_cells(*row, now) for row in rows], {_TURNS, _SIZE}, _CUTS, _LEAVES)
+        header = (*_HEADER, "HOST") if fleet.is_configured else _HEADER
+        cells = [_cells(*row, fleet, now) for row in rows]
+        print_table(header, cells, {_TURNS, _SIZE}, _CUTS, _LEAVES)
     if only_live and mappings and not found and room is None and agent is None and stale is None:
         click.echo("No claude is live for a room or agent.", err=True)
         return
@@ -157,20 +164,34 @@ def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
             yield mapping, survey.claudes(mapping), survey.conversation(mapping)
 
 
+def _has_any(mapping: Mapping, survey: Survey, fleet: Fleet) -> bool:
+    """Whether there is a conversation, here or on another host."""
+    return fleet.host(mapping) is not None or survey.has_any(mapping)
+
+
 def _cells(
-    mapping: Mapping, claudes: Sequence[Claude], transcript: tuple[str, Summary] | None, now: float
+    mapping: Mapping,
+    claudes: Sequence[Claude],
+    transcript: tuple[str, Summary] | None,
+    fleet: Fleet,
+    now: float,
 ) -> list[str]:
     seen = transcript and transcript[1]
+    live = [mapped.kind(claude) for claude in claudes]
+    live += [f"{it.kind} on {printable(it.hostname)}" for it in fleet.claudes(mapping)]
+    is_away = transcript is None and fleet.is_elsewhere(mapping)
+    host = printable(fleet.host(mapping) or "-")
     return [
         name(mapping.room),
         name(mapping.agent),
         printable(mapping.session_id),
         age(now - mapping.used),
-        " + ".join(map(mapped.kind, claudes)) or "-",
+        " + ".join(live) or "-",
         mapped.turns(seen) if seen else "-",
         size(seen.size) if seen else "-",
-        mapped.project(transcript, is_live=bool(claudes)),
+        f"on {host}" if is_away else mapped.project(transcript, is_live=bool(claudes)),
         shortened(mapped.about(seen), _LONGEST_ABOUT) if seen else "-",
+        *([host] if fleet.is_configured else []),
     ]
 
 

@@ -9,7 +9,7 @@ import click
 
 from shim.base import plain_text, session_key
 from shim.base.session_key import stored_key
-from shim.cli import asking, conversations, exchange, output, tables
+from shim.cli import asking, conversations, exchange, hosts, output, tables
 from shim.cli.names import AGE, Age
 from shim.lease import live
 from shim.store import document, history, store
@@ -50,7 +50,7 @@ def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
     conversation that their names derive, if it is still there, and else start a new one. What a
     claude is live on stays, and so does what keeps a forgotten conversation from coming back. You
     are asked before anything is removed; what `--json` prints can be given to `claude-shim import`
-    to have it back.
+    to have it back. A fleet goes on having what it has: others may use it there.
 
     \b
     Examples:
@@ -78,7 +78,11 @@ def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
         click.echo(f"Would remove {_count(stale)}.")
     else:
         click.echo(f"Removed {_count(stale)}.")
-        _show_ways_back(sessions, stale)
+        rooms = hosts.known(sessions.directory).rooms
+        left = [head for head in stale if head[:2] in rooms]
+        if left:
+            click.echo(f"The fleet still has {_count(left)} of these: a call goes on with it.")
+        _show_ways_back(sessions, [head for head in stale if head not in left])
 
 
 def _stale(sessions: Store, age: float) -> list[Head]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.cli import mapped
+from shim.base.plain_text import printable
+from shim.cli import hosts, mapped
 from shim.cli.mapped import Survey
-from shim.cli.output import age, as_json, at_home, dim, name, show_json, size
+from shim.cli.output import age, as_json, at_home, dim, doubtful, iso, name, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
 from shim.lease import live
 from shim.store import store
@@ -19,7 +20,9 @@ from shim.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shim.cli.hosts import Fleet
     from shim.cli.tables import Cut
+    from shim.fleet.overview import Running as Remote
     from shim.lease.live import Claude
 
 _HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
@@ -64,9 +67,11 @@ def command(watch: float | None, as_json: bool) -> None:
                conversation of a room without having its lease: it was started
                without the shim, or is a fork that has become the room's; a
                `fork` goes on from a copy of the room's conversation, which
-               another claude had
+               another claude had; of a `fenced` one another host of the fleet
+               has taken the conversation, and it goes on with such a copy
     WAITING    the process ids of calls in line for this one to end
     DIRECTORY  where it works
+    HOST       in a fleet: the host that it runs on
 
     Where the terminal is too narrow, columns leave in this order: MEMORY, DIRECTORY, SINCE,
     WAITING, AGENT, KIND. In a pipe, there are tabs between them.
@@ -79,9 +84,10 @@ def command(watch: float | None, as_json: bool) -> None:
     try:
         while True:
             running = list(_running(sessions))
+            fleet = hosts.known(sessions.directory, with_rooms=False)
             if watch is not None:
                 click.clear()  # on a terminal; elsewhere one follows the other
-            _show(running, as_json)
+            _show(running, fleet, as_json)
             if watch is None:
                 return
             time.sleep(watch)
@@ -113,15 +119,22 @@ def _running(sessions: Store) -> Iterator[Running]:
             yield Running(key.room, key.agent, session_id, live.Claude(pid, None, (), process))
 
 
-def _show(running: list[Running], as_json: bool) -> None:
+def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:
+    remote = [each for them in fleet.running.values() for each in them]
     if as_json:
-        show_json([_as_json(each) for each in running])
+        here = [{**_as_json(each), **fleet.claude_as_json(each.claude)} for each in running]
+        show_json([*here, *map(_remote_as_json, remote)])
         return
-    if not running:
+    for line in fleet.late():
+        click.echo(line, err=True)
+    if not running and not remote:
         click.echo("No claude runs for a room or agent.", err=True)
         return
     now = time.time()
-    print_table(_HEADER, [_cells(each, now) for each in running], {_PID, _MEMORY}, _CUTS, _LEAVES)
+    header = (*_HEADER, "HOST") if fleet.is_configured else _HEADER
+    rows = [_cells(each, fleet, now) for each in running]
+    rows += [_remote_cells(each, now) for each in remote]
+    print_table(header, rows, {_PID, _MEMORY}, _CUTS, _LEAVES)
 
 
 def _as_json(running: Running) -> dict[str, Any]:
@@ -133,15 +146,42 @@ def _as_json(running: Running) -> dict[str, Any]:
     }
 
 
-def _cells(running: Running, now: float) -> list[str]:
+def _remote_as_json(remote: Remote) -> dict[str, Any]:
+    """The same of a claude on another host, of which less is known here."""
+    return {
+        "room": remote.room,
+        "agent": remote.agent,
+        "session_id": remote.session_id,
+        "pid": remote.pid,
+        "kind": remote.kind,
+        "stranger": False,
+        "forked_from": None,
+        "since": iso(remote.since),
+        "memory": None,
+        "directory": None,
+        "waiting": [],
+        "host": remote.hostname,
+        "fenced": False,
+    }
+
+
+def _cells(running: Running, fleet: Fleet, now: float) -> list[str]:
     claude, process = running.claude, running.claude.process
+    fenced = doubtful(", fenced") if fleet.is_fenced(claude.pid) else ""
     return [
         dim("?") if running.room is None else name(running.room),
         dim("?") if running.agent is None else name(running.agent),
         str(claude.pid or "?"),
-        mapped.kind(claude),
+        mapped.kind(claude) + fenced,
         age(now - process.since) if process else "-",
         size(process.memory) if process else "-",
         " ".join(map(str, claude.waiting)) or "-",
         at_home(process.directory) if process and process.directory else "-",
+        *(["here"] if fleet.is_configured else []),
     ]
+
+
+def _remote_cells(remote: Remote, now: float) -> list[str]:
+    since, host = age(now - remote.since), printable(remote.hostname)
+    names = name(remote.room), name(remote.agent)
+    return [*names, str(remote.pid), remote.kind, since, "-", "-", "-", host]

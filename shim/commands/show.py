@@ -12,7 +12,7 @@ import click
 from shim.base.plain_text import printable, shell_word
 from shim.base.session_key import DEFAULT_AGENT
 from shim.call import identity
-from shim.cli import mapped
+from shim.cli import hosts, mapped
 from shim.cli.names import AGENT, ROOM
 from shim.cli.output import (
     age,
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shim.claude.summary import Summary
+    from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
+    from shim.fleet.overview import Running
     from shim.lease.live import Claude
 
     Transcript = tuple[str, Summary]
@@ -71,9 +73,10 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
     if room is None:
         room, agent = _here()
     opened = store.Store(store.directory())
-    mappings = mapped.every(opened.mappings())
+    fleet = hosts.known(opened.directory)
+    mappings = mapped.every(fleet.merge(opened.mappings()))
     wanted = _find(mappings, room, agent)
-    heads = [_earlier(opened, mapping) for mapping in wanted]
+    heads = [_earlier(opened, fleet, mapping) for mapping in wanted]
     session_ids = [head["uuid"] for earlier in heads for head in earlier]
     survey = mapped.Survey(opened.directory, [*session_ids, *(m.session_id for m in wanted)])
     described = [
@@ -81,12 +84,17 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
         for mapping, earlier in zip(wanted, heads, strict=True)
     ]
     if as_json:
-        show_json([_as_json(mapping, survey, earlier) for mapping, earlier in described])
+        show_json(
+            [
+                {**_as_json(mapping, survey, earlier), **fleet.as_json(mapping)}
+                for mapping, earlier in described
+            ]
+        )
         return
     for number, (mapping, earlier) in enumerate(described):
         if number:
             click.echo()
-        for line in _lines(mapping, survey, earlier):
+        for line in _lines(mapping, survey, fleet, earlier):
             click.echo(line)
     others = [m.agent for m in mappings if m.room == room and m not in wanted]
     if others and agent is None:
@@ -123,13 +131,19 @@ def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Map
     return found
 
 
-def _earlier(opened: store.Store, mapping: Mapping) -> list[dict[str, Any]]:
-    """The heads that a room and agent had before, the last used first."""
+def _earlier(opened: store.Store, fleet: Fleet, mapping: Mapping) -> list[dict[str, Any]]:
+    """The heads that a room and agent had before, the last used first; of other hosts at the end.
+
+    When those parted, nobody knows here.
+    """
     heads = history.earlier(opened.directory, mapping.room, mapping.agent)
-    return [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
+    known = {mapping.session_id, *(head["uuid"] for head in heads)}
+    others = [it for it in fleet.earlier(mapping.room, mapping.agent) if it not in known]
+    own = [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
+    return [*own, *({"uuid": it, "last_used": None} for it in reversed(others))]
 
 
-def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
+def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> Iterator[str]:
     now = time.time()
     claudes = survey.claudes(mapping)
     transcript = survey.conversation(mapping)
@@ -141,9 +155,17 @@ def _lines(mapping: Mapping, survey: Survey, earlier: Earlier) -> Iterator[str]:
         yield _line("Live", _who(claude, now))
         if claude.waiting:
             yield _line("Waiting", ", ".join(map(str, claude.waiting)))
-    if not claudes:
+    for remote in fleet.claudes(mapping):
+        yield _line("Live", _who_elsewhere(remote, now))
+    if not claudes and not fleet.claudes(mapping):
         yield _line("Live", "no")
-    yield from _conversation(transcript, bool(claudes), now)
+    if host := fleet.host(mapping):
+        is_away = fleet.is_elsewhere(mapping)
+        yield _line("Host", f"{printable(host)}{'' if is_away else ', this one'}")
+    if transcript is None and fleet.is_elsewhere(mapping):
+        yield _line("Transcript", "not here: the next call fetches it from the fleet")
+    else:
+        yield from _conversation(transcript, bool(claudes), now)
     if transcript is not None and survey.is_kept(transcript[0]):
         yield _line("Kept", "claude's clean-up took it; the next call puts it back")
     for number, (head, past) in enumerate(earlier):
@@ -186,6 +208,11 @@ def _who(claude: Claude, now: float) -> str:
     return ", ".join(parts)
 
 
+def _who_elsewhere(remote: Running, now: float) -> str:
+    who = f"claude {remote.pid} on {printable(remote.hostname)}"
+    return f"{remote.kind}, {who}, for {span(now - remote.since)}"
+
+
 def _prompt(text: str | None, seen: Summary) -> str:
     if text is None:
         return dim("none" if seen.is_exact else "not in what was read of it")
@@ -198,7 +225,8 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    yield f"{printable(head['uuid'])}, {what}, parted {age(now - used)} ({local(used)})"
+    parted = f"parted {age(now - used)} ({local(used)})" if used else "of the fleet"
+    yield f"{printable(head['uuid'])}, {what}, {parted}"
     if transcript is not None:
         _, seen = transcript
         first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")
@@ -241,7 +269,7 @@ def _past_as_json(head: dict[str, Any], transcript: Transcript | None) -> dict[s
     path, seen = transcript or (None, None)
     return {
         "session_id": head["uuid"],
-        "last_used": iso(mapped.seconds(head.get("last_used"))),
+        "last_used": iso(mapped.seconds(head.get("last_used")) or None),
         "transcript": path,
         "turns": seen and seen.turns,
         "first_prompt": seen and seen.first_prompt,

@@ -9,9 +9,9 @@ import posix
 import sys
 
 from shim.base import environment
-from shim.base.session_key import SessionKey, is_session_id, named_key
-from shim.store import plugin_links
-from shim.store.store import Store, directory
+from shim.base.session_key import is_session_id
+from shim.hooks import whose
+from shim.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ def follow(account: bytes) -> None:
     Raises ValueError for what is no JSON, OSError and Failure where nothing can be recorded.
     """
     session_id = _session_id(account)
-    root = environment.get("CLAUDE_PLUGIN_ROOT")
-    owner = _owner(root)
+    owner = whose.owner()
     if owner is None or session_id is None:
         return
     store, key = Store(owner[0]), owner[1]
     head = store.recall(key.room, key.agent)
     # Most events are of the head, and no more of them is needed. What begins or ends at a terminal
     # may be a conversation that is left to the background.
-    may_leave_head = root.endswith(_AT_TERMINALS) and any(map(account.__contains__, _NO_TURNS))
+    at_terminal = whose.plugin_root().endswith(_AT_TERMINALS)
+    may_leave_head = at_terminal and any(map(account.__contains__, _NO_TURNS))
     if head == session_id and not may_leave_head:
         return
     from shim.hooks import moves
@@ -57,19 +57,10 @@ def follow(account: bytes) -> None:
     moved = moves.head_after(_parsed(account), store.directory, key, head)
     if moved is not None and moved != head:
         store.record(key.room, key.agent, moved)
+        if environment.get("NSED_FLEET_URL"):
+            from shim.hooks import flushing
 
-
-def _owner(root: str) -> "tuple[str, SessionKey] | None":
-    """The store's directory and the session key that this hook serves.
-
-    They are what its path says, and not what the environment does: a worker in the background has
-    that of another room's claude.
-    """
-    if plugin_links.is_link(root):
-        return plugin_links.owner(root)
-    # Of a claude that was started by the version before: it was given the plugin itself.
-    key = named_key(posix.environ)
-    return (directory(), key) if key else None
+            flushing.tell_of_head(account, session_id, moved, *owner)
 
 
 def _session_id(account: bytes) -> str | None:

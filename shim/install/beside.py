@@ -57,7 +57,7 @@ import gc, sys
 gc.disable()
 sys.path += {import_paths!r}
 try:
-    from shim.hooks.following import main
+    from {module} import main
     main()
 except BaseException:
     pass
@@ -102,9 +102,9 @@ def program_text(plugin: Path, preload: Path) -> str:
     )
 
 
-def hook_text(python: str) -> str:
-    """The text of the hook of the plugin."""
-    return _HOOK.format(shebang=_shebang(python), import_paths=import_paths())
+def hook_text(python: str, module: str) -> str:
+    """The text of a hook's program, which runs the `main` of a module."""
+    return _HOOK.format(shebang=_shebang(python), import_paths=import_paths(), module=module)
 
 
 def installation_text(python: str, program: Path) -> str:

@@ -12,7 +12,7 @@ from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
 # Beside the launcher: which Python to become, what that runs, the modules of the wrapper, and our
-# plugin for claude with its hook.
+# plugin for claude, in its variants, with their hooks.
 _INSTALLATION = ".claude-shim"
 _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
@@ -20,6 +20,12 @@ _PLUGIN = ".claude-shim-plugin"
 _HOOK = "follow"
 _HOOK_BUILT = Path(__file__).with_name("follow")
 _PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
+# The hooks' programs in Python, each with what it runs.
+_HOOKS = {
+    "follow.py": "shim.hooks.following",
+    "flush": "shim.hooks.flushing",
+    "map": "shim.hooks.mapping",
+}
 
 
 def install(directory: Path) -> Path:
@@ -36,7 +42,8 @@ def install(directory: Path) -> Path:
         shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
         # The launcher last, and before it the file that names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
-        _replace(hook_script(directory), _hook(chosen), 0o755)
+        for name, module in _HOOKS.items():
+            _replace(plugin(directory) / name, _hook(chosen, module), 0o755)
         _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
         _replace(directory / _PROGRAM, _program(directory), 0o644)
         installation = beside.installation_text(chosen, directory / _PROGRAM)
@@ -79,7 +86,7 @@ def stale(directory: Path) -> list[Path]:
         directory / NAME: built().read_bytes(),
         directory / _PROGRAM: _program(directory),
         hook(directory): built(_HOOK_BUILT).read_bytes(),
-        hook_script(directory): _hook(chosen),
+        **{plugin(directory) / name: _hook(chosen, module) for name, module in _HOOKS.items()},
     }
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
@@ -135,8 +142,8 @@ def _program(directory: Path) -> bytes:
     return os.fsencode(beside.program_text(plugin(directory), directory / _PRELOAD))
 
 
-def _hook(python: str) -> bytes:
-    return os.fsencode(beside.hook_text(python))
+def _hook(python: str, module: str) -> bytes:
+    return os.fsencode(beside.hook_text(python, module))
 
 
 def _content(path: Path) -> bytes | None:

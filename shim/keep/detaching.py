@@ -1,4 +1,4 @@
-"""Starting housekeeping as a process of its own, which neither caller nor claude notices."""
+"""Starting a process of its own, such as housekeeping, which neither caller nor claude notices."""
 
 import os
 import sys
@@ -8,38 +8,47 @@ from shim.claude import transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from shim.keep.housekeeping import main; main()"
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from {module} import main; main()"
 _LOWEST_PRIORITY = 19
 _MOST_DESCRIPTORS = 1 << 20
 
 
 def start_housekeeping(store: str) -> None:
     """Start it in the background."""
+    places = [os.path.abspath(place) for place in (store, transcripts.projects_directory())]
+    start("shim.keep.housekeeping", places, lambda: os.nice(_LOWEST_PRIORITY))
+
+
+def start(module: str, args: "Sequence[str]", before: "Callable[[], object]") -> None:
+    """Start the `main` of a module in the background; `before` is called in the new process."""
     try:
         child = os.fork()
     except OSError as problem:
-        explain(f"no housekeeping: {problem.strerror}")
+        explain(f"{module} is not started: {problem.strerror}")
         return
     if not child:
-        _leave_and_run(store)
+        _leave_and_run(module, args, before)
     try:
         os.waitpid(child, 0)
     except ChildProcessError:
         pass  # the caller ignores SIGCHLD: it is gone without a trace
 
 
-def _leave_and_run(store: str) -> "NoReturn":
+def _leave_and_run(
+    module: str, args: "Sequence[str]", before: "Callable[[], object]"
+) -> "NoReturn":
     try:
         os.setsid()
         if not os.fork():
-            _run(store)
+            _run(module, args, before)
     finally:
         os._exit(0)
 
 
-def _run(store: str) -> None:
+def _run(module: str, args: "Sequence[str]", before: "Callable[[], object]") -> None:
     # Nothing of the caller's stays open: who reads claude's output to its end waits for nobody.
     limit = os.sysconf("SC_OPEN_MAX")
     os.closerange(0, limit if 0 < limit < _MOST_DESCRIPTORS else _MOST_DESCRIPTORS)
@@ -47,8 +56,7 @@ def _run(store: str) -> None:
         os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.set_inheritable(number, True)
-    os.nice(_LOWEST_PRIORITY)
-    places = [os.path.abspath(place) for place in (store, transcripts.projects_directory())]
+    before()
     os.chdir("/")
-    program = _PROGRAM.format(path=sys.path)
-    os.execv(sys.executable, [sys.executable, "-IS", "-c", program, *places])
+    program = _PROGRAM.format(path=sys.path, module=module)
+    os.execv(sys.executable, [sys.executable, "-IS", "-c", program, *args])

@@ -70,6 +70,17 @@ def settle(
     return FORK
 
 
+class HolderAbroad(Holder):
+    """Who has the conversation on another host, and whether its turn was under way just now."""
+
+    __slots__ = ("hostname", "is_answering")
+
+    def __init__(self, hostname: str, goes_on: bool, is_answering: bool) -> None:
+        super().__init__(0, goes_on)
+        self.hostname = hostname
+        self.is_answering = is_answering
+
+
 class Patience:
     """Whether it is still worth it to wait for the claude that has a conversation."""
 
@@ -113,32 +124,36 @@ class Patience:
             return False
         if holder is None or self.is_for_the_end_of(holder):
             return True
-        return not self._asked.is_interactive and self._hands_over(holder.pid, waited)
+        return not self._asked.is_interactive and self._hands_over(holder, waited)
 
     def is_for_the_end_of(self, holder: Holder) -> bool:
         """Whether the wait is for a holder's run to end, and not only for its turn to."""
         return not holder.goes_on or self._policy == "wait"
 
-    def _hands_over(self, pid: int, waited: float) -> bool:
+    def _hands_over(self, holder: Holder, waited: float) -> bool:
         """Whether a claude that may go on is in the middle of a turn, or has just ended one."""
-        if pid != self._pid:
-            self._pid, self._idle_since = pid, None
+        if holder.pid != self._pid:
+            self._pid, self._idle_since = holder.pid, None
         if waited - self._looked >= _LOOK_EVERY:
             self._looked = waited
-            if self._is_at_work(pid):
+            if self._is_at_work(holder):
                 self._idle_since = None
             elif self._idle_since is None:
                 self._idle_since = waited
         return self._idle_since is None or waited - self._idle_since < _HAND_OVER
 
-    def _is_at_work(self, pid: int) -> bool:
-        if pid > 0:
-            return turns.ends_by_itself(pid) or turns.is_answering(pid)
+    def _is_at_work(self, holder: Holder) -> bool:
+        if isinstance(holder, HolderAbroad):
+            return holder.is_answering
+        if holder.pid > 0:
+            return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
         # In another container: of it, no more than the transcript is seen from here.
         return turns.is_under_way(self._conversation())
 
 
 def _who(holder: Holder | None) -> str:
+    if isinstance(holder, HolderAbroad):
+        return f"a claude on {holder.hostname}"
     return messages.process(holder.pid if holder else 0)
 
 

@@ -91,6 +91,10 @@ class Lease:
         found = self._ask(0, _LINE)
         return Holder(found[2], goes_on=found[1] > 1) if found else None
 
+    def give_back(self) -> None:
+        """Give it back, and no other that this process has."""
+        self._unlock()
+
     def is_free(self) -> bool:
         """Whether nobody has the lease, this process aside, and nobody waits for it."""
         return self.holder() is None and not self._is_line_before(_STRETCH)

@@ -25,8 +25,8 @@ AS_FORK = ["--fork-session", "--session-id", FORK]
     ids=["none", "here", "elsewhere"],
 )
 def test_the_flags_start_or_resume(transcript: Transcript | None, flags: list[str]) -> None:
-    assert plan.flags(U, transcript, None, False) == flags
-    assert plan.flags(U, transcript, "/plugin", False) == ["--plugin-dir", "/plugin", *flags]
+    assert plan.flags(U, transcript, [], False) == flags
+    assert plan.flags(U, transcript, ["/plugin"], False) == ["--plugin-dir", "/plugin", *flags]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_the_flags_start_or_resume(transcript: Transcript | None, flags: list[st
 def test_the_flags_go_on_with_a_copy(
     transcript: Transcript | None, since: str | None, flags: list[str]
 ) -> None:
-    assert plan.fork(U, transcript, FORK, since, None, False) == flags
-    with_plugin = plan.fork(U, transcript, FORK, since, "/plugin", False)
+    assert plan.fork(U, transcript, FORK, since, [], False) == flags
+    with_plugin = plan.fork(U, transcript, FORK, since, ["/plugin"], False)
     assert with_plugin == ["--plugin-dir", "/plugin", *flags]
 
 
 def test_what_is_resumed_has_the_system_prompt_of_this_call_and_what_begins_needs_no_word() -> None:
     off = ["--system-prompt-snapshot", "off"]
-    assert plan.flags(U, HERE, None, True) == [*off, "--resume", U]
-    assert plan.fork(U, HERE, FORK, None, None, True)[:2] == off
-    assert plan.flags(U, None, None, True) == ["--session-id", U]
+    assert plan.flags(U, HERE, [], True) == [*off, "--resume", U]
+    assert plan.fork(U, HERE, FORK, None, [], True)[:2] == off
+    assert plan.flags(U, None, [], True) == ["--session-id", U]

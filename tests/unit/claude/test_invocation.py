@@ -207,7 +207,7 @@ def test_the_callers_arguments_stay_unchanged_and_in_order_behind_our_flags(
     args: list[str],
 ) -> None:
     asked = invocation.read(args, SMALL)
-    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, os.stat("/")), None, None)
+    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, os.stat("/")), [], False)
     args_of_claude = asked.with_flags(ours)
     if not asked.has("--session-id"):
         assert args_of_claude == ["--resume", U, *args]

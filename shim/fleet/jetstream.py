@@ -1,0 +1,528 @@
+"""The engine that is NATS JetStream: a stream of all conversations, and two buckets.
+
+Only nats-py knows the protocol, and only this module knows nats-py. Its own ways to reconnect are
+not used: it closes a connection for good where a message is too large, and a new one is made then
+as after any other end (FLEET.md, "Engine").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+
+from shim.base import times
+from shim.fleet import extra, records
+from shim.fleet.engine import Away, Refused, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from nats.js.client import JetStreamContext
+
+    from shim.fleet.records import Holder, Record
+
+STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
+LIFE = 30.0
+"""Seconds for which a sign of life lasts, where we make the bucket."""
+OLDEST_IN_A_CLUSTER = (2, 12)
+
+_REPLICAS = 3
+_SMALLEST_PAYLOAD = records.LARGEST + (8 << 10)
+_CONNECTS_WITHIN = 2
+_ANSWERS_WITHIN = 2.0
+# Seconds between two tries; less than a host waits before it takes from one that seems dead.
+_TRIES_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0)
+_PINGS_EVERY, _MISSED_PINGS = 5, 2
+_BATCH = 500
+_NAP = 0.02
+
+_WRONG_LAST_SEQUENCE, _IN_FLIGHT = 10071, 10164
+_TOO_LARGE = 10054
+_NO_JETSTREAM = (10039, 10076)
+_TOO_FEW_SERVERS = (10005, 10074)
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_OPERATION = "KV-Operation"
+
+
+class JetStream:
+    """An engine, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
+
+    `credentials` is the path of a file of NATS's, or empty. `was_tried` is set when the first try
+    to connect is over.
+    """
+
+    def __init__(self, servers: str, credentials: str) -> None:
+        self.life = LIFE
+        self.why = "its server has not answered yet"
+        self.was_tried = asyncio.Event()
+        self._servers = [server.strip() for server in servers.split(",") if server.strip()]
+        self._credentials = credentials
+        self._nats: Client | None = None
+        self._closed = asyncio.Event()
+        self._is_ready = False
+        self._is_mute = False
+        self._sign: tuple[str, dict[str, Any] | None] | None = None
+        self._complaint = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the connection is there, and the last append was not late."""
+        is_connected = self._nats is not None and self._nats.is_connected
+        return is_connected and self._is_ready and not self._is_mute
+
+    async def run(self) -> None:
+        """Be connected, as far as that is possible, for ever."""
+        tries = 0
+        while True:
+            try:
+                await self._connect()
+                tries = 0
+                self.was_tried.set()
+                await self._keep_listening()
+            except Away as problem:
+                self.why = str(problem)
+            self.was_tried.set()
+            await self.close()
+            await asyncio.sleep(_TRIES_AGAIN_AFTER[min(tries, len(_TRIES_AGAIN_AFTER) - 1)])
+            tries += 1
+
+    async def close(self) -> None:
+        """End the connection, if there is one."""
+        client, self._nats, self._is_ready = self._nats, None, False
+        if client is not None and not client.is_closed:
+            with contextlib.suppress(Exception):
+                await client.close()
+
+    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+        """Append a record, as the protocol says."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience
+        payload = record.to_bytes()
+        while True:
+            try:
+                return await self._append(conversation, payload, after, deadline - clock())
+            except APIError as problem:
+                if problem.err_code == _WRONG_LAST_SEQUENCE:
+                    # By the leader, never by a direct get: those are stale now and then.
+                    stored = await self.last(conversation)
+                    if stored is not None and stored.record.nonce == record.nonce:
+                        return stored.sequence
+                    if stored is not None and stored.sequence > after:
+                        raise Refused(conversation) from problem
+                elif problem.err_code != _IN_FLIGHT:
+                    raise self._away_because(problem) from problem
+            if clock() > deadline:
+                raise self._away_because(TimeoutError())
+            await asyncio.sleep(_NAP)
+
+    async def _append(self, conversation: str, payload: bytes, after: int, patience: float) -> int:
+        headers = {_EXPECTED: str(after)}
+        subject = f"{STREAM}.{conversation}"
+        return await self._publish(subject, payload, headers, max(patience, _NAP))
+
+    async def last(self, conversation: str) -> Stored | None:
+        """The last record of a conversation, as its leader has it."""
+        found = await self._last(STREAM, f"{STREAM}.{conversation}")
+        if found is None:
+            return None
+        moment = times.timestamp(int(found.time.timestamp() * 1e9)).decode()
+        return Stored(found.seq, records.from_bytes(found.data or b""), moment)
+
+    async def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
+        """The records between two sequences; each is checked to be the one behind the last."""
+        config = ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            inactive_threshold=LIFE,
+            mem_storage=True,
+        )
+        subject = f"{STREAM}.{conversation}"
+        async with contextlib.aclosing(self._fetched(STREAM, subject, config)) as messages:
+            async for message in messages:
+                place = message.metadata.sequence.stream
+                if place <= until:
+                    moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9))
+                    yield Stored(place, records.from_bytes(message.data), moment.decode())
+                if place >= until:
+                    return
+
+    async def holders(self) -> dict[str, tuple[Holder, str]]:
+        """Who wrote the last record of each conversation, and when."""
+        found = {}
+        async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
+            moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9)).decode()
+            with contextlib.suppress(records.Hostile):
+                holder = records.from_bytes(message.data).holder
+                found[message.subject.rpartition(".")[2]] = holder, moment
+        return found
+
+    async def purge(self, conversation: str, before: int | None = None) -> None:
+        """Delete records of a conversation."""
+        async with self._asking() as stream:
+            await stream.purge_stream(STREAM, seq=before, subject=f"{STREAM}.{conversation}")
+
+    @contextlib.asynccontextmanager
+    async def watch(self, conversation: str) -> AsyncIterator[asyncio.Event]:
+        """An event for what is published to a conversation's subject, stored or not."""
+        event = asyncio.Event()
+
+        async def tell(_: object) -> None:
+            event.set()
+
+        client = self._client()
+        try:
+            subscription = await client.subscribe(f"{STREAM}.{conversation}", cb=tell)
+            await client.flush(int(_ANSWERS_WITHIN))
+        except _PROBLEMS as problem:
+            raise self._away_because(problem) from problem
+        try:
+            yield event
+        finally:
+            with contextlib.suppress(Exception):
+                await subscription.unsubscribe()
+
+    async def room(self, name: str) -> dict[str, Any] | None:
+        """What the bucket has of a room."""
+        return await self._value(ROOMS, name)
+
+    async def rooms(self) -> list[dict[str, Any]]:
+        """What the bucket has."""
+        return [value async for _, value in self._values(ROOMS)]
+
+    async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
+        """Put a room into the bucket, or mark it as deleted."""
+        await self._put(ROOMS, name, value, _ANSWERS_WITHIN)
+
+    async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
+        """Put this host into the bucket whose values end by themselves."""
+        self._sign = host, value
+        await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
+        self._is_mute = False
+        self.why = ""
+
+    async def sign_of(self, host: str) -> dict[str, Any] | None:
+        """What the bucket has of a host."""
+        return await self._value(COURIERS, host)
+
+    async def signs(self) -> dict[str, dict[str, Any]]:
+        """What the bucket has."""
+        return {key: value async for key, value in self._values(COURIERS)}
+
+    async def about(self) -> dict[str, Any]:
+        """The server and the stream."""
+        told: dict[str, Any] = {
+            "url": self._places,
+            "is_reachable": self.is_here,
+            "why": self.why or None,
+        }
+        info = self._nats._server_info if self._nats is not None else {}
+        told |= {
+            "version": info.get("version"),
+            "server": info.get("server_name"),
+            "is_cluster": bool(info.get("cluster")),
+            "max_payload": info.get("max_payload"),
+            "stream": None,
+        }
+        if self.is_here:
+            async with self._asking() as stream:
+                found = await stream.stream_info(STREAM)
+            told["stream"] = {
+                "replicas": found.config.num_replicas,
+                "discard": DiscardPolicy(found.config.discard or "old").value,
+                "messages": found.state.messages,
+                "bytes": found.state.bytes,
+                "max_bytes": found.config.max_bytes,
+            }
+        return told
+
+    async def _connect(self) -> None:
+        """Connect, and see that all is there. Raises Away."""
+        self._closed.clear()
+        self._complaint = ""
+        if self._credentials and not os.access(self._credentials, os.R_OK):
+            raise Away(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
+        client = Client()
+        try:
+            await client.connect(
+                servers=self._servers,
+                name="claude-shim",
+                user_credentials=self._credentials or None,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=_CONNECTS_WITHIN,
+                ping_interval=_PINGS_EVERY,
+                max_outstanding_pings=_MISSED_PINGS,
+                error_cb=self._note_complaint,
+                closed_cb=self._note_end,
+            )
+        except (*_PROBLEMS, ValueError, ImportError) as problem:
+            raise self._away_because(problem) from problem
+        self._nats = client
+        self._require_what_is_needed(client)
+        await self._make(STREAM, StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW))
+        await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
+        config = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
+        self.life = config.max_age or LIFE
+        if self._sign is not None:
+            await self.say_alive(*self._sign)
+        self._is_ready, self._is_mute, self.why = True, False, ""
+
+    def _require_what_is_needed(self, client: Client) -> None:
+        version = client.connected_server_version
+        is_cluster = bool(client._server_info.get("cluster"))
+        if is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
+            raise Away(
+                f"the NATS servers at {self._places} are of version {version.major}."
+                f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
+            )
+        if client.max_payload < _SMALLEST_PAYLOAD:
+            raise Away(
+                f"the NATS server at {self._places} takes messages of {client.max_payload} bytes"
+                " at most: set its max_payload to 1MB"
+            )
+
+    async def _make(self, name: str, config: StreamConfig) -> StreamConfig:
+        """Make a stream, unless it is there: then it is used as the administrator made it."""
+        async with self._asking() as stream:
+            try:
+                found: StreamConfig = (await stream.stream_info(name)).config
+                return found
+            except NotFoundError:
+                pass
+            config.name = name
+            config.storage = StorageType.FILE
+            if self._client()._server_info.get("cluster"):
+                config.num_replicas = _REPLICAS
+            try:
+                made: StreamConfig = (await stream.add_stream(config)).config
+            except APIError as problem:
+                if problem.err_code not in _TOO_FEW_SERVERS:
+                    raise
+                config.num_replicas = 1
+                made = (await stream.add_stream(config)).config
+            return made
+
+    async def _keep_listening(self) -> None:
+        """Wait for the end of the connection, and meanwhile for who was late to speak again."""
+        while not self._closed.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
+            if self._is_mute:
+                with contextlib.suppress(Away):
+                    await self._speak_again()
+        self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
+
+    async def _speak_again(self) -> None:
+        """See whether who was late answers now: by an append, if there is one to make."""
+        if self._sign is not None:
+            await self.say_alive(*self._sign)
+            return
+        async with self._asking() as stream:
+            await stream.stream_info(STREAM)
+        self._is_mute = False
+        self.why = ""
+
+    async def _note_complaint(self, problem: Exception) -> None:
+        self._complaint = str(problem) or type(problem).__name__
+
+    async def _note_end(self) -> None:
+        self._closed.set()
+
+    def _client(self) -> Client:
+        if self._nats is None or not self._nats.is_connected:
+            if self.why:
+                raise Away(self.why)
+            raise self._away_because(ConnectionResetError("the connection has ended"))
+        return self._nats
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[JetStreamContext]:
+        try:
+            yield self._client().jetstream(timeout=_ANSWERS_WITHIN)
+        except NotFoundError:
+            raise
+        except _PROBLEMS as problem:
+            raise self._away_because(problem) from problem
+
+    async def _publish(
+        self, subject: str, payload: bytes, headers: dict[str, str], patience: float
+    ) -> int:
+        """Have a message stored; its sequence. Raises APIError, Away."""
+        stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
+        publishing = asyncio.ensure_future(
+            stream.publish(subject, payload, patience, headers=headers or None)
+        )
+        # A connection that ends would let it wait for all of its patience.
+        closing = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait((publishing, closing), return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise ConnectionResetError("the connection has ended")
+            return publishing.result().seq
+        except APIError:
+            raise
+        except _PROBLEMS as problem:
+            raise self._away_because(problem) from problem
+        finally:
+            publishing.cancel()
+            closing.cancel()
+
+    async def _last(self, stream_name: str, subject: str) -> Any:
+        async with self._asking() as stream:
+            try:
+                return await stream.get_last_msg(stream_name, subject)
+            except NotFoundError:
+                return None
+
+    async def _value(self, bucket: str, key: str) -> dict[str, Any] | None:
+        found = await self._last(f"KV_{bucket}", f"$KV.{bucket}.{key}")
+        return None if found is None else _parsed(found.data, found.headers)
+
+    async def _values(self, bucket: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", _last_ones()):
+            value = _parsed(message.data, message.headers)
+            if value is not None:
+                yield message.subject.rpartition(".")[2], value
+            if message.metadata.num_pending == 0:
+                return
+
+    async def _put(
+        self, bucket: str, key: str, value: dict[str, Any] | None, patience: float
+    ) -> None:
+        headers = {_OPERATION: "DEL"} if value is None else {}
+        payload = b"" if value is None else json.dumps(value).encode()
+        try:
+            await self._publish(f"$KV.{bucket}.{key}", payload, headers, patience)
+        except APIError as problem:
+            raise self._away_because(problem) from problem
+
+    async def _fetched(
+        self, stream_name: str, subject: str, config: ConsumerConfig
+    ) -> AsyncGenerator[Any, None]:
+        """All messages that a new consumer gets, each behind the last; it is deleted then."""
+        async with self._asking() as stream:
+            consumer = await stream.add_consumer(stream_name, config, filter_subject=subject)
+            waiting = consumer.num_pending
+            subscription = await stream.pull_subscribe_bind(consumer.name, stream_name)
+            try:
+                seen = 0
+                while waiting and seen < waiting:
+                    batch = await subscription.fetch(_BATCH, _ANSWERS_WITHIN)
+                    for message in batch:
+                        seen += 1
+                        if message.metadata.sequence.consumer != seen:
+                            raise Away("records got lost on the way: try again")
+                        yield message
+            finally:
+                with contextlib.suppress(Exception):
+                    await subscription.unsubscribe()
+                    await stream.delete_consumer(stream_name, consumer.name)
+
+    @property
+    def _places(self) -> str:
+        """Where the servers are, without the secrets that a URL can hold."""
+        places = [
+            urlsplit(server if "://" in server else f"nats://{server}") for server in self._servers
+        ]
+        return ", ".join(place.netloc.rpartition("@")[2] for place in places)
+
+    def _away_because(self, problem: BaseException) -> Away:
+        """What went wrong, in a line for people; who was late is away until it speaks again."""
+        away = self._explained(problem)
+        if isinstance(problem, TimeoutError | asyncio.TimeoutError | nats.errors.TimeoutError):
+            self._is_mute = True
+            self.why = str(away)
+        return away
+
+    def _explained(self, problem: BaseException) -> Away:
+        said = f"{self._complaint} {problem}".lower()
+        at = self._places
+        if "authorization" in said or "authentication" in said or "user jwt" in said:
+            return Away(f"the NATS server at {at} refuses these credentials")
+        if "permissions violation" in said:
+            return Away(f"the NATS server at {at} gives this user no leave to use its streams")
+        if isinstance(problem, ImportError):
+            return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
+        if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
+            return Away(
+                f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
+            )
+        if isinstance(problem, APIError):
+            return self._refused_because(problem)
+        if isinstance(problem, ValueError) or "connect url" in said:
+            return Away(
+                f"NSED_FLEET_URL names no NATS server ({at}): it is like nats://10.0.0.5:4222"
+            )
+        if isinstance(problem, nats.errors.MaxPayloadError):
+            return Away(f"a message is larger than the NATS server at {at} takes")
+        reason = self._complaint or str(problem) or type(problem).__name__
+        return Away(f"no NATS server answers at {at} ({reason})")
+
+    def _refused_because(self, problem: APIError) -> Away:
+        what = str(problem.description)
+        if problem.err_code == _TOO_LARGE:
+            return Away(
+                f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
+            )
+        if "exceeded" in what or "insufficient" in what:
+            return Away(
+                f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
+            )
+        if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
+            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
+        return Away(f"the NATS server at {self._places} refuses ({what})")
+
+
+_PROBLEMS = (OSError, nats.errors.Error, asyncio.TimeoutError, EOFError)
+
+
+def _bucket(name: str, life: float = 0) -> StreamConfig:
+    """The stream that a bucket is, as NATS's own tools know it; no direct gets, which are stale."""
+    return StreamConfig(
+        subjects=[f"$KV.{name}.>"],
+        max_msgs_per_subject=1,
+        max_age=life,
+        discard=DiscardPolicy.NEW,
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+    )
+
+
+def _last_ones() -> ConsumerConfig:
+    """For the last message of each subject."""
+    return ConsumerConfig(
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+        inactive_threshold=LIFE,
+        mem_storage=True,
+    )
+
+
+def _parsed(data: bytes | None, headers: dict[str, str] | None) -> dict[str, Any] | None:
+    if headers and headers.get(_OPERATION):
+        return None
+    try:
+        value = json.loads(data or b"")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

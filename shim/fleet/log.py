@@ -1,0 +1,129 @@
+"""One conversation's log as this host writes it: taken by a claim, and fenced by each append."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from shim.fleet.engine import Refused
+from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Record
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shim.fleet.engine import Engine, Stored
+    from shim.fleet.host import Host
+
+PATIENCE = 5.0
+"""Seconds that an append is given."""
+
+# A server that was down has forgotten living hosts; they are back within this many seconds.
+_COMES_BACK_WITHIN = 3.0
+
+
+class Taken(Exception):
+    """Another host has the conversation: `by` is its last record."""
+
+    def __init__(self, by: Stored) -> None:
+        super().__init__(by.record.holder.hostname)
+        self.by = by
+
+
+class Log:
+    """A log, not taken yet. `sequence` is that of its last record, once it is.
+
+    `appended` counts the records that were appended.
+    """
+
+    def __init__(self, engine: Engine, conversation: str, us: Host) -> None:
+        self.conversation = conversation
+        self.sequence = 0
+        self.generation = 0
+        self.is_held = False
+        self.since = ""
+        self._engine = engine
+        self._us = us
+        self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
+        self.appended = 0
+        self._unknown: Record | None = None
+
+    async def take(self, pid: int, kind: str) -> None:
+        """Take it by a claim, from a host that is dead, too. Raises Taken, Away."""
+        us = self._us
+        self._holder = Holder(us.host, us.hostname, us.incarnation, pid, kind)
+        self._unknown = None
+        while True:
+            last = await self._engine.last(self.conversation)
+            if last is not None and self._is_anothers(last.record):
+                await self._require_dead(last)
+            self.generation = (last.record.generation if last else 0) + 1
+            claim = Record(CLAIM, self._holder, self.generation)
+            try:
+                after = last.sequence if last else 0
+                self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
+            except Refused:
+                continue  # somebody was faster: look who
+            self.is_held = True
+            return
+
+    async def last(self) -> Stored | None:
+        """The last record, taken or not. Raises Away."""
+        return await self._engine.last(self.conversation)
+
+    async def put(
+        self, file: str, offset: int, body: bytes, goes_on: bool, patience: float = PATIENCE
+    ) -> None:
+        """Append to a file. Raises Refused where the log is another's by now, Away."""
+        await self._resend(patience)
+        data = Record(DATA, self._holder, self.generation, file, offset, goes_on, body)
+        await self._append(data, patience)
+
+    async def release(self) -> None:
+        """Give it back. Raises Refused, Away."""
+        await self._resend(PATIENCE)
+        await self._append(Record(RELEASE, self._holder, self.generation), PATIENCE)
+        self.is_held = False
+
+    def records(self, after: int, until: int) -> AsyncIterator[Stored]:
+        """The records behind a sequence, up to another. Raises Away, Hostile."""
+        return self._engine.records(self.conversation, after, until)
+
+    async def purge(self, before: int) -> None:
+        """Delete what comes before a sequence. Raises Away."""
+        await self._engine.purge(self.conversation, before)
+
+    async def _resend(self, patience: float) -> None:
+        """Append what was sent and not acknowledged, first of all: it may be stored already."""
+        if self._unknown is not None:
+            await self._append(self._unknown, patience)
+
+    async def _append(self, record: Record, patience: float) -> None:
+        self._unknown = record
+        try:
+            self.sequence = await self._engine.append(
+                self.conversation, record, self.sequence, patience
+            )
+        except Refused:
+            self.is_held = False
+            self._unknown = None
+            raise
+        self._unknown = None
+        self.appended += 1
+
+    def _is_anothers(self, record: Record) -> bool:
+        return record.kind != RELEASE and record.holder.host != self._us.host
+
+    async def _require_dead(self, last: Stored) -> None:
+        """Make sure that the holder's host gives no sign of life any more. Raises Taken, Away."""
+        host = last.record.holder.host
+        if await self._engine.sign_of(host) is not None:
+            raise Taken(last)
+        await asyncio.sleep(_COMES_BACK_WITHIN)
+        now = await self._engine.last(self.conversation)
+        is_back = await self._engine.sign_of(host) is not None
+        if (
+            now is not None
+            and self._is_anothers(now.record)
+            and (is_back or now.sequence != last.sequence)
+        ):
+            raise Taken(now)

@@ -1,0 +1,90 @@
+"""What a courier remembers of a conversation, to read less of its log the next time.
+
+A note is a cache but for two things: that something is to be done yet (`behind`, `moves`,
+`is_fork`), and under which session id this host's own turns are kept (`fork`), since another host
+had the conversation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+
+from shim.base import files
+from shim.base.session_key import is_session_id
+from shim.fleet.tails import Tail
+
+DIRECTORY = "fleet"
+_ENDING = ".json"
+
+
+@dataclass
+class Note:
+    """What is remembered of a conversation."""
+
+    session_id: str
+    room: str = ""
+    agent: str = ""
+    transcript: str = ""
+    sequence: int = 0
+    """That of the last record of its log, up to which the files are as `tails` says."""
+    tails: dict[str, Tail] = field(default_factory=dict)
+    fork: str | None = None
+    behind: bool = False
+    answered: int = 0
+    """Where in the transcript the answer ends that was waited for last."""
+    moves: bool = False
+    """Whether its room has moved to it, and the fleet has not heard of that yet."""
+    is_fork: bool = False
+    """Whether its room has it as an earlier one, and the fleet has not heard of that yet."""
+    count: int = 0
+    """About how many records its log has."""
+
+
+def directory(store: str) -> str:
+    """Where the notes of a store are; it is made. Raises Failure."""
+    path = f"{store}/{DIRECTORY}"
+    files.make_directory(path)
+    return path
+
+
+def is_due(note: Note) -> bool:
+    """Whether something is to be done yet."""
+    return note.behind or note.moves or note.is_fork
+
+
+def read(where: str, session_id: str) -> Note:
+    """The note of a conversation, or a new one."""
+    try:
+        with open(f"{where}/{session_id}{_ENDING}", "rb") as file:
+            content = json.load(file)
+        tails = {str(name): Tail(**tail) for name, tail in content.pop("tails").items()}
+        known = {each.name for each in fields(Note)}
+        note = Note(**{name: it for name, it in content.items() if name in known})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Note(session_id)
+    note.tails = tails
+    return note
+
+
+def write(where: str, note: Note) -> None:
+    """Keep a note. Raises OSError."""
+    path = f"{where}/{note.session_id}{_ENDING}"
+    with open(path + ".new", "w", encoding="ascii") as file:
+        json.dump(asdict(note), file)
+    os.replace(path + ".new", path)
+
+
+def drop(where: str, session_id: str) -> None:
+    """Forget a conversation. Raises OSError."""
+    try:
+        os.unlink(f"{where}/{session_id}{_ENDING}")
+    except FileNotFoundError:
+        return
+
+
+def all_of(where: str) -> list[Note]:
+    """Every note. Raises OSError."""
+    names = [name.removesuffix(_ENDING) for name in os.listdir(where) if name.endswith(_ENDING)]
+    return [read(where, name) for name in names if is_session_id(name)]

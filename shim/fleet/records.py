@@ -1,0 +1,151 @@
+"""The records that a conversation's log is made of, to and from bytes.
+
+A record is a JSON object, a line end, and of a `data` record the compressed body. What a hostile
+server or host could send is refused here: paths that lead out of the conversation's directory, and
+more than a record may hold.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLAIM, RELEASE, DATA = "claim", "release", "data"
+TRANSCRIPT = ""
+"""The name of the transcript among a conversation's files."""
+LARGEST = 512 << 10
+"""Bytes of a record: nats-server's limit is a megabyte with all headers."""
+
+_VERSION = 1
+_LARGEST_BODY = 1 << 20
+_LARGEST_HEAD = 16 << 10
+_LONGEST_NAME = 255
+_DEEPEST = 8
+_LARGEST_NUMBER = 1 << 53
+# One of zlib's fast levels: half the time of its default, for a tenth more bytes.
+_LEVEL = 3
+
+
+class Hostile(ValueError):
+    """Bytes that are no record, or none that could be ours."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a conversation: a host, a life of its courier, and the claude there."""
+
+    host: str
+    hostname: str
+    incarnation: str
+    pid: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of the log, which names its holder: the last one says who has the conversation.
+
+    A `data` record puts its body into a file at an offset, and cuts off what was there from then
+    on. Of several in a row with `goes_on`, none counts before the one that has it not.
+    """
+
+    kind: str
+    holder: Holder
+    generation: int
+    file: str = TRANSCRIPT
+    offset: int = 0
+    goes_on: bool = False
+    body: bytes = b""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def to_bytes(self) -> bytes:
+        """The record as it is stored."""
+        head: dict[str, Any] = {
+            "version": _VERSION,
+            "kind": self.kind,
+            "holder": asdict(self.holder),
+            "generation": self.generation,
+            "nonce": self.nonce,
+        }
+        if self.kind != DATA:
+            return json.dumps(head).encode()
+        head |= {"file": self.file, "offset": self.offset, "goes_on": self.goes_on}
+        return json.dumps(head).encode() + b"\n" + zlib.compress(self.body, _LEVEL)
+
+
+def from_bytes(payload: bytes) -> Record:
+    """The record of these bytes. Raises Hostile."""
+    head, _, body = payload.partition(b"\n")
+    if len(head) > _LARGEST_HEAD:
+        raise Hostile("a head that is too large")
+    try:
+        found = json.loads(head)
+        kind = found["kind"]
+        if found["version"] != _VERSION or kind not in (CLAIM, RELEASE, DATA):
+            raise Hostile("a record of another version or kind")
+        holder = Holder(**found["holder"])
+        common = (kind, holder, _number(found["generation"]))
+        _require_text(*asdict(holder).values(), found["nonce"])
+        if kind != DATA:
+            return Record(*common, nonce=found["nonce"])
+        return Record(
+            *common,
+            file=_path(found["file"]),
+            offset=_number(found["offset"]),
+            goes_on=bool(found["goes_on"]),
+            body=_decompressed(body),
+            nonce=found["nonce"],
+        )
+    except Hostile:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+        raise Hostile(f"{type(problem).__name__}: {problem}") from problem
+
+
+def pieces(body: bytes, largest: int = _LARGEST_BODY) -> Iterator[bytes]:
+    """A body in pieces that a record each can hold, however badly they are compressed."""
+    for at in range(0, len(body), largest):
+        piece = body[at : at + largest]
+        if len(zlib.compress(piece, _LEVEL)) <= LARGEST - _LARGEST_HEAD:
+            yield piece
+        else:
+            yield from pieces(piece, largest // 2)
+
+
+def _path(name: object) -> str:
+    """A file's name, if it is the transcript's or leads to a file beside it."""
+    if not isinstance(name, str):
+        raise Hostile("a file's name is no text")
+    if name == TRANSCRIPT:
+        return name
+    parts = name.split("/")
+    is_plain = all(part not in ("", ".", "..") and len(part) <= _LONGEST_NAME for part in parts)
+    if not is_plain or "\0" in name or len(parts) > _DEEPEST:
+        raise Hostile(f"a file named {name[:_LONGEST_NAME]!r}")
+    return name
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_NUMBER:
+        raise Hostile("a number that is none")
+    return value
+
+
+def _require_text(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, (str, int)) or len(str(value)) > _LONGEST_NAME:
+            raise Hostile("a name that is none")
+
+
+def _decompressed(compressed: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    body = inflater.decompress(compressed, _LARGEST_BODY)
+    if not inflater.eof or inflater.unused_data:
+        raise Hostile("a body that is cut, or too large")
+    return body

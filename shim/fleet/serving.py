@@ -1,0 +1,231 @@
+"""The NATS server that `claude-shim fleet serve` runs: its files, its address, its life.
+
+It is nats-server itself, with JetStream, and its data beside the store. It holds a lock through the
+exec that made it: the lock says whether a server runs here, and as which process.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim.base import files, running
+from shim.base.messages import Failure
+from shim.fleet import extra
+from shim.lease.lease import Lease
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+PORT = 4222
+"""NATS's own."""
+LOOPBACK = "127.0.0.1"
+
+_NAME = "nats-server"
+_OLDEST = (2, 12)
+"""Its predecessors lost acknowledged records when a cluster changed its leader (FLEET.md)."""
+# Seconds until a server answers, and until one that was told to end has ended: with a large log.
+_PATIENCE = 60.0
+_NAP = 0.01
+_CONFIGURATION = """\
+# Written by `claude-shim fleet serve`, and anew each time.
+listen: {listen}
+authorization {{ token: {token} }}
+# An answer that was seen is on the disk: without this, up to two minutes later.
+jetstream {{ store_dir: {data}, sync_interval: always }}
+ports_file_dir: {ports}
+logfile_size_limit: 10MB
+logfile_max_num: 2
+"""
+_TLS = "tls {{ cert_file: {certificate}, key_file: {key} }}\n"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and the files of its certificate, where it speaks TLS."""
+
+    host: str = LOOPBACK
+    port: int = PORT
+    certificate: str = ""
+    key: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is said crosses a network for everyone on the way to read."""
+        return not self.is_local and not self.certificate
+
+    def __str__(self) -> str:
+        return _joined(self.host, self.port)
+
+    def url(self, token: str) -> str:
+        """What NSED_FLEET_URL is on the hosts of the fleet."""
+        is_everywhere = self.host in ("0.0.0.0", "::")
+        host = socket.gethostname() if is_everywhere else self.host
+        return f"{'tls' if self.certificate else 'nats'}://{token}@{_joined(host, self.port)}"
+
+
+class Server:
+    """The server of a store, running or not."""
+
+    def __init__(self, store: str) -> None:
+        self._directory = Path(store, "server")
+        self._configuration = self._directory / "server.conf"
+
+    def pid(self) -> int | None:
+        """The process that serves now, if there is one."""
+        try:
+            file = os.open(self._directory / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        try:
+            holder = Lease(file, 0).holder()
+            return holder.pid if holder else None
+        finally:
+            os.close(file)
+
+    def configure(self, address: Address) -> str:
+        """Write what the server is to be told; return the URL that the fleet's hosts need.
+
+        Raises Failure where a server runs that was told something else.
+        """
+        files.make_directory(str(self._directory))
+        token = self._token()
+        text = _CONFIGURATION.format(
+            listen=json.dumps(str(address)),
+            token=json.dumps(token),
+            data=_quoted(self._directory / "data"),
+            ports=_quoted(self._directory),
+        )
+        if address.certificate:
+            text += _TLS.format(certificate=_quoted(address.certificate), key=_quoted(address.key))
+        is_as_before = _content(self._configuration) == text
+        if not is_as_before and (pid := self.pid()):
+            raise Failure(
+                f"a server runs here already, as process {pid}, and otherwise:"
+                " `claude-shim fleet stop` ends it"
+            )
+        if not is_as_before:
+            files.replace(str(self._configuration), text.encode())
+        return address.url(token)
+
+    def require_free(self) -> None:
+        """Raise Failure where a server runs already."""
+        if self.pid():
+            raise self._runs_already()
+
+    def become(self) -> NoReturn:
+        """Become the server. Raises Failure where one runs already, or none can run."""
+        program = binary()
+        file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        os.set_inheritable(file, True)
+        os.umask(0o077)
+        if not Lease(file, 0).take(goes_on=True):
+            raise self._runs_already()
+        os.execv(program, [_NAME, "-c", str(self._configuration)])
+
+    def start(self) -> None:
+        """Start the server in the background, and wait until it answers. Raises Failure."""
+        binary()
+        for left in self._directory.glob("*.ports"):  # by one that was killed
+            left.unlink()
+        child = os.fork()
+        if not child:
+            self._leave_and_become()
+        deadline = time.monotonic() + _PATIENCE
+        # The server writes it when it listens.
+        while not (self._directory / f"{_NAME}_{child}.ports").exists():
+            if os.waitpid(child, os.WNOHANG)[0] or time.monotonic() > deadline:
+                raise Failure(f"the server does not start: {self._last_words()}")
+            time.sleep(_NAP)
+
+    def stop(self) -> bool:
+        """End the server, and wait until it has ended; whether there was one. Raises Failure."""
+        pid = self.pid()
+        if not pid:
+            return False
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE
+        while self.pid():
+            if time.monotonic() > deadline:
+                raise Failure(f"the server does not end: process {pid}")
+            time.sleep(_NAP)
+        return True
+
+    def _runs_already(self) -> Failure:
+        return Failure(f"a server runs here already, as process {self.pid()}")
+
+    def _token(self) -> str:
+        """The word that hosts are let in by: the same one for as long as the directory stays."""
+        path = self._directory / "token"
+        if not (token := _content(path).strip()):
+            token = secrets.token_urlsafe(24)
+            files.replace(str(path), f"{token}\n".encode())
+        return token
+
+    def _leave_and_become(self) -> NoReturn:
+        try:
+            os.setsid()
+            log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            for stream, file in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
+                os.dup2(file, stream)
+            os.chdir("/")
+            self.become()
+        except (Failure, OSError) as problem:
+            os.write(2, f"{problem}\n".encode())
+        finally:
+            os._exit(1)
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "log"
+
+    def _last_words(self) -> str:
+        """The last line of its log without its number and time."""
+        lines = _content(self._log).splitlines() or ["it says nothing"]
+        return re.sub(r"^\[\d+\] \S+ \S+ ", "", lines[-1])
+
+
+def binary() -> str:
+    """The path of nats-server: the extra's, else the first on PATH. Raises Failure."""
+    found = shutil.which(_NAME, path=sysconfig.get_path("scripts")) or shutil.which(_NAME)
+    if found is None:
+        raise Failure(f"there is no nats-server here: `{extra.how_to_add()}` adds it")
+    said = running.run([found, "--version"], os.environ, _PATIENCE).output
+    version = re.search(r"(\d+)\.(\d+)\.\d+", said)
+    if version is None or tuple(map(int, version.groups())) < _OLDEST:
+        raise Failure(f"{found} is {said.strip()}: 2.12 is needed; `{extra.how_to_add()}` adds one")
+    return found
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _quoted(path: str | Path) -> str:
+    return json.dumps(os.path.abspath(path), ensure_ascii=False)
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ""

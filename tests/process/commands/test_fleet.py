@@ -1,0 +1,283 @@
+"""What subcommands say and do where a fleet is configured, with a stand-in for the courier."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.process.commands.test_changing_commands import (
+    U,
+    V,
+    W,
+    ask,
+    entry,
+    live,
+    refused,
+    store,
+    told,
+    transcript,
+)
+from tests.process.commands.test_schemas import validate
+from tests.support.courier import THIS, Courier, following, room, running
+from tests.support.recorder import World, derived
+
+AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
+
+
+@pytest.fixture
+def courier(world: World) -> Iterator[Courier]:
+    """The courier of a host that is in a fleet."""
+    world.environment["NSED_FLEET_URL"] = "nats://10.0.0.5:4222"
+    with Courier(world.store.parent) as standing_in:
+        yield standing_in
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def changes(courier: Courier) -> list[tuple[str, str, str]]:
+    """What the fleet was told to change: the request, the room, and the conversation."""
+    return [
+        (each["request"], each["room"], each["session_id"])
+        for each in courier.asked
+        if each["request"] not in ("status", "rooms")
+    ]
+
+
+def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, courier: Courier) -> None:
+    store(world, {"mine": {"claude": entry(U)}, "ours": {"claude": entry(V)}})
+    transcript(world, U)
+    courier.rooms = [room("mine", U, host=THIS), room("ours", W), room("theirs", V)]
+    courier.elsewhere = [running("theirs", V)]
+
+    header, *found = rows(told(world, "list", "--sort", "room"))
+
+    assert (header[0], header[-1]) == ("ROOM", "HOST")
+    assert [(it[0], it[2], it[4], it[-1]) for it in found] == [
+        ("mine", U, "-", "here"),
+        ("ours", W, "-", "build-7"),
+        ("theirs", V, "one-shot on build-7", "build-7"),
+    ]
+    assert [it[7] for it in found][1:] == ["on build-7", "on build-7"]
+
+
+def test_programs_are_told_the_host_too(world: World, courier: Courier) -> None:
+    courier.rooms = [room("mine", U, host=THIS), room("theirs", V)]
+    courier.elsewhere = [running("theirs", V)]
+
+    listed = json.loads(told(world, "list", "--json"))
+    shown = json.loads(told(world, "show", "theirs", "--json"))
+    ran = json.loads(told(world, "ps", "--json"))
+
+    validate("list", listed)
+    validate("show", shown)
+    validate("ps", ran)
+    assert [each["host"] for each in listed if each["live"]] == ["build-7"]
+    assert [each["host"] for each in (*shown, *ran)] == ["build-7", "build-7"]
+
+
+def test_list_goes_on_where_the_fleet_is_away(world: World, courier: Courier) -> None:
+    store(world, {"mine": {"claude": entry(U)}})
+    transcript(world, U)
+    courier.answers["rooms"] = AWAY
+
+    run = ask(world, "list")
+
+    assert run.warning == (
+        "claude-shim: the fleet cannot be asked (nobody answers at 10.0.0.5:4222): this is"
+        " what is known here"
+    )
+    assert run.stdout.splitlines()[1].startswith(b"mine\t")
+
+
+def test_without_a_fleet_nothing_has_a_host(world: World) -> None:
+    store(world, {"mine": {"claude": entry(U)}})
+    transcript(world, U)
+
+    assert "HOST" not in told(world, "list")
+    assert "host" not in json.loads(told(world, "list", "--json"))[0]
+    assert "Host" not in told(world, "show", "mine")
+
+
+def test_show_says_that_a_conversation_is_elsewhere(world: World, courier: Courier) -> None:
+    courier.rooms = [room("theirs", V)]
+    courier.elsewhere = [running("theirs", V, kind="interactive")]
+
+    said = told(world, "show", "theirs")
+
+    assert "Live        interactive, claude 17 on build-7, for " in said
+    assert "Host        build-7\n" in said
+    assert "Transcript  not here: the next call fetches it from the fleet\n" in said
+
+
+def test_what_other_hosts_parted_from_is_shown_and_linked_to(
+    world: World, courier: Courier
+) -> None:
+    courier.rooms = [room("r", U, earlier=[V])]
+
+    said = told(world, "show", "r")
+    (shown,) = json.loads(told(world, "show", "r", "--json"))
+    linked = told(world, "link", "r", V[:6])
+
+    assert f"Earlier     {V}, no transcript, of the fleet\n" in said
+    assert [each["session_id"] for each in shown["earlier"]] == [V]
+    assert "the next call fetches it from the fleet" in linked
+    assert changes(courier) == [("head", "r", V)]
+
+
+def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, courier: Courier) -> None:
+    store(world, {"mine": {"claude": entry(U)}})
+    courier.elsewhere = [running("theirs", V)]
+    with live(world, "mine") as pid:
+        courier.here = [following("mine", U, pid=pid, is_fenced=True, fork=W)]
+        _, mine, theirs = rows(told(world, "ps"))
+
+    assert (mine[0], mine[3], mine[-1]) == ("mine", "interactive, fenced", "here")
+    assert (theirs[0], theirs[2], theirs[-1]) == ("theirs", "17", "build-7")
+
+
+def test_ps_says_what_the_fleet_does_not_have(world: World, courier: Courier) -> None:
+    courier.here = [following("mine", U, behind=1234)]
+    courier.failed = [
+        {"room": "r", "agent": "a", "session_id": V, "when": "2026-01-02T03:04:05Z", "why": "away"}
+    ]
+
+    lines = ask(world, "ps").lines
+
+    assert "room 'mine', agent 'claude': 1.2 kB are not in the fleet yet" in lines
+    assert "room 'r', agent 'a': an answer was seen before the fleet had it (away)" in lines
+
+
+def test_forget_means_every_host(world: World, courier: Courier) -> None:
+    courier.rooms = [room("r", U)]
+
+    said = told(world, "forget", "r")
+
+    ((request, where, new),) = changes(courier)
+    assert (request, where) == ("head", "r")
+    assert new not in (U, derived("r"))
+    assert world.mappings["r"] == {"claude": new}
+    assert "its next call, on whichever host, starts a new conversation" in said
+
+
+def test_forget_asks_first_where_another_host_has_it(world: World, courier: Courier) -> None:
+    courier.rooms = [room("r", U)]
+    courier.elsewhere = [running("r", U, kind="interactive")]
+
+    said = refused(world, "forget", "r", exit_code=75)
+
+    assert said.startswith("claude 17 on build-7 (interactive) is live on room 'r'")
+    assert changes(courier) == []
+
+
+@pytest.mark.parametrize("command", [["forget", "r"], ["link", "r", U], ["delete", "r", "--yes"]])
+def test_nothing_is_changed_here_alone(world: World, courier: Courier, command: list[str]) -> None:
+    store(world, {"r": {"claude": entry(V)}})
+    transcript(world, U)
+    transcript(world, V)
+    courier.answers["rooms"] = AWAY
+
+    said = refused(world, *command)
+
+    assert said.startswith("the fleet cannot be asked (nobody answers at")
+    assert world.mappings == {"r": {"claude": V}}
+
+
+def test_link_means_every_host(world: World, courier: Courier) -> None:
+    courier.rooms = [room("r", V)]
+    transcript(world, U)
+
+    told(world, "link", "r", U)
+
+    assert changes(courier) == [("head", "r", U)]
+    assert world.mappings == {"r": {"claude": U}}
+
+
+def test_delete_takes_it_from_the_servers_and_lets_no_host_go_on(
+    world: World, courier: Courier
+) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    transcript(world, U)
+    courier.rooms = [room("r", U, earlier=[V])]
+
+    told(world, "delete", "r", "--yes")
+
+    (first, _, deleted), (second, _, new), (third, _, earlier) = changes(courier)
+    assert (first, second, third) == ("drop", "head", "drop")
+    assert (deleted, earlier) == (U, V)
+    assert new not in (U, V, derived("r"))
+
+
+def test_what_another_host_has_open_is_not_deleted(world: World, courier: Courier) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    transcript(world, U)
+    courier.rooms = [room("r", U)]
+    courier.elsewhere = [running("r", U)]
+
+    said = refused(world, "delete", "r", "--yes", exit_code=75)
+
+    assert "on build-7" in said
+    assert changes(courier) == []
+
+
+def test_prune_says_what_the_fleet_goes_on_having(world: World, courier: Courier) -> None:
+    store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(V)}})
+    courier.rooms = [room("r", U)]
+
+    said = told(world, "prune", "--older-than", "1d", "--yes")
+
+    assert "The fleet still has 1 mapping of these: a call goes on with it.\n" in said
+    assert changes(courier) == []
+
+
+def test_export_has_the_rooms_of_the_fleet(world: World, courier: Courier) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    courier.rooms = [room("r", V), room("s", W)]
+
+    exported = json.loads(told(world, "export"))
+
+    assert {it["room"]: it["session_id"] for it in exported["mappings"]} == {"r": V, "s": W}
+
+
+def test_fleet_status_is_one_screen(world: World, courier: Courier) -> None:
+    courier.here = [following("mine", U, pid=9, kind="streaming", behind=5000)]
+    courier.elsewhere = [running("theirs", V)]
+
+    said = dict(line.split(None, 1) for line in told(world, "fleet", "status").splitlines())
+
+    assert said["Engine"] == "reached: nats-server 2.15.1 at 10.0.0.5:4222"
+    assert said["Stored"] == "12 MB, in 1,204 records"
+    assert said["Courier"].startswith("process 4711, for ")
+    assert said["Here"] == "mine claude (streaming)"
+    assert said["Elsewhere"].startswith("theirs claude on build-7 (one-shot, for ")
+    assert said["Behind"] == "5.0 kB: mine claude"
+    validate("fleet", json.loads(told(world, "fleet", "status", "--json")))
+
+
+def test_fleet_status_fails_where_the_server_is_away(world: World, courier: Courier) -> None:
+    courier.engine |= {"is_reachable": False, "why": "nobody answers", "stream": None}
+
+    run = ask(world, "fleet", "status")
+
+    assert (run.exit_code, run.lines) == (1, [])
+    assert run.stdout.splitlines()[0].split(None, 1)[1] == b"not reached: nobody answers"
+    validate("fleet", json.loads(ask(world, "fleet", "status", "--json").stdout))
+
+
+def test_fleet_status_fails_where_the_courier_cannot_say(world: World, courier: Courier) -> None:
+    courier.answers["status"] = AWAY
+
+    assert refused(world, "fleet", "status") == "nobody answers at 10.0.0.5:4222"
+
+
+def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None:
+    assert refused(world, "fleet", "status") == (
+        "no fleet is configured: NSED_FLEET_URL names its server"
+    )
+
+
+def test_fleet_stop_ends_the_courier(world: World, courier: Courier) -> None:
+    assert told(world, "fleet", "stop") == "Ended the courier.\n"
+
+    assert [each["request"] for each in courier.asked] == ["stop"]

@@ -1,0 +1,176 @@
+"""`claude-shim fleet serve` and `stop`, with the real nats-server."""
+
+import asyncio
+import configparser
+import os
+import plistlib
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import pytest
+
+from tests.process.commands.test_changing_commands import ask, refused, told
+from tests.support.nats import free_port
+from tests.support.recorder import PATIENCE, World
+
+
+@pytest.fixture
+def port(world: World) -> Iterator[str]:
+    """A free port; what serves the world's store at the end is ended."""
+    yield str(free_port())
+    ask(world, "fleet", "stop")
+
+
+def served(world: World, *args: str) -> str:
+    """The URL that hosts are told, once a server runs in the background."""
+    (line,) = told(world, "fleet", "serve", "--detach", *args).splitlines()
+    word, _, url = line.partition("NSED_FLEET_URL=")
+    assert word == "export "
+    return shlex.split(url)[0]
+
+
+def records(url: str) -> int:
+    """How many records the server has once one more is stored. Raises where it lets nobody in."""
+
+    async def append() -> int:
+        connection = await nats.connect(url, allow_reconnect=False, connect_timeout=PATIENCE)
+        stream = connection.jetstream()
+        await stream.add_stream(name="records", subjects=["records"])
+        stored = await stream.publish("records", b"one")
+        await connection.close()
+        return stored.seq
+
+    return asyncio.run(append())
+
+
+def test_a_server_keeps_its_records_and_its_token(world: World, port: str) -> None:
+    url = served(world, "--port", port)
+    assert records(url) == 1
+
+    assert told(world, "fleet", "stop") == "Ended the server.\n"
+
+    assert served(world, "--port", port) == url
+    assert records(url) == 2
+
+
+def test_a_server_that_runs_already_is_left_alone(world: World, port: str) -> None:
+    url = served(world, "--port", port)
+    pid = serving_pid(world)
+
+    assert served(world, "--port", port) == url
+
+    assert serving_pid(world) == pid
+    assert "runs here already" in refused(world, "fleet", "serve", "--port", port)
+    assert "otherwise" in refused(world, "fleet", "serve", "--detach", "--port", str(free_port()))
+
+
+def serving_pid(world: World) -> int:
+    said = refused(world, "fleet", "serve", "--port", str(free_port()))
+    return int(said.split("process ")[1].split(",")[0])
+
+
+def test_in_the_foreground_it_is_the_server_itself(world: World, port: str) -> None:
+    program = Path(sys.executable).with_name("claude-shim")
+    with world.start("fleet", "serve", "--port", port, program=program) as process:
+        assert process.stdout
+        assert process.stderr
+        url = process.stdout.readline().decode().partition("=")[2].strip()
+        while b"Server is ready" not in (line := process.stderr.readline()):
+            assert line, "it ended"
+        assert records(url) == 1
+
+        process.send_signal(signal.SIGTERM)
+
+        process.stderr.read()
+        assert process.wait(PATIENCE) in (0, 1)
+    assert "nothing" in refused(world, "fleet", "stop")
+
+
+def test_without_the_token_nobody_gets_in(world: World, port: str) -> None:
+    url = served(world, "--port", port)
+    scheme, _, address = url.partition("://")
+    token, _, address = address.partition("@")
+    assert len(token) >= 32
+
+    with pytest.raises(nats.errors.Error, match="Authorization"):
+        records(f"{scheme}://{address}")
+
+
+def test_its_files_are_its_users_alone(world: World, port: str) -> None:
+    served(world, "--port", port)
+
+    directory = world.home / ".nsed" / "server"
+
+    assert directory.stat().st_mode & 0o077 == 0
+    assert [path for path in directory.iterdir() if path.stat().st_mode & 0o077] == []
+
+
+def test_beyond_this_machine_it_says_that_words_cross_open(world: World, port: str) -> None:
+    run = ask(world, "fleet", "serve", "--detach", "--listen", "0.0.0.0", "--port", port)
+
+    assert "crosses the network open" in run.stderr.decode()
+    assert f"@{os.uname().nodename}:{port}" in run.stdout.decode()
+
+
+def test_with_a_certificate_it_speaks_tls(
+    world: World, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    make += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext"]
+    make += ["subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    given = ["--listen", "localhost", "--tls-cert", str(certificate), "--tls-key", str(key)]
+
+    url = served(world, "--port", port, *given)
+
+    assert url.startswith("tls://")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert records(url) == 1
+
+
+def test_a_server_that_cannot_start_says_why(world: World, port: str) -> None:
+    served(world, "--port", port)
+    other = {"NSED_SESSION_DIR": str(world.root / "other")}
+
+    said = refused(world, "fleet", "serve", "--detach", "--port", port, env=other)
+
+    assert "the server does not start" in said
+    assert "address already in use" in said
+
+
+def test_a_certificate_without_its_key_is_a_wrong_use(world: World, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").touch()
+
+    run = ask(world, "fleet", "serve", "--tls-cert", str(tmp_path / "cert.pem"))
+
+    assert run.exit_code == 2
+    assert "go together" in run.warning
+
+
+def test_a_unit_runs_the_server_of_this_store(world: World, port: str) -> None:
+    store = world.root / "a store, with 100% $HOME"
+    env = {"NSED_SESSION_DIR": str(store)}
+    run = ask(world, "fleet", "serve", "--print-unit", "systemd", "--port", port, env=env)
+
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(run.stdout.decode())
+    service = unit["Service"]
+    (setting,) = shlex.split(service["environment"])
+    command = shlex.split(service["execstart"].replace("$$", "$"))
+    assert setting.replace("%%", "%") == f"NSED_SESSION_DIR={store}"
+    assert command[-5:] == ["serve", "--listen", "127.0.0.1", "--port", port]
+    assert subprocess.run([*command, "--help"], capture_output=True).returncode == 0
+
+
+def test_a_property_list_runs_the_same(world: World, port: str) -> None:
+    run = ask(world, "fleet", "serve", "--print-unit", "launchd", "--port", port)
+
+    agent = plistlib.loads(run.stdout)
+
+    assert agent["ProgramArguments"][-5:] == ["serve", "--listen", "127.0.0.1", "--port", port]

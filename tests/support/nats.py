@@ -1,0 +1,120 @@
+"""A real nats-server with JetStream on loopback, which tests kill, freeze and start again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+TIMEOUT = 30.0
+"""Seconds to wait for the server to be ready."""
+
+_BINARY = Path(sys.executable).with_name("nats-server")
+_CONFIGURATION = """
+host: "127.0.0.1"
+port: {port}
+ports_file_dir: {directory}
+jetstream {{ store_dir: {directory}, sync_interval: always }}
+{more}
+"""
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+class NatsServer:
+    """A server from `with` to its end, on the same port and data however often it is restarted.
+
+    `directory` is empty and its own; `more` is added to the configuration.
+    """
+
+    def __init__(self, directory: Path, more: str = "") -> None:
+        self._directory = directory
+        self._more = more
+        self._port = -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> NatsServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self._port}"
+
+    @property
+    def log(self) -> str:
+        """What the server has printed."""
+        return (self._directory / "log").read_text()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers. Raises TimeoutError with its log."""
+        configuration = self._directory / "server.conf"
+        directory = json.dumps(str(self._directory))
+        configuration.write_text(
+            _CONFIGURATION.format(port=self._port, directory=directory, more=self._more)
+        )
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen([_BINARY, "-c", configuration], stderr=log)
+        self._wait_until_ready(self._process)
+
+    def kill(self) -> None:
+        """SIGKILL it, as a power cut would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def restart(self) -> None:
+        """SIGKILL it, and start it again."""
+        self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """Freeze it: its connections stay, and nothing answers."""
+        self._send(signal.SIGSTOP)
+
+    def cont(self) -> None:
+        """Let it go on."""
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + TIMEOUT
+        while not self._is_ready(process):
+            if time.monotonic() > end or process.poll() is not None:
+                self.kill()
+                raise TimeoutError(f"nats-server is not ready: {self.log}")
+            time.sleep(0.005)
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it greets with JetStream switched on; learns the port it chose at first."""
+        try:
+            if self._port == -1:
+                ports = self._directory / f"{_BINARY.name}_{process.pid}.ports"
+                self._port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", self._port), TIMEOUT) as connection:
+                return b'"jetstream":true' in connection.recv(4096)
+        except (OSError, ValueError):
+            return False
