@@ -200,10 +200,11 @@ static const char *find_stamp(struct text document, const char *room, const char
 
     if (!is_canonical(document) || !(at = find_only(document, room)))
         return NULL;
-    snprintf(wanted, sizeof wanted, "\n  \"%s\": {\n    \"", room);
+    snprintf(wanted, sizeof wanted, "\n  \"%s\": {", room);
     struct text rest = behind(document, at - strlen("\n  "));
     if (find(rest, wanted) != rest.start || !(end = find(rest, "\n  }")))
         return NULL;
+    rest = behind(rest, rest.start + strlen(wanted));
     struct text entries = {rest.start, (size_t)(end - rest.start)};
     if (!(at = find_only(entries, agent)))
         return NULL;
