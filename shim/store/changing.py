@@ -64,17 +64,15 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
     """
     data = content(file)
     try:
-        backup = document.parse(locked_file.backup(path))
-    except document.Damaged:
-        backup = {}
-    try:
         if data.strip():
             mappings = document.parse(data)
-            _require_the_past(mappings, backup, path)
+            if locked_file.has_shrunk(path, file):
+                _require_the_past(mappings, _backup(path), path)
             return mappings
         problem = "it is empty"
     except document.Damaged as damage:
         problem = str(damage)
+    backup = _backup(path)
     if not data.strip() and not backup:
         return {}
     if backup and data.startswith(locked_file.TORN):
@@ -85,6 +83,13 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
     if is_locked:
         _mend(path, file, data, mended, problem)
     return mended
+
+
+def _backup(path: str) -> "Document":
+    try:
+        return document.parse(locked_file.backup(path))
+    except document.Damaged:
+        return {}
 
 
 def _require_the_past(mappings: "Document", backup: "Document", path: str) -> None:
