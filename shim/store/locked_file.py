@@ -118,7 +118,7 @@ def has_shrunk(path: str, file: int) -> bool:
     """Whether an open document is shorter than its backup: another program dropped something."""
     try:
         return posix.fstat(file).st_size < posix.stat(backup_of(path)).st_size
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
