@@ -105,6 +105,8 @@ class _Joining:
                 return answer["session_id"], turn
             return self.take(answer["session_id"])
         if answer["answer"] != "busy":
+            if answer["was_late"]:
+                warn(f"the last turn was seen before other hosts had it: {answer['was_late']}")
             return self.session_id, OURS
         from shim.lease import busy  # it looks at processes, with what takes long to import
 
