@@ -1,0 +1,29 @@
+"""By which name a person tells a copy of a conversation from the conversation."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shim.call import naming
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Split the parser", "Split the parser (copy)"),
+        ("Split the parser (copy)", "Split the parser (copy)"),
+        ("Split\nthe \x1b[31mparser", "Split the \\x1b[31mparser (copy)"),
+        ("Split the parser into one module a token", "Split the parser into one modu… (copy)"),
+    ],
+    ids=["what it is about", "a copy of a copy", "what does not show", "cut"],
+)
+def test_a_copy_has_the_name_of_what_it_is_a_copy_of(tmp_path: Path, said: str, name: str) -> None:
+    transcript = tmp_path / "t.jsonl"
+    message = {"role": "user", "content": said}
+    transcript.write_text(json.dumps({"type": "user", "message": message}) + "\n")
+    assert naming.of_copy(str(transcript)) == name
+
+
+def test_a_copy_of_what_says_nothing_is_a_copy_all_the_same(tmp_path: Path) -> None:
+    assert naming.of_copy(str(tmp_path / "gone.jsonl")) == "(copy)"
