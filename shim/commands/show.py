@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posix
 import time
@@ -198,7 +199,9 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    yield f"{printable(head['uuid'])}, {what}, parted {age(now - used)} ({local(used)})"
+    line = f"{printable(head['uuid'])}, {what}, parted {age(now - used)}"
+    at = f" ({local(used)})"
+    yield line if _LABEL + width(line + at) > (columns() or math.inf) else line + at
     if transcript is not None:
         _, seen = transcript
         first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")
