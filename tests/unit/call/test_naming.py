@@ -7,14 +7,16 @@ import pytest
 
 from shim.call import naming
 
+FORK = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+
 
 @pytest.mark.parametrize(
     ("said", "name"),
     [
-        ("Split the parser", "Split the parser (copy)"),
-        ("Split the parser (copy)", "Split the parser (copy)"),
-        ("Split\nthe \x1b[31mparser", "Split the \\x1b[31mparser (copy)"),
-        ("Split the parser into one module a token", "Split the parser into one modu… (copy)"),
+        ("Split the parser", "Split the parser (copy 6f2a)"),
+        ("Split the parser (copy e02e)", "Split the parser (copy 6f2a)"),
+        ("Split\nthe \x1b[31mparser", "Split the \\x1b[31mparser (copy 6f2a)"),
+        ("Split the parser into one module a token", "Split the parser into one modu… (copy 6f2a)"),
     ],
     ids=["what it is about", "a copy of a copy", "what does not show", "cut"],
 )
@@ -22,8 +24,8 @@ def test_a_copy_has_the_name_of_what_it_is_a_copy_of(tmp_path: Path, said: str, 
     transcript = tmp_path / "t.jsonl"
     message = {"role": "user", "content": said}
     transcript.write_text(json.dumps({"type": "user", "message": message}) + "\n")
-    assert naming.of_copy(str(transcript)) == name
+    assert naming.of_copy(str(transcript), FORK) == name
 
 
 def test_a_copy_of_what_says_nothing_is_a_copy_all_the_same(tmp_path: Path) -> None:
-    assert naming.of_copy(str(tmp_path / "gone.jsonl")) == "(copy)"
+    assert naming.of_copy(str(tmp_path / "gone.jsonl"), FORK) == "(copy 6f2a)"
