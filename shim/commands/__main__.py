@@ -48,7 +48,8 @@ def main() -> "NoReturn":
         path = problem.ctx.command_path if problem.ctx else "claude-shim"
         # Click puts choices on lines of their own.
         said = " ".join(problem.format_message().split())
-        messages.warn(f"{said} `{path} --help` helps.")
+        end = "" if said.endswith((".", "?")) else "."
+        messages.warn(f"{said}{end} `{path} --help` helps.")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         messages.warn(problem.format_message())

@@ -71,7 +71,7 @@ def test_version(world: World, words: list[str]) -> None:
 
 def test_a_word_that_is_missing_is_said_on_one_line_with_what_it_can_be(world: World) -> None:
     said = refused(world, "completion", exit_code=2)
-    assert "Choose from: bash, zsh, fish `claude-shim completion --help` helps." in said
+    assert "Choose from: bash, zsh, fish. `claude-shim completion --help` helps." in said
 
 
 @pytest.mark.parametrize(("word", "meant"), [("ls", ["list"]), ("rm", ["forget", "delete"])])

@@ -15,8 +15,8 @@ FORK = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
     [
         ("Split the parser", "Split the parser (copy 6f2a)"),
         ("Split the parser (copy e02e)", "Split the parser (copy 6f2a)"),
-        ("Split\nthe \x1b[31mparser", "Split the \\x1b[31mparser (copy 6f2a)"),
-        ("Split the parser into one module a token", "Split the parser into one modu… (copy 6f2a)"),
+        ("Split\nthe \x1b[1mlot", "Split the \\x1b[1mlot (copy 6f2a)"),
+        ("Split the parser into one module a token", "Split the parser into… (copy 6f2a)"),
     ],
     ids=["what it is about", "a copy of a copy", "what does not show", "cut"],
 )
