@@ -8,8 +8,8 @@ from shim.base.plain_text import printable
 from shim.claude import summary
 
 _MARK = re.compile(r" ?\(copy [0-9a-f]{4}\)$")
-# Characters of what the conversation is about: of a name of more than 36 in all, claude cuts off the
-# end where a terminal has 40 columns. And of the id: `link` takes as many.
+# Characters of what the conversation is about: at 40 columns claude cuts a name of more than 36 in
+# all. And of the id: `link` takes as many.
 _LONGEST = 22
 _BEGINNING = 4
 
