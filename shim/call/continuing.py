@@ -159,7 +159,19 @@ def _fork(
         if asked.goes_on:
             acts.note_unheard(fork)
     flags = plan.fork(session_id, transcript, fork, since, plugins, _renders_prompt(asked))
-    return asked.with_flags(flags)
+    return asked.with_flags([*flags, *_name_of_copy(asked, transcript, fork)])
+
+
+def _name_of_copy(
+    asked: "Invocation", transcript: "Transcript | None", session_id: str
+) -> list[str]:
+    """The flag for a name that stays before a person: claude clears the line that says it."""
+    is_named = asked.has("--name") or not asked.surface.surely_has("--name")
+    if transcript is None or is_named or not asked.is_interactive:
+        return []
+    from shim.call import naming  # a fork is rare
+
+    return [f"--name={naming.of_copy(transcript.path, session_id)}"]
 
 
 def _account(

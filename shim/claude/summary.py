@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from shim.base import stamps
@@ -169,12 +170,13 @@ def _of_type(kind: str, blocks: list[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _last_prompt(entries: list[dict[str, Any]]) -> str | None:
-    """The last prompt; where its line is too long to be seen, what claude notes of it."""
-    for entry in reversed(entries):
-        noted = entry.get("lastPrompt")
-        if said := _prompt(entry) or (noted if isinstance(noted, str) else None):
-            return said
-    return None
+    """The last prompt; where its line is too long to be seen, what claude notes of it.
+
+    Only there: in a fork claude (2.1.331) notes the first prompt.
+    """
+    said = map(_prompt, reversed(entries))
+    noted = (entry.get("lastPrompt") for entry in reversed(entries))
+    return next((text for text in chain(said, noted) if text and isinstance(text, str)), None)
 
 
 def _title(entries: list[dict[str, Any]]) -> str | None:

@@ -46,7 +46,10 @@ def main() -> "NoReturn":
         sys.exit(130)
     except click.UsageError as problem:
         path = problem.ctx.command_path if problem.ctx else "claude-shim"
-        messages.warn(f"{problem.format_message()} `{path} --help` helps.")
+        # Click puts choices on lines of their own.
+        said = " ".join(problem.format_message().split())
+        end = "" if said.endswith((".", "?")) else "."
+        messages.warn(f"{said}{end} `{path} --help` helps.")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         messages.warn(problem.format_message())

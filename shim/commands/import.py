@@ -51,10 +51,12 @@ _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
 def _moves(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, str]:
-    moves = dict(text.partition("=")[::2] for text in given)
-    for old, new in moves.items():
+    moves = {}
+    for text in given:
+        old, _, new = text.partition("=")
         if not (old.startswith("/") and new.startswith("/")):
-            raise click.BadParameter(f"{old}={new} is no OLD=NEW, both from / on")
+            raise click.BadParameter(f"{text!r} is no OLD=NEW, both from / on")
+        moves[old] = new
     return moves
 
 

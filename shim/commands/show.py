@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posix
 import time
@@ -225,8 +226,10 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    parted = f"parted {age(now - used)} ({local(used)})" if used else "of the fleet"
-    yield f"{printable(head['uuid'])}, {what}, {parted}"
+    parted = f"parted {age(now - used)}" if used else "of the fleet"
+    line = f"{printable(head['uuid'])}, {what}, {parted}"
+    at = f" ({local(used)})" if used else ""
+    yield line if _LABEL + width(line + at) > (columns() or math.inf) else line + at
     if transcript is not None:
         _, seen = transcript
         first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")

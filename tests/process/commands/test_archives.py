@@ -286,4 +286,6 @@ def test_an_archive_is_a_tar_that_others_can_read(archive: Path) -> None:
 
 def test_a_map_is_of_two_whole_paths(there: World, archive: Path) -> None:
     refused(there, "import", str(archive), "--map", "ada=/x", exit_code=2)
+    said = refused(there, "import", str(archive), "--map", "/home/ada", exit_code=2)
+    assert "'/home/ada' is no OLD=NEW" in said
     refused(there, "import", "--from-projects", "--map", "/a=/b", exit_code=2)
