@@ -68,8 +68,11 @@ def come_back(world: World, screen: Screen) -> None:
     is_old = world.version == "2.1.197"
     screen.press(ENTER if is_old else ESCAPE)
     # Newer ones draw no more than what the list has covered.
-    mark = "● heard" if is_old else ""
-    screen.wait_until(lambda: mark in screen.text and not shows_list(screen), "the session")
+    marks = ("● heard", "← for agents") if is_old else ("",)
+    screen.wait_until(
+        lambda: any(mark in screen.text for mark in marks) and not shows_list(screen),
+        "the session",
+    )
 
 
 def test_two_rooms_that_leave_their_terminals_stay_two(world: World) -> None:
