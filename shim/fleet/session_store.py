@@ -18,7 +18,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shim.base import environment, times
+from shim.base import environment, stamps
 from shim.base.messages import Failure
 from shim.base.session_key import DEFAULT_AGENT, derive, is_session_id, stored_key
 from shim.fleet import extra, records, rooms
@@ -226,7 +226,7 @@ class JetStreamSessionStore:
     async def _agreed(self, log: Log) -> _Known:
         """A conversation that is ours now, as it is known here. Raises Elsewhere."""
         before = self._known.get(log.conversation)
-        if before is not None and log.followed == before.sequence:
+        if before is not None and log.before == before.sequence:
             return before
         now = await self._read(log.conversation, log.sequence)
         if before is not None and now.names[TRANSCRIPT] - before.names[TRANSCRIPT]:
@@ -407,4 +407,4 @@ def _line(entry: Entry) -> bytes:
 
 
 def _milliseconds(moment: str) -> int:
-    return (times.nanoseconds(moment) or 0) // _NANOSECONDS_A_MILLISECOND
+    return (stamps.nanoseconds(moment) or 0) // _NANOSECONDS_A_MILLISECOND

@@ -265,6 +265,12 @@ def test_fleet_status_fails_where_the_server_is_away(world: World, courier: Cour
     validate("fleet", json.loads(ask(world, "fleet", "status", "--json").stdout))
 
 
+def test_fleet_status_fails_where_the_courier_cannot_say(world: World, courier: Courier) -> None:
+    courier.answers["status"] = AWAY
+
+    assert refused(world, "fleet", "status") == "nobody answers at 10.0.0.5:4222"
+
+
 def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None:
     assert refused(world, "fleet", "status") == (
         "no fleet is configured: NSED_FLEET_URL names its server"
