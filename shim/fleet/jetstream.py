@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from datetime import datetime
 
+    from nats.js.api import StreamInfo
     from nats.js.client import JetStreamContext
 
     from shim.fleet.records import Holder, Record
@@ -75,6 +76,7 @@ class JetStream:
 
     def __init__(self, servers: str, credentials: str, key_file: str = "") -> None:
         self.life = LIFE
+        self.stream = ""
         self.why = "its server has not answered yet"
         self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
@@ -329,11 +331,12 @@ class JetStream:
             raise self._away_because(problem) from problem
         self._nats = client
         self._require_what_is_needed(client)
-        await self._make(STREAM, StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW))
+        config = StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW)
+        self.stream = str((await self._make(STREAM, config)).created)
         await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
         await self._agree_on_charter()
-        config = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
-        self.life = config.max_age or LIFE
+        couriers = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
+        self.life = couriers.config.max_age or LIFE
         if self._sign is not None:
             await self.say_alive(*self._sign)
         self._is_ready, self._is_mute, self.why = True, False, ""
@@ -411,12 +414,11 @@ class JetStream:
         except Away:
             self._closed.set()
 
-    async def _make(self, name: str, config: StreamConfig) -> StreamConfig:
+    async def _make(self, name: str, config: StreamConfig) -> StreamInfo:
         """Make a stream, unless it is there: then it is used as the administrator made it."""
         async with self._asking() as stream:
             try:
-                found: StreamConfig = (await stream.stream_info(name)).config
-                return found
+                return await stream.stream_info(name)
             except NotFoundError:
                 pass
             config.name = name
@@ -424,13 +426,12 @@ class JetStream:
             if self._client()._server_info.get("cluster"):
                 config.num_replicas = _REPLICAS
             try:
-                made: StreamConfig = (await stream.add_stream(config)).config
+                return await stream.add_stream(config)
             except APIError as problem:
                 if problem.err_code not in _TOO_FEW_SERVERS:
                     raise
                 config.num_replicas = 1
-                made = (await stream.add_stream(config)).config
-            return made
+                return await stream.add_stream(config)
 
     async def _keep_listening(self) -> None:
         """Wait for the end of the connection, and meanwhile for who was late to speak again."""
