@@ -52,6 +52,8 @@ _WRITES_SOON = 0.12
 _NAP = 0.005
 _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
+# Seconds that a conversation is given to come into the fleet, all of which was said here so far.
+_PATIENCE_AT_FIRST = 600.0
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
@@ -183,7 +185,7 @@ class Courier:
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
                     # First of all what was said there: a head without it would be a new beginning.
-                    await conversation.keep_up()
+                    await conversation.keep_up(_PATIENCE_AT_FIRST)
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.

@@ -24,6 +24,7 @@ LARGEST = 512 << 10
 
 _VERSION = 1
 _LARGEST_BODY = 1 << 20
+_PIECE = 448 << 10
 _LARGEST_HEAD = 16 << 10
 _LONGEST_NAME = 255
 _DEEPEST = 8
@@ -108,14 +109,10 @@ def from_bytes(payload: bytes) -> Record:
         raise Hostile(f"{type(problem).__name__}: {problem}") from problem
 
 
-def pieces(body: bytes, largest: int = _LARGEST_BODY) -> Iterator[bytes]:
+def pieces(body: bytes) -> Iterator[bytes]:
     """A body in pieces that a record each can hold, however badly they are compressed."""
-    for at in range(0, len(body), largest):
-        piece = body[at : at + largest]
-        if len(zlib.compress(piece, _LEVEL)) <= LARGEST - _LARGEST_HEAD:
-            yield piece
-        else:
-            yield from pieces(piece, largest // 2)
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
 
 
 def _path(name: object) -> str:
