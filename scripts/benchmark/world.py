@@ -15,7 +15,6 @@ from typing import Any
 from shim.base.session_key import DEFAULT_AGENT, SessionKey
 from shim.claude import options, transcripts
 from shim.install import launcher
-from tests.support.real_claude import wait_until
 from shim.store import plugin_links
 
 TRUE = str(shutil.which("true"))
@@ -107,7 +106,6 @@ class World:
         self.run(
             self.call, self.environ(NSED_SESSION_DIR=str(store), NSED_ROOM_ID=next(iter(rooms)))
         )
-        wait_until((store / "housekeeping.done").exists, "the first housekeeping")
         # As after `claude --help` of the real one, which the stand-in knows nothing of.
         (failed,) = (store / "surfaces").glob("*.failed")
         failed.with_suffix("").write_text(options.built_in().text)
