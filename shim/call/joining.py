@@ -105,10 +105,16 @@ class _Joining:
                 return answer["session_id"], turn
             return self.take(answer["session_id"])
         if answer["answer"] != "busy":
+            if answer["was_late"]:
+                warn(f"the last turn was seen before other hosts had it: {answer['was_late']}")
             return self.session_id, OURS
         from shim.lease import busy  # it looks at processes, with what takes long to import
 
-        turn = busy.settle(self._key, self._asked, self._is_chosen, _holder(answer), self._wait)
+        turn = busy.settle(
+            *(self._key, self._asked, self._is_chosen, _holder(answer)),
+            self._wait,
+            lambda: self.session_id,
+        )
         return self.session_id, turn
 
     def _wait(self, is_worth_it: "Patience") -> bool:

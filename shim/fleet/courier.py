@@ -33,7 +33,7 @@ from shim.fleet.records import Hostile
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from shim.fleet.engine import Engine
     from shim.fleet.jetstream import JetStream
@@ -89,8 +89,8 @@ class Courier:
             self._serve, sock=listening, limit=protocol.LONGEST
         )
         self._start_engine()
-        for note in notes.all_of(self._directory):
-            if self._engine is not None and notes.is_due(note):
+        if self._engine is not None:
+            for note in notes.due(self._directory):
                 self._add(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
@@ -99,6 +99,7 @@ class Courier:
         for conversation in self._conversations.values():
             conversation.remember()
         await self._say_goodbye()
+        notes.tidy(self._directory)
 
     # What is asked.
 
@@ -161,12 +162,8 @@ class Courier:
         conversation = self._of(
             _session_id(asked["session_id"]), str(asked["room"]), str(asked["agent"])
         )
-        conversation.asked_for += 1
-        try:
+        with self._kept(conversation):
             return await self._begin_on(conversation, asked)
-        finally:
-            conversation.asked_for -= 1
-            self._let_go(conversation)
 
     async def _begin_on(self, conversation: Conversation, asked: Message) -> Message:
         room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
@@ -185,15 +182,22 @@ class Courier:
                     return await self._busy_answer(conversation, taken)
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
+                    # First of all what was said there: a head without it would be a new beginning.
+                    await conversation.keep_up()
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
-            conversation.note.behind = True
+            conversation.note.behind = conversation.is_alone = True
             self._live_on(conversation, pid, kind)
             conversation.remember()
             raise
-        generation = conversation.log.generation
-        return {"answer": "granted", "session_id": session_id, "generation": generation}
+        was_late, conversation.was_late, conversation.is_alone = conversation.was_late, "", False
+        return {
+            "answer": "granted",
+            "session_id": session_id,
+            "generation": conversation.log.generation,
+            "was_late": was_late,
+        }
 
     async def _take(
         self, engine: Engine, conversation: Conversation, asked: Message
@@ -232,8 +236,11 @@ class Courier:
         }
 
     async def _flush(self, asked: Message) -> Message:
-        event = asked["event"]
         conversation = self._followed(asked)
+        with self._kept(conversation):
+            return await self._flush_of(conversation, asked["event"])
+
+    async def _flush_of(self, conversation: Conversation, event: dict[str, Any]) -> Message:
         answer = event.get("last_assistant_message")
         await self._wait_for_answer(conversation, answer if isinstance(answer, str) else "")
         try:
@@ -245,6 +252,8 @@ class Courier:
             conversation.note.behind = True
             conversation.remember()
             self._note_failure(conversation, str(problem))
+            if not conversation.is_alone:
+                conversation.was_late = str(problem)
             raise
         return {"answer": "done"}
 
@@ -264,11 +273,13 @@ class Courier:
     async def _link(self, asked: Message) -> Message:
         """Follow the conversation that a turn begins in, and make it its room's head."""
         conversation = self._followed(asked)
-        note = conversation.note
-        note.moves = True
+        conversation.note.moves = True
         conversation.remember()
-        engine = await self._required_engine()
-        await rooms.move(engine, self._us, note, conversation.session_id)
+        with self._kept(conversation):
+            engine = await self._required_engine()
+            async with conversation.lock:
+                await conversation.keep_up()
+                await self._tell_of_heads(engine, conversation)
         return {"answer": "done"}
 
     def _followed(self, asked: Message) -> Conversation:
@@ -389,9 +400,24 @@ class Courier:
     def _add_fork(self, note: notes.Note) -> None:
         self._add(note)
 
+    @contextlib.contextmanager
+    def _kept(self, conversation: Conversation) -> Iterator[None]:
+        """Have a conversation followed at least as long as somebody asks for it."""
+        conversation.asked_for += 1
+        try:
+            yield
+        finally:
+            conversation.asked_for -= 1
+            self._let_go(conversation)
+
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        is_needed = conversation.claudes or conversation.asked_for
+        is_needed = (
+            conversation.claudes
+            or conversation.asked_for
+            or conversation.log.is_held
+            or conversation.was_late
+        )
         if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
 
@@ -424,23 +450,42 @@ class Courier:
         async with conversation.lock:
             try:
                 note = conversation.note
-                if note.moves:
-                    await rooms.move(self._engine, self._us, note, note.session_id)
-                if note.is_fork:
-                    await rooms.remember(self._engine, note)
-                if conversation.claudes:
+                if conversation.claudes or conversation.log.is_held or note.behind or note.moves:
                     await conversation.keep_up()
-                elif conversation.log.is_held or note.behind:
+                await self._tell_of_heads(self._engine, conversation)
+                if not conversation.claudes and (
+                    conversation.log.is_held or conversation.note.fork
+                ):
                     await conversation.finish()
-                if note.behind:
-                    conversation.rest()
-            except (Away, Damaged, Hostile, OSError) as problem:
+            except Exception as problem:
                 conversation.note.behind = True
                 conversation.rest()
-                self._note_failure(conversation, str(problem))
+                is_news = self._note_failure(conversation, str(problem))
+                if is_news and not isinstance(problem, (Away, Damaged, Hostile, OSError)):
+                    traceback.print_exc()
             else:
-                if not conversation.claudes:
-                    self._let_go(conversation)
+                if notes.is_due(conversation.note) and not conversation.claudes:
+                    conversation.rest()
+                else:
+                    conversation.wake()
+            if not conversation.claudes:
+                self._let_go(conversation)
+
+    async def _tell_of_heads(self, engine: Engine, conversation: Conversation) -> None:
+        """Have the fleet know of a head that has moved, when it has what was said there.
+
+        A conversation of which nothing was written, its claude having died, becomes nobody's head.
+        """
+        note = conversation.note
+        if not note.moves and not note.is_fork:
+            return
+        if note.is_fork:
+            await rooms.remember(engine, note)
+        if note.moves and conversation.is_in_the_log:
+            await rooms.move(engine, self._us, note, note.session_id)
+        elif not conversation.claudes and not os.path.exists(conversation.transcript):
+            note.moves = False
+        conversation.remember()
 
     def _is_idle(self) -> bool:
         has_work = any(each.claudes for each in self._conversations.values())
@@ -462,15 +507,22 @@ class Courier:
             "is_held": conversation.log.is_held,
         }
 
-    def _note_failure(self, conversation: Conversation, why: str) -> None:
+    def _note_failure(self, conversation: Conversation, why: str) -> bool:
+        """Remember why something was not appended, for `ps` and `doctor`; whether it is news."""
         note = conversation.note
-        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent}
-        if not self._failed or self._failed[-1] | {"when": ""} != told | {"why": why, "when": ""}:
-            self._failed = [*self._failed, {**told, "when": times.now(), "why": why}][-_REMEMBERS:]
+        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent, "why": why}
+        is_news = not self._failed or {**self._failed[-1], "when": ""} != {**told, "when": ""}
+        if is_news:
+            self._failed = [*self._failed, {**told, "when": times.now()}][-_REMEMBERS:]
+        return is_news
 
     def _pending_moves(self) -> list[notes.Note]:
-        """The heads that were moved while the engine was away."""
-        return [each.note for each in self._conversations.values() if each.note.moves]
+        """The heads that have moved, of which the fleet has not heard yet."""
+        return [
+            each.note
+            for each in self._conversations.values()
+            if each.note.moves and os.path.exists(each.transcript)
+        ]
 
     # The engine, and signs of life.
 

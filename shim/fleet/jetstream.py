@@ -77,6 +77,7 @@ class JetStream:
         self._credentials = credentials
         self._nats: Client | None = None
         self._closed = asyncio.Event()
+        self._is_ready = False
         self._is_mute = False
         self._sign: tuple[str, dict[str, Any] | None] | None = None
         self._complaint = ""
@@ -84,7 +85,8 @@ class JetStream:
     @property
     def is_here(self) -> bool:
         """Whether the connection is there, and the last append was not late."""
-        return self._nats is not None and self._nats.is_connected and not self._is_mute
+        is_connected = self._nats is not None and self._nats.is_connected
+        return is_connected and self._is_ready and not self._is_mute
 
     async def run(self) -> None:
         """Be connected, as far as that is possible, for ever."""
@@ -104,7 +106,7 @@ class JetStream:
 
     async def close(self) -> None:
         """End the connection, if there is one."""
-        client, self._nats = self._nats, None
+        client, self._nats, self._is_ready = self._nats, None, False
         if client is not None and not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.close()
@@ -283,8 +285,7 @@ class JetStream:
         self.life = config.max_age or LIFE
         if self._sign is not None:
             await self.say_alive(*self._sign)
-        self._is_mute = False
-        self.why = ""
+        self._is_ready, self._is_mute, self.why = True, False, ""
 
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version

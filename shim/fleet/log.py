@@ -32,12 +32,14 @@ class Taken(Exception):
 class Log:
     """A log, not taken yet. `sequence` is that of its last record, once it is.
 
-    `appended` counts the records that were appended.
+    `before` is that of the record before the claim, or 0. `appended` counts the records that were
+    appended.
     """
 
     def __init__(self, engine: Engine, conversation: str, us: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
+        self.before = 0
         self.generation = 0
         self.is_held = False
         self.since = ""
@@ -58,11 +60,12 @@ class Log:
                 await self._require_dead(last)
             self.generation = (last.record.generation if last else 0) + 1
             claim = Record(CLAIM, self._holder, self.generation)
+            after = last.sequence if last else 0
             try:
-                after = last.sequence if last else 0
                 self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
             except Refused:
                 continue  # somebody was faster: look who
+            self.before = after
             self.is_held = True
             return
 

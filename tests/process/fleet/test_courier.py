@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,3 +170,23 @@ def test_a_call_whose_server_is_away_does_not_wait_for_it(
     assert "no NATS server answers at" in run.warning
     assert time.monotonic() - started < 20
     assert shutil.which("claude", path=str(member.launcher.parent))
+
+
+def test_a_head_that_moved_while_the_server_was_away_is_the_fleets_later(
+    member: World, nats_server: NatsServer
+) -> None:
+    member.call("-p", "hi")
+    nats_server.kill()
+    moved = str(uuid.uuid4())
+    transcript = member.transcript(moved)
+    event = json.dumps({"session_id": moved, "transcript_path": str(transcript)}).encode()
+    told = {"room": "r", "agent": "claude", "pid": os.getpid(), "event": event}
+    assert asking.ask(store_of(member), "link", **told)["answer"] == "alone"
+
+    nats_server.start()
+
+    def heads() -> list[str]:
+        answer = asking.ask(store_of(member), "rooms", starts=False)
+        return [room["session_id"] for room in answer.get("rooms", ())]
+
+    wait_until(lambda: heads() == [moved])

@@ -55,7 +55,7 @@ def image(records: Iterable[Record], bases: dict[str, int] | None = None) -> Ima
         for sequence, record in enumerate(records, 1):
             yield Stored(sequence, record, "")
 
-    made = Image(bases or {})
+    made = Image(bases or {}, is_whole=not bases)
     _made.append(made)
     asyncio.run(made.read(stored()))
     return made
