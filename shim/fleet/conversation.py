@@ -129,7 +129,7 @@ class Conversation:
         """
         with self._asked_for():
             self._split()
-            await self._agree(until, forks=False)
+            await self._agree(until)
             self.remember()
         return turns.has_ended(self.transcript) is False
 
@@ -201,7 +201,7 @@ class Conversation:
         await self._agree(self.log.sequence)
         self.remember()
 
-    async def _agree(self, until: int, forks: bool = True) -> None:
+    async def _agree(self, until: int) -> None:
         """Have the files here and in the log be the same, or say what is to be appended.
 
         Beside a live claude nothing here is changed: it appends by path, and would mix the two.
@@ -220,8 +220,6 @@ class Conversation:
                         self._note_tails(image, same)
                         self.note.sequence = until
                         self.note.count += image.count
-                        return
-                    if not forks:
                         return
                     self._leave_to_the_log()
             finally:

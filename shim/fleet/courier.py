@@ -481,7 +481,7 @@ class Courier:
             return
         if note.is_fork:
             await rooms.remember(engine, note)
-        if conversation.is_in_the_log:
+        if note.moves and conversation.is_in_the_log:
             await rooms.move(engine, self._us, note, note.session_id)
         elif not conversation.claudes and not os.path.exists(conversation.transcript):
             note.moves = False
