@@ -193,12 +193,16 @@ class Conversation:
         await self._claim(pid, kind)
 
     async def _claim(self, pid: int, kind: str) -> None:
-        await self.log.take(pid, kind)
+        log = self.log
+        await log.take(pid, kind)
         self.since = times.now()
-        if self.log.before < self.note.sequence:
+        if log.before < self.note.sequence:
             # Somebody has deleted it: what is remembered of it is of another one.
             self.note.sequence, self.note.tails = 0, {}
-        await self._agree(self.log.sequence)
+        # Not the claim itself: to read records takes as long as all else.
+        await self._agree(log.before)
+        if self.log is log:
+            self.note.sequence = log.sequence
         self.remember()
 
     async def _agree(self, until: int) -> None:
