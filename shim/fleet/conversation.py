@@ -203,7 +203,8 @@ class Conversation:
         await self._agree(log.before)
         if self.log is log:
             self.note.sequence = log.sequence
-        self.remember()
+        # A cache, which nobody waits for.
+        asyncio.get_running_loop().call_soon(self.remember)
 
     async def _agree(self, until: int) -> None:
         """Have the files here and in the log be the same, or say what is to be appended.
