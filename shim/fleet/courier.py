@@ -52,6 +52,8 @@ _WRITES_SOON = 0.12
 _NAP = 0.005
 _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
+# Seconds that a conversation is given to come into the fleet, all of which was said here so far.
+_PATIENCE_AT_FIRST = 600.0
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
@@ -210,7 +212,7 @@ class Courier:
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
                     # First of all what was said there: a head without it would be a new beginning.
-                    await conversation.keep_up()
+                    await conversation.keep_up(_PATIENCE_AT_FIRST)
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
@@ -523,7 +525,7 @@ class Courier:
             return
         if note.is_fork:
             await rooms.remember(engine, note)
-        if conversation.is_in_the_log:
+        if note.moves and conversation.is_in_the_log:
             await rooms.move(engine, self._us, note, note.session_id)
         elif not conversation.claudes and not os.path.exists(conversation.transcript):
             note.moves = False
