@@ -10,8 +10,6 @@ from shim.base import environment
 from shim.base.messages import Failure, explain, warn
 from shim.claude import transcripts
 from shim.fleet import asking
-from shim.lease import busy
-from shim.lease.busy import HolderAbroad
 from shim.lease.lease import OURS
 
 TYPE_CHECKING = False
@@ -108,10 +106,10 @@ class _Joining:
             return self.take(answer["session_id"])
         if answer["answer"] != "busy":
             return self.session_id, OURS
-        holder = _holder(answer)
-        return self.session_id, busy.settle(
-            self._key, self._asked, self._is_chosen, holder, self._wait
-        )
+        from shim.lease import busy  # it looks at processes, with what takes long to import
+
+        turn = busy.settle(self._key, self._asked, self._is_chosen, _holder(answer), self._wait)
+        return self.session_id, turn
 
     def _wait(self, is_worth_it: "Patience") -> bool:
         """Wait for the claude on another host, while that is worth it."""
@@ -149,7 +147,9 @@ class _Joining:
         return answer
 
 
-def _holder(answer: "Message") -> HolderAbroad:
+def _holder(answer: "Message") -> "Holder":
+    from shim.lease.busy import HolderAbroad
+
     return HolderAbroad(answer["hostname"], answer["kind"] != ONE_SHOT, answer["is_answering"])
 
 

@@ -7,6 +7,7 @@ again when the engine is back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from shim.base.messages import explain
 from shim.base.session_key import new_session_id
 from shim.claude import turns
 from shim.fleet import forking, notes, pulling
-from shim.fleet.engine import Refused
+from shim.fleet.engine import Away, Refused
 from shim.fleet.following import Following
 from shim.fleet.log import PATIENCE, Log, Taken
 from shim.fleet.pulling import Image, ReachesBack, Verdict
@@ -24,7 +25,7 @@ from shim.fleet.records import TRANSCRIPT
 from shim.fleet.tails import Rewritten, Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shim.fleet.engine import Engine
     from shim.fleet.host import Host
@@ -68,8 +69,8 @@ class Conversation:
         self.log = Log(engine, note.fork or note.session_id, us)
         self._following: Following | None = None
         self._rests_until = 0.0
-        # Whether nobody but us may write to the files here.
-        self._is_ours = False
+        # Whether who asks for it has its lease on this host, and waits.
+        self._is_asked_for = False
 
     @property
     def session_id(self) -> str:
@@ -104,27 +105,26 @@ class Conversation:
         """
         if self.log.is_held and self.claudes:
             return  # another one here has it already
-        self._is_ours = not self.claudes
-        self._split()
-        await self.log.take(pid, kind)
-        self.since = times.now()
-        await self._agree(self.log.sequence)
-        self.remember()
+        with self._asked_for():
+            self._split()
+            await self.log.take(pid, kind)
+            self.since = times.now()
+            await self._agree(self.log.sequence)
+            self.remember()
 
     async def look(self, until: int) -> bool:
         """Bring what another host that has it has said; whether its turn is under way.
 
         Raises Away, pulling.Damaged, OSError.
         """
-        self._is_ours = not self.claudes
-        self._split()
-        await self._agree(until, forks=False)
-        self.remember()
+        with self._asked_for():
+            self._split()
+            await self._agree(until, forks=False)
+            self.remember()
         return turns.has_ended(self.transcript) is False
 
     async def keep_up(self, patience: float = PATIENCE) -> None:
         """Append what is new here. Raises Away."""
-        self._is_ours = self._is_ours and not self.claudes
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
@@ -151,31 +151,25 @@ class Conversation:
             self.note.behind = False
 
     async def finish(self) -> None:
-        """Append what is left, and give the conversation back. Raises Away.
-
-        What can't be done beside a claude that another call has started stays to be done.
-        """
-        with self._leases.of(self.session_id) as self._is_ours:
-            if not self._is_ours and not self.log.is_held:
-                return
-            await self.keep_up()
-            if not self.log.is_held:
-                return
-            try:
-                await self._compact()
-                await self.log.release()
-            except Refused:
-                explain(f"{self.session_id} is another host's already")
-            self.note.behind = False
-            self.remember()
-            self._split()
+        """Append what is left, and give the conversation back. Raises Away."""
+        await self.keep_up()
+        if not self.log.is_held:
+            return
+        try:
+            await self._compact()
+            await self.log.release()
+        except Refused:
+            explain(f"{self.session_id} is another host's already")
+        self.note.behind = False
+        self.remember()
+        self._split()
 
     def remember(self) -> None:
         """Keep the note."""
         self.note.transcript = self.transcript
         if self._following is not None:
             self.note.tails = self._following.tails
-            self.note.sequence = self.log.sequence
+            self.note.sequence = max(self.note.sequence, self.log.sequence)
         try:
             notes.write(self._directory, self.note)
         except OSError as problem:
@@ -194,30 +188,50 @@ class Conversation:
 
         Beside a live claude nothing here is changed: it appends by path, and would mix the two.
         """
-        image = await self._image(until)
-        try:
-            verdict, same, end = pulling.compare(self.transcript, image.transcript)
-            has_more = pulling.says_something(image.transcript, same, end)
-            if not self._is_ours and has_more and verdict is not Verdict.WE_WIN:
-                await self._fork()
-                return
-            if verdict is Verdict.APART:
-                if not forks:
-                    return
-                self._leave_to_the_log()
-                verdict, same = Verdict.LOG_GOES_ON, 0
+        while True:
+            image = await self._image(until)
+            try:
+                with self._files() as are_ours:
+                    verdict, same, end = pulling.compare(self.transcript, image.transcript)
+                    has_more = pulling.says_something(image.transcript, same, end)
+                    if not are_ours and has_more and verdict is not Verdict.WE_WIN:
+                        break
+                    if verdict is not Verdict.APART:
+                        if are_ours:
+                            same = self._bring(image, verdict, same, end)
+                        self._note_tails(image, same)
+                        self.note.sequence = until
+                        self.note.count += image.count
+                        return
+                    if not forks:
+                        return
+                    self._leave_to_the_log()
+            finally:
                 image.close()
-                image = await self._image(until)
-                end = image.transcript.end_of_lines()
-            if self._is_ours:
-                self._bring(image, verdict, same, end)
-                if verdict in (Verdict.LOG_GOES_ON, Verdict.LOG_WINS):
-                    same = end
-            self._note_tails(image, same)
-            self.note.count += image.count
+        await self._fork()
+
+    @contextlib.contextmanager
+    def _asked_for(self) -> Iterator[None]:
+        """Know that who asks has the conversation's lease on this host, and waits."""
+        self._is_asked_for = True
+        try:
+            yield
         finally:
-            image.close()
-        self.note.sequence = until
+            self._is_asked_for = False
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[bool]:
+        """Whether the files here are ours to change now.
+
+        Nothing may be waited for meanwhile: a call would wait for a courier that hangs.
+        """
+        if self.claudes:
+            yield False
+        elif self._is_asked_for:
+            yield True
+        else:
+            with self._leases.of(self.session_id) as are_ours:
+                yield are_ours
 
     async def _image(self, until: int) -> Image:
         """The files as the log has them, read from where they are known on."""
@@ -230,9 +244,12 @@ class Conversation:
                     await image.read(self.log.records(after, until))
                 return image
             except ReachesBack:
+                image.close()
                 bases = {}
                 self.note.count = 0
-            image.close()
+            except BaseException:
+                image.close()
+                raise
 
     def _bases(self) -> dict[str, int]:
         """How much of each file is as the log had it; empty where the transcript is not."""
@@ -249,13 +266,16 @@ class Conversation:
                 os.close(file)
         return {name: tail.size for name, tail in self.note.tails.items()}
 
-    def _bring(self, image: Image, verdict: Verdict, same: int, end: int) -> None:
+    def _bring(self, image: Image, verdict: Verdict, same: int, end: int) -> int:
+        """Have the files here as the log has them; up to where the transcript is the same then."""
         directory = self.transcript.removesuffix(".jsonl")
         for name, part in image.beside().items():
             pulling.bring_beside(directory, name, part)
-        if verdict in (Verdict.LOG_GOES_ON, Verdict.LOG_WINS):
-            explain(f"{self.transcript} gets what other hosts have said")
-            pulling.bring(self.transcript, image.transcript, same, end)
+        if verdict not in (Verdict.LOG_GOES_ON, Verdict.LOG_WINS):
+            return same
+        explain(f"{self.transcript} gets what other hosts have said")
+        pulling.bring(self.transcript, image.transcript, same, end)
+        return end
 
     def _note_tails(self, image: Image, same: int) -> None:
         """Note how much of each file is in the log now, and where it is to be cut."""
@@ -281,6 +301,8 @@ class Conversation:
         """Have what is said here from now on, and all before it, be a conversation of its own."""
         if self.log.is_held:
             await self.log.release()
+        if not self.claudes:
+            raise Away("a claude that was started without the fleet lives on it")
         self.note.fork = new_session_id()
         explain(f"{self.session_id} is another host's: here it goes on as {self.note.fork}")
         self.log = Log(self._engine, self.note.fork, self._us)
@@ -293,9 +315,11 @@ class Conversation:
 
     def _split(self) -> None:
         """Give a fork a file of its own, where no claude lives on it any more."""
-        if self.note.fork is None or not self._is_ours:
+        if self.note.fork is None:
             return
-        self._move_to(self.note.fork, self.note)
+        with self._files() as are_ours:
+            if are_ours:
+                self._move_to(self.note.fork, self.note)
 
     def _leave_to_the_log(self) -> None:
         """Make what this host has said a conversation of its own, which is yet to be appended."""

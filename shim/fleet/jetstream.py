@@ -332,7 +332,7 @@ class JetStream:
             if self._is_mute and self._sign is not None:
                 with contextlib.suppress(Away):
                     await self.say_alive(*self._sign)
-        self.why = f"the NATS server at {self._places} is gone"
+        self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
 
     async def _note_complaint(self, problem: Exception) -> None:
         self._complaint = str(problem) or type(problem).__name__
@@ -342,7 +342,7 @@ class JetStream:
 
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
-            raise Away(self.why or f"the NATS server at {self._places} is gone")
+            raise self._away_because(ConnectionResetError(self.why or "it is gone"))
         return self._nats
 
     @contextlib.asynccontextmanager

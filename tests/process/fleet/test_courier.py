@@ -1,0 +1,171 @@
+"""The courier of a store: one process, this user's alone, which the first call starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shim.fleet import asking, courier
+from tests.process.call.test_imports import FORBIDDEN, imported
+from tests.process.fleet.conftest import courier_of
+from tests.support.recorder import World, derived, wait_until
+
+if TYPE_CHECKING:
+    from tests.support.nats import NatsServer
+
+
+def store_of(world: World) -> str:
+    return str(world.store.parent)
+
+
+def test_the_first_call_starts_it_and_the_next_ones_find_it(member: World) -> None:
+    member.call("-p", "hi")
+    first = courier_of(member)
+    member.call("-p", "hi")
+
+    assert first is not None
+    assert courier_of(member) == first
+    assert asking.ask(store_of(member), "status", starts=False)["pid"] == first
+
+
+def test_of_many_first_calls_at_once_one_starts_it(member: World) -> None:
+    running = [
+        member.start("-p", "hi", env={"NSED_AGENT_NAME": f"agent {n}"}, stdout=subprocess.DEVNULL)
+        for n in range(6)
+    ]
+    complaints = b"".join(process.communicate(timeout=60)[1] for process in running)
+    assert b"claude-shim" not in complaints
+    pid = asking.ask(store_of(member), "status", starts=False)["pid"]
+    assert pid == courier_of(member)
+
+
+def test_nobody_else_can_use_it_or_read_what_it_keeps(member: World) -> None:
+    member.call("-p", "hi")
+    paths = [member.store.parent, *member.store.parent.rglob("*")]
+    open_to_others = [it for it in paths if stat.S_IMODE(it.lstat().st_mode) & 0o077]
+    assert [it for it in open_to_others if not it.is_symlink()] == []
+
+
+def test_another_user_is_told_so_on_either_side(
+    member: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member.call("-p", "hi")
+    monkeypatch.setattr(asking, "peer_of", lambda _: os.geteuid() + 1)
+    with pytest.raises(asking.Unanswered, match="another user's"):
+        asking.ask(store_of(member), "status", starts=False)
+
+
+def test_one_that_is_killed_is_started_again_by_the_next_call(member: World) -> None:
+    member.call("-p", "hi")
+    killed = courier_of(member) or 0
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: courier_of(member) is None)
+
+    member.call("-p", "hi")
+
+    assert courier_of(member) not in (None, killed)
+
+
+def test_one_that_hangs_costs_half_a_second_and_a_warning(member: World) -> None:
+    member.call("-p", "hi")
+    os.kill(courier_of(member) or 0, signal.SIGSTOP)
+
+    run = member.run("-p", "hi")
+
+    assert run.exit_code == 0
+    assert run.warning == (
+        "claude-shim: this conversation goes on here alone: the courier does not answer:"
+        " `claude-shim fleet stop` ends it"
+    )
+    assert len(member.claude.calls) == 2
+
+
+def test_it_is_found_where_the_stores_path_is_too_long_for_a_sockets(member: World) -> None:
+    deep = member.root / ("x" * 120) / ("y" * 120)
+    member.environment["NSED_SESSION_DIR"] = str(deep)
+
+    member.call("-p", "hi")
+
+    status = asking.ask(str(deep), "status", starts=False)
+    os.kill(status["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"\n", "the courier does not understand"),
+        (b"not json\n", "the courier does not understand"),
+        (b"[1]\n", "the courier does not understand"),
+        (b'{"version":1,"request":"begin"}\n', "the courier does not understand"),
+        (b'{"version":1,"request":"flush","event":1}\n', "the courier does not understand"),
+        (b'{"version":2,"request":"status"}\n', "the courier is of another version"),
+        (b'{"version":1,"request":"dance"}\n', "the courier is of another version"),
+        (b'{"version":1,"request":"rooms","fleet":"nats://x"}\n', "has another NSED_FLEET_URL"),
+    ],
+)
+def test_what_it_cannot_answer_it_says(member: World, line: bytes, why: str) -> None:
+    member.call("-p", "hi")
+    with socket.socket(socket.AF_UNIX) as connection:
+        os.chdir(store_of(member))
+        connection.connect("courier")
+        connection.sendall(line)
+        answers = connection.makefile("rb").read().splitlines()
+
+    assert json.loads(answers[0]) == {"answer": "wait"}
+    assert json.loads(answers[-1])["answer"] == "alone"
+    assert why in json.loads(answers[-1])["why"]
+
+
+def test_a_stop_ends_it(member: World) -> None:
+    member.call("-p", "hi")
+    assert asking.ask(store_of(member), "stop", starts=False) == {"answer": "done"}
+    wait_until(lambda: courier_of(member) is None)
+    assert not (member.store.parent / "courier").exists()
+
+
+def test_a_second_one_ends_at_once(member: World) -> None:
+    member.call("-p", "hi")
+    second = [sys.executable, "-c", "from shim.fleet.courier import main; main()", store_of(member)]
+    done = subprocess.run(second, timeout=30, check=False, cwd=Path(courier.__file__).parents[2])
+    assert done.returncode == 0
+    assert asking.ask(store_of(member), "status", starts=False)["pid"] == courier_of(member)
+
+
+def test_a_call_in_a_fleet_imports_nothing_heavy(member: World) -> None:
+    member.map("r", "claude", derived("r"))
+    member.transcript(derived("r"))
+    member.call("-p", "hi")
+
+    modules = imported(member, "-p", "hi")
+
+    assert "shim.fleet.asking" in modules
+    heavy = {"asyncio", "nats", "socket", "selectors", "os"}
+    assert not {name.partition(".")[0] for name in modules} & (FORBIDDEN | heavy)
+
+
+def test_a_call_whose_server_is_away_does_not_wait_for_it(
+    member: World, nats_server: NatsServer
+) -> None:
+    member.call("-p", "hi")
+    nats_server.kill()
+    wait_until(
+        lambda: not asking.ask(store_of(member), "status", starts=False)["engine"]["is_reachable"]
+    )
+    started = time.monotonic()
+
+    run = member.run("-p", "hi")
+
+    assert "no NATS server answers at" in run.warning
+    assert time.monotonic() - started < 20
+    assert shutil.which("claude", path=str(member.launcher.parent))
