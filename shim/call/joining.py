@@ -144,6 +144,8 @@ class _Joining:
         )
         if answer["answer"] == "alone":
             raise Failure(answer["why"])
+        if "warning" in answer:
+            warn(answer["warning"])
         return answer
 
 

@@ -107,10 +107,7 @@ class Conversation:
             return  # another one here has it already
         with self._asked_for():
             self._split()
-            await self.log.take(pid, kind)
-            self.since = times.now()
-            await self._agree(self.log.sequence)
-            self.remember()
+            await self._take(pid, kind)
 
     async def look(self, until: int) -> bool:
         """Bring what another host that has it has said; whether its turn is under way.
@@ -156,7 +153,8 @@ class Conversation:
         if not self.log.is_held:
             return
         try:
-            await self._compact()
+            if self._has_too_many_records():
+                await self._compact()
             await self.log.release()
         except Refused:
             explain(f"{self.session_id} is another host's already")
@@ -170,6 +168,7 @@ class Conversation:
         if self._following is not None:
             self.note.tails = self._following.tails
             self.note.sequence = max(self.note.sequence, self.log.sequence)
+            self.note.count, self.log.appended = self.note.count + self.log.appended, 0
         try:
             notes.write(self._directory, self.note)
         except OSError as problem:
@@ -177,8 +176,12 @@ class Conversation:
 
     async def _adopt(self) -> None:
         """Take it for claudes that live on it already, or for what was said without the fleet."""
-        pid, kind = next(iter(self.claudes.items()), (0, ""))
+        await self._take(*next(iter(self.claudes.items()), (0, "")))
+
+    async def _take(self, pid: int, kind: str) -> None:
         await self.log.take(pid, kind)
+        if self.log.is_new:
+            self.note.sequence, self.note.tails, self.note.count = 0, {}, 0
         self.since = times.now()
         await self._agree(self.log.sequence)
         self.remember()
@@ -239,6 +242,8 @@ class Conversation:
         while True:
             image = Image(bases)
             after = self.note.sequence if bases else 0
+            if not after:
+                self.note.count = 0
             try:
                 if until > after:
                     await image.read(self.log.records(after, until))
@@ -246,7 +251,6 @@ class Conversation:
             except ReachesBack:
                 image.close()
                 bases = {}
-                self.note.count = 0
             except BaseException:
                 image.close()
                 raise
@@ -347,12 +351,24 @@ class Conversation:
         self._following = None
         self.remember()
 
+    def _has_too_many_records(self) -> bool:
+        return self.note.count + self.log.appended >= _MOST_RECORDS
+
     async def _compact(self) -> None:
-        """Write the files anew, and drop all records before, where those are too many."""
-        if self.note.count + self.log.appended < _MOST_RECORDS or self._following is None:
-            return
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        first = await self._following.append_again(self.log, deadline)
-        await self.log.purge(first)
-        self.note.count = 0
-        self.log.appended = 0
+        """Write the files anew, and drop all records before.
+
+        Until they are dropped they count as before: what was written anew, whole or not, is but the
+        same once more. One that is not whole is void by the next claim (`Image`).
+        """
+        assert self._following is not None
+        anew = Following(self.transcript, {})
+        if not anew.has_all(self._following.tails):
+            return  # the log has what is gone here
+        try:
+            first = await anew.append_again(self.log)
+            await self.log.purge(first)
+        except BaseException:
+            self.log.let_go()
+            raise
+        self._following = anew
+        self.note.count = self.log.appended = 0

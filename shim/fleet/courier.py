@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, times
 from shim.base.session_key import is_session_id
 from shim.claude import answers
-from shim.fleet import asking, extra, host, notes, protocol, rooms
+from shim.fleet import asking, extra, host, notes, protocol, retention, rooms
 from shim.fleet.conversation import Conversation
 from shim.fleet.engine import Away
 from shim.fleet.lives import Lives
@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 
 LOCK = "courier.lock"
 LOG = "courier.log"
+NEARLY_FULL = 0.8
+"""Which part of the engine's space is taken when people are told."""
 
 _IDLE_FOR = 600.0
 _LOOKS_EVERY = 0.25
 _SAYS_WAIT_EVERY = 0.5
+_KEEPS_HOUSE_EVERY = 60.0
 _CONNECTS_WITHIN = 3.0
 # Seconds for which a turn's answer is waited for in the transcript, and where nothing says which.
 _WRITES_WITHIN = 0.3
@@ -53,6 +56,8 @@ _NAP = 0.005
 _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
+# Of which the time is when a call has said last that space runs short.
+_WARNED = "nearly-full"
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
     "is_reachable": False,
@@ -80,6 +85,8 @@ class Courier:
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sign: dict[str, Any] = {}
+        # Which part of the engine's space is taken.
+        self._taken = 0.0
 
     async def run(self, listening: socket.socket) -> None:
         """Answer, and follow, until there is nothing to do any more."""
@@ -94,6 +101,7 @@ class Courier:
                 self._add(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
+        self._spawn(self._keep_house())
         await self._over.wait()
         server.close()
         for conversation in self._conversations.values():
@@ -193,7 +201,22 @@ class Courier:
             conversation.remember()
             raise
         generation = conversation.log.generation
-        return {"answer": "granted", "session_id": session_id, "generation": generation}
+        return {
+            "answer": "granted",
+            "session_id": session_id,
+            "generation": conversation.log.generation,
+            **self._warning(),
+        }
+
+    def _warning(self) -> Message:
+        """What a call is to say once a day: that the engine will soon have no space left."""
+        stamp = f"{self._directory}/{_WARNED}"
+        if self._taken < NEARLY_FULL or not retention.has_passed(stamp, is_first=True):
+            return {}
+        return {
+            "warning": f"{self._taken:.0%} of the fleet's space for conversations is taken:"
+            " `claude-shim doctor` says what to do"
+        }
 
     async def _take(
         self, engine: Engine, conversation: Conversation, asked: Message
@@ -522,6 +545,18 @@ class Courier:
                         await engine.say_alive(self._us.host, sign)
                         self._sign, last = sign, time.monotonic()
             await asyncio.sleep(_LOOKS_EVERY)
+
+    async def _keep_house(self) -> None:
+        """Look once in a while how much space is left, and once a day for what is too old."""
+        while True:
+            engine = self._engine
+            is_here = engine is not None and engine.is_here
+            if engine is not None and is_here:
+                with contextlib.suppress(Away, Hostile):
+                    self._taken = await engine.taken()
+                    if self._sign and retention.is_due(self._directory):
+                        await retention.forget(engine, self._us, retention.days())
+            await asyncio.sleep(_KEEPS_HOUSE_EVERY if is_here else _LOOKS_EVERY)
 
     async def _say_goodbye(self) -> None:
         if self._engine is None or not self._engine.is_here:

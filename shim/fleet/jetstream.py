@@ -34,6 +34,7 @@ from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+    from datetime import datetime
 
     from nats.js.client import JetStreamContext
 
@@ -51,6 +52,10 @@ _ANSWERS_WITHIN = 2.0
 # Seconds between two tries; less than a host waits before it takes from one that seems dead.
 _TRIES_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0)
 _PINGS_EVERY, _MISSED_PINGS = 5, 2
+# How many signs of life may fail before another server of the cluster is tried.
+_BEARS = 2
+# Seconds for a server of a cluster to have what its leader has.
+_CATCHES_UP_WITHIN = 5.0
 _BATCH = 500
 _NAP = 0.02
 
@@ -58,6 +63,11 @@ _WRONG_LAST_SEQUENCE, _IN_FLIGHT = 10071, 10164
 _TOO_LARGE = 10054
 _NO_JETSTREAM = (10039, 10076)
 _TOO_FEW_SERVERS = (10005, 10074)
+# What no majority of a cluster can be asked for.
+_NO_MAJORITY = (10008, 10009)
+_LOST = "records got lost on the way: try again"
+# By which we know a stream that we have made.
+_OURS = {"made-by": "claude-shim"}
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
 
@@ -77,14 +87,13 @@ class JetStream:
         self._credentials = credentials
         self._nats: Client | None = None
         self._closed = asyncio.Event()
-        self._is_mute = False
         self._sign: tuple[str, dict[str, Any] | None] | None = None
         self._complaint = ""
 
     @property
     def is_here(self) -> bool:
-        """Whether the connection is there, and the last append was not late."""
-        return self._nats is not None and self._nats.is_connected and not self._is_mute
+        """Whether the connection is there, and nothing was late since it spoke last."""
+        return self._nats is not None and self._nats.is_connected and not self.why
 
     async def run(self) -> None:
         """Be connected, as far as that is possible, for ever."""
@@ -136,8 +145,8 @@ class JetStream:
         try:
             subject = f"{STREAM}.{conversation}"
             return await self._publish(subject, payload, headers, max(patience, _NAP))
-        except Away:
-            self._is_mute = True
+        except Away as problem:
+            self.why = str(problem)
             raise
 
     async def last(self, conversation: str) -> Stored | None:
@@ -145,36 +154,37 @@ class JetStream:
         found = await self._last(STREAM, f"{STREAM}.{conversation}")
         if found is None:
             return None
-        moment = times.timestamp(int(found.time.timestamp() * 1e9)).decode()
-        return Stored(found.seq, records.from_bytes(found.data or b""), moment)
+        return Stored(found.seq, records.from_bytes(found.data or b""), _moment(found.time))
 
     async def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
-        """The records between two sequences; each is checked to be the one behind the last."""
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            inactive_threshold=LIFE,
-            mem_storage=True,
-        )
-        subject = f"{STREAM}.{conversation}"
-        async with contextlib.aclosing(self._fetched(STREAM, subject, config)) as messages:
-            async for message in messages:
-                place = message.metadata.sequence.stream
-                if place <= until:
-                    moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9))
-                    yield Stored(place, records.from_bytes(message.data), moment.decode())
-                if place >= until:
-                    return
+        """The records between two sequences; each is checked to be the one behind the last.
+
+        The server that is read from may be behind its leader: it is asked until it is not.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _CATCHES_UP_WITHIN
+        while after < until:
+            found = self._fetched(STREAM, f"{STREAM}.{conversation}", _from(after + 1))
+            async with contextlib.aclosing(found) as messages:
+                async for message in messages:
+                    after = message.metadata.sequence.stream
+                    if after <= until:
+                        moment = _moment(message.metadata.timestamp)
+                        yield Stored(after, records.from_bytes(message.data), moment)
+                    if after >= until:
+                        return
+            if clock() > deadline:
+                raise Away(_LOST)
+            await asyncio.sleep(_NAP)
 
     async def holders(self) -> dict[str, tuple[Holder, str]]:
         """Who wrote the last record of each conversation, and when."""
         found = {}
         async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
-            moment = times.timestamp(int(message.metadata.timestamp.timestamp() * 1e9)).decode()
             with contextlib.suppress(records.Hostile):
                 holder = records.from_bytes(message.data).holder
-                found[message.subject.rpartition(".")[2]] = holder, moment
+                conversation = message.subject.rpartition(".")[2]
+                found[conversation] = holder, _moment(message.metadata.timestamp)
         return found
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
@@ -217,8 +227,12 @@ class JetStream:
     async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
         """Put this host into the bucket whose values end by themselves."""
         self._sign = host, value
-        await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
-        self._is_mute = False
+        try:
+            await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
+        except Away as problem:
+            self.why = str(problem)
+            raise
+        self.why = ""
 
     async def sign_of(self, host: str) -> dict[str, Any] | None:
         """What the bucket has of a host."""
@@ -227,6 +241,26 @@ class JetStream:
     async def signs(self) -> dict[str, dict[str, Any]]:
         """What the bucket has."""
         return {key: value async for key, value in self._values(COURIERS)}
+
+    async def now(self) -> float:
+        """When this host's last sign of life was stored."""
+        if self._sign is None:
+            raise Away("this host has given no sign of life yet")
+        found = await self._last(f"KV_{COURIERS}", f"$KV.{COURIERS}.{self._sign[0]}")
+        if found is None:
+            raise Away(_LOST)
+        return float(found.time.timestamp())
+
+    async def taken(self) -> float:
+        """The largest part of what the stream and the account may have."""
+        async with self._asking() as stream:
+            found = await stream.stream_info(STREAM)
+            account = await stream.account_info()
+        return max(
+            _part(found.state.bytes, found.config.max_bytes),
+            _part(found.state.messages, found.config.max_msgs),
+            _part(account.storage, account.limits.max_storage),
+        )
 
     async def about(self) -> dict[str, Any]:
         """The server and the stream."""
@@ -252,6 +286,7 @@ class JetStream:
                 "messages": found.state.messages,
                 "bytes": found.state.bytes,
                 "max_bytes": found.config.max_bytes,
+                "taken": await self.taken(),
             }
         return told
 
@@ -286,13 +321,11 @@ class JetStream:
         self.life = config.max_age or LIFE
         if self._sign is not None:
             await self.say_alive(*self._sign)
-        self._is_mute = False
         self.why = ""
 
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version
-        is_cluster = bool(client._server_info.get("cluster"))
-        if is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
+        if self._is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
             raise Away(
                 f"the NATS servers at {self._places} are of version {version.major}."
                 f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
@@ -304,34 +337,55 @@ class JetStream:
             )
 
     async def _make(self, name: str, config: StreamConfig) -> StreamConfig:
-        """Make a stream, unless it is there: then it is used as the administrator made it."""
+        """Make a stream, unless it is there: then it is used as the administrator made it.
+
+        One that we made while the cluster had fewer servers gets the copies that it lacks.
+        """
         async with self._asking() as stream:
             try:
                 found: StreamConfig = (await stream.stream_info(name)).config
-                return found
             except NotFoundError:
-                pass
-            config.name = name
-            config.storage = StorageType.FILE
-            if self._client()._server_info.get("cluster"):
-                config.num_replicas = _REPLICAS
+                return await self._make_new(stream, name, config)
+            is_ours = _OURS.items() <= (found.metadata or {}).items()
+            if self._is_cluster and is_ours and (found.num_replicas or 1) < _REPLICAS:
+                with contextlib.suppress(APIError):
+                    await stream.update_stream(found.evolve(num_replicas=_REPLICAS))
+            return found
+
+    async def _make_new(
+        self, stream: JetStreamContext, name: str, config: StreamConfig
+    ) -> StreamConfig:
+        config = config.evolve(name=name, storage=StorageType.FILE, metadata=_OURS)
+        for copies in (_REPLICAS, 1) if self._is_cluster else (1,):
             try:
-                made: StreamConfig = (await stream.add_stream(config)).config
+                made = await stream.add_stream(config, num_replicas=copies)
+                break
             except APIError as problem:
-                if problem.err_code not in _TOO_FEW_SERVERS:
+                if problem.err_code not in _TOO_FEW_SERVERS or copies == 1:
                     raise
-                config.num_replicas = 1
-                made = (await stream.add_stream(config)).config
-            return made
+        return made.config
+
+    @property
+    def _is_cluster(self) -> bool:
+        return bool(self._client()._server_info.get("cluster"))
 
     async def _keep_listening(self) -> None:
-        """Wait for the end of the connection, and meanwhile for who was late to speak again."""
+        """Wait for the end of the connection, and meanwhile for who was late to speak again.
+
+        A server of a cluster that is cut off from the others is left, for one that is not.
+        """
+        failures = 0
         while not self._closed.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
-            if self._is_mute and self._sign is not None:
+            if not self.why:
+                failures = 0
+            elif self._sign is not None and not self._closed.is_set():
                 with contextlib.suppress(Away):
                     await self.say_alive(*self._sign)
+                failures += 1
+                if failures > _BEARS and len(self._servers) > 1:
+                    return
         self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
 
     async def _note_complaint(self, problem: Exception) -> None:
@@ -421,7 +475,7 @@ class JetStream:
                     for message in batch:
                         seen += 1
                         if message.metadata.sequence.consumer != seen:
-                            raise Away("records got lost on the way: try again")
+                            raise Away(_LOST)
                         yield message
             finally:
                 with contextlib.suppress(Exception):
@@ -471,6 +525,8 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
+        if problem.err_code in _NO_MAJORITY:
+            return Away(f"most NATS servers of the cluster of {self._places} are away ({what})")
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
             return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         return Away(f"the NATS server at {self._places} refuses ({what})")
@@ -499,6 +555,27 @@ def _last_ones() -> ConsumerConfig:
         inactive_threshold=LIFE,
         mem_storage=True,
     )
+
+
+def _from(sequence: int) -> ConsumerConfig:
+    """For all messages from a sequence on."""
+    return ConsumerConfig(
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=sequence,
+        inactive_threshold=LIFE,
+        mem_storage=True,
+    )
+
+
+def _part(has: int, most: int | None) -> float:
+    """Which part of a limit is taken; NATS's word for none is -1, or 0."""
+    return has / most if most and most > 0 else 0.0
+
+
+def _moment(when: datetime) -> str:
+    """A time of the server's, as RFC 3339."""
+    return times.timestamp(int(when.timestamp() * 1e9)).decode()
 
 
 def _parsed(data: bytes | None, headers: dict[str, str] | None) -> dict[str, Any] | None:

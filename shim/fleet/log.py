@@ -40,7 +40,8 @@ class Log:
         self.sequence = 0
         self.generation = 0
         self.is_held = False
-        self.since = ""
+        # Whether there was nothing before it was taken: what hosts know of it is of one purged.
+        self.is_new = False
         self._engine = engine
         self._us = us
         self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
@@ -63,8 +64,12 @@ class Log:
                 self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
             except Refused:
                 continue  # somebody was faster: look who
-            self.is_held = True
+            self.is_held, self.is_new = True, last is None
             return
+
+    def let_go(self) -> None:
+        """Be as if it was never taken: what was begun is not gone on with."""
+        self.is_held, self._unknown = False, None
 
     async def last(self) -> Stored | None:
         """The last record, taken or not. Raises Away."""

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from shim.base import times
 from shim.fleet import records
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shim.fleet.records import Record
-
-NOW = "2026-01-02T03:04:05.000000000Z"
+    from shim.fleet.records import Holder, Record
 
 
 class MemoryEngine:
@@ -27,6 +26,8 @@ class MemoryEngine:
         self.values: dict[str, dict[str, Any]] = {}
         self.signs_of_life: dict[str, dict[str, Any]] = {}
         self.loses_the_next_answer = False
+        self.clock = 1767322800.0
+        """Seconds since 1970, by which records are stored."""
         self._sequence = 0
 
     @property
@@ -42,7 +43,7 @@ class MemoryEngine:
             raise Refused(conversation)
         self._sequence += 1
         copy = records.from_bytes(record.to_bytes())
-        self.stored.append((conversation, Stored(self._sequence, copy, NOW)))
+        self.stored.append((conversation, Stored(self._sequence, copy, self._stamp())))
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Away("the answer came too late")
@@ -96,11 +97,20 @@ class MemoryEngine:
     async def signs(self) -> dict[str, dict[str, Any]]:
         return self.signs_of_life
 
-    async def holders(self) -> dict[str, Any]:
-        return {}
+    async def holders(self) -> dict[str, tuple[Holder, str]]:
+        return {name: (it.record.holder, it.time) for name, it in self.stored}
+
+    async def now(self) -> float:
+        return self.clock
+
+    async def taken(self) -> float:
+        return 0.0
 
     async def about(self) -> dict[str, Any]:
         return {}
+
+    def _stamp(self) -> str:
+        return times.timestamp(int(self.clock * 1e9)).decode()
 
     def _require(self) -> None:
         if self.why:
