@@ -132,6 +132,7 @@ class _Joining:
             self._store,
             "begin",
             fleet=environment.get("NSED_FLEET_URL"),
+            key_file=environment.get("NSED_FLEET_KEY_FILE"),
             room=self._key.room,
             agent=self._key.agent,
             pid=posix.getpid(),

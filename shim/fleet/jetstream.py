@@ -29,7 +29,7 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from shim.base import times
-from shim.fleet import extra, records
+from shim.fleet import extra, keys, records, sealing
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from nats.js.client import JetStreamContext
 
     from shim.fleet.records import Holder, Record
+    from shim.fleet.sealing import Code
 
 STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
+CHARTER = "fleet"
+"""The key in the bucket of rooms by which hosts agree on how all is stored."""
 LIFE = 30.0
 """Seconds for which a sign of life lasts, where we make the bucket."""
 OLDEST_IN_A_CLUSTER = (2, 12)
@@ -75,16 +78,21 @@ _OPERATION = "KV-Operation"
 class JetStream:
     """An engine, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
 
-    `credentials` is the path of a file of NATS's, or empty. `was_tried` is set when the first try
-    to connect is over.
+    `credentials` is the path of a file of NATS's, `key_file` that of one of our own keys; each may
+    be empty. `was_tried` is set when the first try to connect is over.
     """
 
-    def __init__(self, servers: str, credentials: str) -> None:
+    def __init__(self, servers: str, credentials: str, key_file: str = "") -> None:
         self.life = LIFE
         self.why = "its server has not answered yet"
         self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._credentials = credentials
+        self._key_file = key_file
+        self._keys_look: object = None
+        self._code: Code = sealing.Open()
+        # Conversations by the names that they were last found by.
+        self._found_as: dict[str, str] = {}
         self._nats: Client | None = None
         self._closed = asyncio.Event()
         self._sign: tuple[str, dict[str, Any] | None] | None = None
@@ -106,7 +114,7 @@ class JetStream:
                 await self._keep_listening()
             except Away as problem:
                 self.why = str(problem)
-            self.was_tried.set()
+                self.was_tried.set()
             await self.close()
             await asyncio.sleep(_TRIES_AGAIN_AFTER[min(tries, len(_TRIES_AGAIN_AFTER) - 1)])
             tries += 1
@@ -118,14 +126,21 @@ class JetStream:
             with contextlib.suppress(Exception):
                 await client.close()
 
+    async def heed_keys(self) -> None:
+        """Connect anew where the file of keys has changed since."""
+        if keys.look(self._key_file) != self._keys_look:
+            self.was_tried.clear()
+            await self.close()
+
     async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
         """Append a record, as the protocol says."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + patience
-        payload = record.to_bytes()
+        subject = self._subject(conversation)
+        payload = self._code.seal(record.to_bytes(), subject, after)
         while True:
             try:
-                return await self._append(conversation, payload, after, deadline - clock())
+                return await self._append(subject, payload, after, deadline - clock())
             except APIError as problem:
                 if problem.err_code == _WRONG_LAST_SEQUENCE:
                     # By the leader, never by a direct get: those are stale now and then.
@@ -140,10 +155,9 @@ class JetStream:
                 raise self._away_because(TimeoutError())
             await asyncio.sleep(_NAP)
 
-    async def _append(self, conversation: str, payload: bytes, after: int, patience: float) -> int:
+    async def _append(self, subject: str, payload: bytes, after: int, patience: float) -> int:
         headers = {_EXPECTED: str(after)}
         try:
-            subject = f"{STREAM}.{conversation}"
             return await self._publish(subject, payload, headers, max(patience, _NAP))
         except Away as problem:
             self.why = str(problem)
@@ -151,46 +165,71 @@ class JetStream:
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
-        found = await self._last(STREAM, f"{STREAM}.{conversation}")
-        if found is None:
-            return None
-        return Stored(found.seq, records.from_bytes(found.data or b""), _moment(found.time))
+        for name in self._code.names(conversation):
+            subject = f"{STREAM}.{name}"
+            found = await self._last(STREAM, subject)
+            if found is not None:
+                self._found_as[conversation] = subject
+                record, follows = self._read(found.data, subject, found.headers)
+                return Stored(found.seq, record, _moment(found.time), follows)
+        self._found_as.pop(conversation, None)
+        return None
+
+    def _subject(self, conversation: str) -> str:
+        """Where a conversation is, or is to be begun."""
+        found = self._found_as.get(conversation)
+        return found or f"{STREAM}.{self._code.names(conversation)[0]}"
+
+    def _read(
+        self, payload: bytes | None, subject: str, headers: dict[str, str] | None
+    ) -> tuple[Record, int | None]:
+        """The record of a message, and the sequence that it follows. Raises Away, Hostile."""
+        said = (headers or {}).get(_EXPECTED, "")
+        content, follows = self._code.unseal(
+            payload or b"", subject, int(said) if said.isdigit() else None
+        )
+        try:
+            return records.from_bytes(content), follows
+        except records.Newer as problem:
+            raise Away(str(problem)) from problem
 
     async def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
         """The records between two sequences; each is checked to be the one behind the last.
 
         The server that is read from may be behind its leader: it is asked until it is not.
         """
+        subject = self._subject(conversation)
         clock = asyncio.get_running_loop().time
         deadline = clock() + _CATCHES_UP_WITHIN
         while after < until:
-            found = self._fetched(STREAM, f"{STREAM}.{conversation}", _from(after + 1))
+            found = self._fetched(STREAM, subject, _from(after + 1))
             async with contextlib.aclosing(found) as messages:
                 async for message in messages:
                     after = message.metadata.sequence.stream
                     if after <= until:
-                        moment = _moment(message.metadata.timestamp)
-                        yield Stored(after, records.from_bytes(message.data), moment)
+                        record, follows = self._read(message.data, subject, message.headers)
+                        yield Stored(after, record, _moment(message.metadata.timestamp), follows)
                     if after >= until:
                         return
             if clock() > deadline:
                 raise Away(_LOST)
             await asyncio.sleep(_NAP)
 
-    async def holders(self) -> dict[str, tuple[Holder, str]]:
+    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
         """Who wrote the last record of each conversation, and when."""
-        found = {}
+        found: dict[str, tuple[Holder | None, str]] = {}
         async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
-            with contextlib.suppress(records.Hostile):
-                holder = records.from_bytes(message.data).holder
-                conversation = message.subject.rpartition(".")[2]
-                found[conversation] = holder, _moment(message.metadata.timestamp)
+            name, holder = message.subject.rpartition(".")[2], None
+            with contextlib.suppress(records.Hostile, Away):
+                record, _ = self._read(message.data, message.subject, message.headers)
+                name, holder = record.conversation or name, record.holder
+            found[name] = holder, _moment(message.metadata.timestamp)
         return found
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete records of a conversation."""
         async with self._asking() as stream:
-            await stream.purge_stream(STREAM, seq=before, subject=f"{STREAM}.{conversation}")
+            await stream.purge_stream(STREAM, seq=before, subject=self._subject(conversation))
 
     @contextlib.asynccontextmanager
     async def watch(self, conversation: str) -> AsyncIterator[asyncio.Event]:
@@ -202,7 +241,7 @@ class JetStream:
 
         client = self._client()
         try:
-            subscription = await client.subscribe(f"{STREAM}.{conversation}", cb=tell)
+            subscription = await client.subscribe(self._subject(conversation), cb=tell)
             await client.flush(int(_ANSWERS_WITHIN))
         except _PROBLEMS as problem:
             raise self._away_because(problem) from problem
@@ -214,15 +253,23 @@ class JetStream:
 
     async def room(self, name: str) -> dict[str, Any] | None:
         """What the bucket has of a room."""
-        return await self._value(ROOMS, name)
+        for key in self._code.names(name):
+            value = await self._value(ROOMS, key)
+            if value is not None:
+                return value
+        return None
 
     async def rooms(self) -> list[dict[str, Any]]:
         """What the bucket has."""
-        return [value async for _, value in self._values(ROOMS)]
+        return [value async for key, value in self._values(ROOMS) if key != CHARTER]
 
     async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
-        """Put a room into the bucket, or mark it as deleted."""
-        await self._put(ROOMS, name, value, _ANSWERS_WITHIN)
+        """Put a room into the bucket, or mark it as deleted; under a former key there is none."""
+        newest, *former = self._code.names(name)
+        await self._put(ROOMS, newest, value, _ANSWERS_WITHIN)
+        for key in former:
+            if await self._value(ROOMS, key) is not None:
+                await self._put(ROOMS, key, None, _ANSWERS_WITHIN)
 
     async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
         """Put this host into the bucket whose values end by themselves."""
@@ -267,6 +314,7 @@ class JetStream:
         told: dict[str, Any] = {
             "url": self._places,
             "is_reachable": self.is_here,
+            "is_sealed": bool(self._key_file),
             "why": self.why or None,
         }
         info = self._nats._server_info if self._nats is not None else {}
@@ -296,6 +344,9 @@ class JetStream:
         self._complaint = ""
         if self._credentials and not os.access(self._credentials, os.R_OK):
             raise Away(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
+        self._keys_look = keys.look(self._key_file)
+        self._code = sealing.code(self._key_file)
+        self._found_as.clear()
         client = Client()
         try:
             await client.connect(
@@ -317,6 +368,7 @@ class JetStream:
         self._require_what_is_needed(client)
         await self._make(STREAM, StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW))
         await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
+        await self._agree_on_charter()
         config = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
         self.life = config.max_age or LIFE
         if self._sign is not None:
@@ -335,6 +387,65 @@ class JetStream:
                 f"the NATS server at {self._places} takes messages of {client.max_payload} bytes"
                 " at most: set its max_payload to 1MB"
             )
+
+    async def _agree_on_charter(self) -> None:
+        """Make sure that all hosts seal as this one does, or none. Raises Away.
+
+        A fleet's first host decides. Who writes with a key first puts it into the charter, and
+        seals that with it: hosts that lack it are told at once, before they would begin under
+        another name what is there already.
+        """
+        subject = f"$KV.{ROOMS}.{CHARTER}"
+        try:
+            await self._client().subscribe(subject, cb=self._heed_charter)
+        except _PROBLEMS as problem:
+            raise self._away_because(problem) from problem
+        while True:
+            found = await self._last(f"KV_{ROOMS}", subject)
+            if found is None:
+                await self._require_readable()
+                known: list[str] = []
+            else:
+                known = self._keys_of_charter(found.data or b"")
+                if not self._code.writes_with or self._code.writes_with in known:
+                    return
+            if self._code.writes_with:
+                known.append(self._code.writes_with)
+            charter = {"version": records.VERSION, "keys": known}
+            follows = found.seq if found is not None else 0
+            payload = self._code.seal(json.dumps(charter).encode(), subject, follows)
+            try:
+                await self._publish(subject, payload, {_EXPECTED: str(follows)}, _ANSWERS_WITHIN)
+            except APIError as problem:
+                if problem.err_code != _WRONG_LAST_SEQUENCE:
+                    raise self._away_because(problem) from problem
+
+    async def _require_readable(self) -> None:
+        """Make sure that what is there without a charter can be read. Raises Away."""
+        newest = await self._last(STREAM, f"{STREAM}.*")
+        if newest is not None:
+            self._code.unseal(newest.data or b"", newest.subject, None)
+
+    def _keys_of_charter(self, payload: bytes) -> list[str]:
+        """The keys that a charter tells of, if it is one to keep to. Raises Away."""
+        try:
+            content, _ = self._code.unseal(payload, f"$KV.{ROOMS}.{CHARTER}", None)
+            charter = json.loads(content)
+            records.require_known(charter["version"])
+            return [str(key) for key in charter["keys"]]
+        except records.Newer as problem:
+            raise Away(str(problem)) from problem
+        except (ValueError, KeyError, TypeError) as problem:
+            raise Away(
+                f"the key `{CHARTER}` of the bucket {ROOMS} is no charter: who has changed it?"
+            ) from problem
+
+    async def _heed_charter(self, message: Any) -> None:
+        """Be gone, and be told why at the next try, where the charter has changed against us."""
+        try:
+            self._keys_of_charter(message.data)
+        except Away:
+            self._closed.set()
 
     async def _make(self, name: str, config: StreamConfig) -> StreamConfig:
         """Make a stream, unless it is there: then it is used as the administrator made it.
@@ -440,11 +551,13 @@ class JetStream:
 
     async def _value(self, bucket: str, key: str) -> dict[str, Any] | None:
         found = await self._last(f"KV_{bucket}", f"$KV.{bucket}.{key}")
-        return None if found is None else _parsed(found.data, found.headers)
+        return None if found is None else self._parsed(found)
 
     async def _values(self, bucket: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", _last_ones()):
-            value = _parsed(message.data, message.headers)
+            value = None
+            with contextlib.suppress(Away):  # said of where that one is asked for
+                value = self._parsed(message)
             if value is not None:
                 yield message.subject.rpartition(".")[2], value
             if message.metadata.num_pending == 0:
@@ -454,11 +567,25 @@ class JetStream:
         self, bucket: str, key: str, value: dict[str, Any] | None, patience: float
     ) -> None:
         headers = {_OPERATION: "DEL"} if value is None else {}
-        payload = b"" if value is None else json.dumps(value).encode()
+        subject = f"$KV.{bucket}.{key}"
+        payload = b""
+        if value is not None:
+            payload = self._code.seal(json.dumps(value).encode(), subject, 0)
         try:
-            await self._publish(f"$KV.{bucket}.{key}", payload, headers, patience)
+            await self._publish(subject, payload, headers, patience)
         except APIError as problem:
             raise self._away_because(problem) from problem
+
+    def _parsed(self, message: Any) -> dict[str, Any] | None:
+        """A value of a bucket. One that nobody of ours has put there is none. Raises Away."""
+        if message.headers and message.headers.get(_OPERATION):
+            return None
+        try:
+            content, _ = self._code.unseal(message.data or b"", message.subject, None)
+            value = json.loads(content)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
 
     async def _fetched(
         self, stream_name: str, subject: str, config: ConsumerConfig
@@ -573,16 +700,6 @@ def _part(has: int, most: int | None) -> float:
     return has / most if most and most > 0 else 0.0
 
 
-def _moment(when: datetime) -> str:
-    """A time of the server's, as RFC 3339."""
-    return times.timestamp(int(when.timestamp() * 1e9)).decode()
-
-
-def _parsed(data: bytes | None, headers: dict[str, str] | None) -> dict[str, Any] | None:
-    if headers and headers.get(_OPERATION):
-        return None
-    try:
-        value = json.loads(data or b"")
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+def _moment(time: datetime) -> str:
+    """A moment of the server's clock, as RFC 3339."""
+    return times.timestamp(int(time.timestamp() * 1e9)).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shim.fleet.engine import Refused
@@ -32,39 +33,41 @@ class Taken(Exception):
 class Log:
     """A log, not taken yet. `sequence` is that of its last record, once it is.
 
-    `appended` counts the records that were appended.
+    `followed` is the sequence that the claim was appended behind; `appended` counts the records
+    that were appended.
     """
 
     def __init__(self, engine: Engine, conversation: str, us: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
+        self.followed = 0
         self.generation = 0
         self.is_held = False
-        # Whether there was nothing before it was taken: what hosts know of it is of one purged.
-        self.is_new = False
         self._engine = engine
         self._us = us
         self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
         self.appended = 0
         self._unknown: Record | None = None
 
-    async def take(self, pid: int, kind: str) -> None:
+    async def take(self, pid: int, kind: str, project: str = "") -> None:
         """Take it by a claim, from a host that is dead, too. Raises Taken, Away."""
         us = self._us
-        self._holder = Holder(us.host, us.hostname, us.incarnation, pid, kind)
+        self._holder = Holder(us.host, us.hostname, us.incarnation, pid, kind, project)
         self._unknown = None
         while True:
             last = await self._engine.last(self.conversation)
             if last is not None and self._is_anothers(last.record):
                 await self._require_dead(last)
             self.generation = (last.record.generation if last else 0) + 1
-            claim = Record(CLAIM, self._holder, self.generation)
+            claim = self._record(CLAIM)
             try:
-                after = last.sequence if last else 0
-                self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
+                self.followed = last.sequence if last else 0
+                self.sequence = await self._engine.append(
+                    self.conversation, claim, self.followed, PATIENCE
+                )
             except Refused:
                 continue  # somebody was faster: look who
-            self.is_held, self.is_new = True, last is None
+            self.is_held = True
             return
 
     def let_go(self) -> None:
@@ -80,13 +83,15 @@ class Log:
     ) -> None:
         """Append to a file. Raises Refused where the log is another's by now, Away."""
         await self._resend(patience)
-        data = Record(DATA, self._holder, self.generation, file, offset, goes_on, body)
-        await self._append(data, patience)
+        data = self._record(DATA)
+        await self._append(
+            replace(data, file=file, offset=offset, goes_on=goes_on, body=body), patience
+        )
 
     async def release(self) -> None:
         """Give it back. Raises Refused, Away."""
         await self._resend(PATIENCE)
-        await self._append(Record(RELEASE, self._holder, self.generation), PATIENCE)
+        await self._append(self._record(RELEASE), PATIENCE)
         self.is_held = False
 
     def records(self, after: int, until: int) -> AsyncIterator[Stored]:
@@ -114,6 +119,9 @@ class Log:
             raise
         self._unknown = None
         self.appended += 1
+
+    def _record(self, kind: str) -> Record:
+        return Record(kind, self._holder, self.generation, conversation=self.conversation)
 
     def _is_anothers(self, record: Record) -> bool:
         return record.kind != RELEASE and record.holder.host != self._us.host

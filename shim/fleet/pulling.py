@@ -99,9 +99,19 @@ class Image:
         self.parts: dict[str, Part] = {TRANSCRIPT: self.transcript}
         self.count = 0
 
-    async def read(self, records: AsyncIterator[Stored]) -> None:
-        """Apply records. Raises ReachesBack, Damaged, Away, Hostile."""
+    async def read(self, records: AsyncIterator[Stored], after: int) -> None:
+        """Apply the records behind a sequence, 0 where they are all that there are.
+
+        Each says which one it follows, so that none can be missing in between. Raises ReachesBack,
+        Damaged, Away, Hostile.
+        """
+        last = after
         async for stored in records:
+            if stored.follows != last and self.count:
+                raise Damaged("a record is missing")
+            if stored.follows != last and after:
+                raise ReachesBack  # it was deleted, and begun anew
+            last = stored.sequence
             self.count += 1
             record = stored.record
             if record.kind == DATA:

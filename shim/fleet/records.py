@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
+
+from shim.base.messages import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +24,13 @@ TRANSCRIPT = ""
 LARGEST = 512 << 10
 """Bytes of a record: nats-server's limit is a megabyte with all headers."""
 
-_VERSION = 1
+VERSION = 1
+"""That of records, and of all that is in the fleet."""
+
 _LARGEST_BODY = 1 << 20
 _LARGEST_HEAD = 16 << 10
 _LONGEST_NAME = 255
+_LONGEST_TEXT = 1024
 _DEEPEST = 8
 _LARGEST_NUMBER = 1 << 53
 # One of zlib's fast levels: half the time of its default, for a tenth more bytes.
@@ -34,6 +39,10 @@ _LEVEL = 3
 
 class Hostile(ValueError):
     """Bytes that are no record, or none that could be ours."""
+
+
+class Newer(Failure):
+    """A record that a newer version of this package has written."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,11 @@ class Holder:
     incarnation: str
     pid: int
     kind: str
+    project: str = ""
+    """What claude calls the directory in which it has the conversation there."""
+
+
+_OF_HOLDER = {each.name for each in fields(Holder)}
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class Record:
 
     A `data` record puts its body into a file at an offset, and cuts off what was there from then
     on. Of several in a row with `goes_on`, none counts before the one that has it not.
+    `conversation` is the name of its log, which a sealed subject does not tell.
     """
 
     kind: str
@@ -62,13 +77,15 @@ class Record:
     offset: int = 0
     goes_on: bool = False
     body: bytes = b""
+    conversation: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def to_bytes(self) -> bytes:
         """The record as it is stored."""
         head: dict[str, Any] = {
-            "version": _VERSION,
+            "version": VERSION,
             "kind": self.kind,
+            "conversation": self.conversation,
             "holder": asdict(self.holder),
             "generation": self.generation,
             "nonce": self.nonce,
@@ -80,20 +97,25 @@ class Record:
 
 
 def from_bytes(payload: bytes) -> Record:
-    """The record of these bytes. Raises Hostile."""
+    """The record of these bytes. Raises Hostile, Newer.
+
+    Of this version, one may say more than is known here.
+    """
     head, _, body = payload.partition(b"\n")
     if len(head) > _LARGEST_HEAD:
         raise Hostile("a head that is too large")
     try:
         found = json.loads(head)
+        require_known(found["version"])
         kind = found["kind"]
-        if found["version"] != _VERSION or kind not in (CLAIM, RELEASE, DATA):
-            raise Hostile("a record of another version or kind")
-        holder = Holder(**found["holder"])
+        if kind not in (CLAIM, RELEASE, DATA):
+            raise Hostile("a record of another kind")
+        holder = Holder(**{name: it for name, it in found["holder"].items() if name in _OF_HOLDER})
         common = (kind, holder, _number(found["generation"]))
-        _require_text(*asdict(holder).values(), found["nonce"])
+        conversation = found.get("conversation", "")
+        _require_text(*asdict(holder).values(), found["nonce"], conversation)
         if kind != DATA:
-            return Record(*common, nonce=found["nonce"])
+            return Record(*common, nonce=found["nonce"], conversation=conversation)
         return Record(
             *common,
             file=_path(found["file"]),
@@ -101,11 +123,20 @@ def from_bytes(payload: bytes) -> Record:
             goes_on=bool(found["goes_on"]),
             body=_decompressed(body),
             nonce=found["nonce"],
+            conversation=conversation,
         )
-    except Hostile:
+    except (Hostile, Newer):
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise Hostile(f"{type(problem).__name__}: {problem}") from problem
+
+
+def require_known(version: object) -> None:
+    """Make sure that we know a version of records. Raises Newer, Hostile."""
+    if _number(version) > VERSION:
+        raise Newer("a newer claude-shim has written to this fleet: update it here")
+    if version != VERSION:
+        raise Hostile("a record of no version that there was")
 
 
 def pieces(body: bytes, largest: int = _LARGEST_BODY) -> Iterator[bytes]:
@@ -139,7 +170,7 @@ def _number(value: object) -> int:
 
 def _require_text(*values: object) -> None:
     for value in values:
-        if not isinstance(value, (str, int)) or len(str(value)) > _LONGEST_NAME:
+        if not isinstance(value, (str, int)) or len(str(value)) > _LONGEST_TEXT:
             raise Hostile("a name that is none")
 
 

@@ -62,7 +62,8 @@ async def forget(engine: Engine, us: Host, kept_days: float) -> set[str]:
     """Delete what is too old, and return the session ids. Raises Away, Hostile."""
     oldest = await engine.now() - kept_days * _DAY
     holders = await engine.holders()
-    doomed = [name for name, (_, moment) in holders.items() if _seconds(moment) < oldest]
+    # What cannot be read here is other people's to forget.
+    doomed = [name for name, (who, when) in holders.items() if who and _seconds(when) < oldest]
     gone = {name for name in doomed if await _forget_one(engine, us, name, oldest)}
     for room in await engine.rooms():
         has_none = room["session_id"] not in holders or room["session_id"] in gone

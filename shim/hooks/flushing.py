@@ -43,6 +43,7 @@ def tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Messag
         request,
         patience=_PATIENCE,
         fleet=environment.get("NSED_FLEET_URL"),
+        key_file=environment.get("NSED_FLEET_KEY_FILE"),
         room=key.room,
         agent=key.agent,
         pid=_claude(),

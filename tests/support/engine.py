@@ -43,7 +43,7 @@ class MemoryEngine:
             raise Refused(conversation)
         self._sequence += 1
         copy = records.from_bytes(record.to_bytes())
-        self.stored.append((conversation, Stored(self._sequence, copy, self._stamp())))
+        self.stored.append((conversation, Stored(self._sequence, copy, self._stamp(), after)))
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Away("the answer came too late")

