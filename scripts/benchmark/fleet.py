@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -221,7 +222,7 @@ def _pull(world: World, url: str) -> Row:
     row = Row(f"a call that fetches {LARGE // 1_000_000} MB", bar=1)
     session_id = str(uuid.uuid4())
     source = Host(world, "source", url, {"large": session_id})
-    source.write(session_id, _large())
+    sent = source.write(session_id, _large())
     try:
         source.call("large")
         source.settle()
@@ -232,8 +233,8 @@ def _pull(world: World, url: str) -> Row:
                 host.call("other")  # so that the courier runs
                 host.settle()
                 row.values.append(host.call("large", NSED_CLAUDE_BIN=TRUE))
-                fetched = host.project / f"{session_id}.jsonl"
-                assert fetched.stat().st_size == (source.project / fetched.name).stat().st_size
+                (fetched,) = host.home.glob(f".claude/projects/*/{session_id}.jsonl")
+                assert fetched.stat().st_size == sent.stat().st_size
             finally:
                 host.stop()
             shutil.rmtree(host.home)
@@ -244,11 +245,11 @@ def _pull(world: World, url: str) -> Row:
 
 def _large() -> str:
     """A transcript of claude's kind: messages of some kilobytes, of words."""
-    words = " ".join(f"word{number * 7919 % 1000}" for number in range(500))
+    draw = random.Random(LARGE)
+    words = [f"{draw.getrandbits(40):x}"[: draw.randint(2, 10)] for _ in range(20_000)]
     lines, size = [], 0
     while size < LARGE:
-        text = f"{uuid.uuid4()} {words}"
-        message = {"role": "user", "content": text}
+        message = {"role": "user", "content": " ".join(draw.choices(words, k=500))}
         lines.append(json.dumps({"type": "user", "uuid": str(uuid.uuid4()), "message": message}))
         size += len(lines[-1]) + 1
     return "\n".join(lines) + "\n"

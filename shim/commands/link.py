@@ -18,9 +18,13 @@ from shim.store import store
 from shim.store.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shim.store.document import Document
 
 _LONGEST_PROMPT = 60
+# Characters of the beginning of an id.
+_SHORTEST = 4
 
 
 @click.command("link")
@@ -50,7 +54,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     mappings = fleet.merge(sessions.mappings(), room)
     if conversation is None:  # of two words, the second is it
         conversation, agent = agent, mapped.agent_of(mappings.get(room, {}))
-    session_id, path = conversations.named(conversation, sessions.directory)
+    session_id, path = _named(conversation, sessions.directory, fleet.earlier(room, agent))
     this = stored_key(room, agent)
     entry = mappings.get(room, {}).get(agent)
     before = entry["uuid"] if entry is not None else session_key.derive(this)
@@ -82,7 +86,17 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     _warn(mappings, this, session_id, claudes)
 
 
-def _show_json(room: str, agent: str, session_id: str, path: str, before: str | None) -> None:
+def _named(text: str, store: str, of_the_fleet: Collection[str]) -> tuple[str, str | None]:
+    """The conversation that is meant, and its transcript; one of the fleet may have none here."""
+    meant = [each for each in of_the_fleet if len(text) >= _SHORTEST and each.startswith(text)]
+    if len(meant) == 1 and not conversations.can_be_had_back(meant[0], store):
+        return meant[0], None
+    return conversations.named(text, store)
+
+
+def _show_json(
+    room: str, agent: str, session_id: str, path: str | None, before: str | None
+) -> None:
     record = {"room": room, "agent": agent, "session_id": session_id, "transcript": path}
     output.show_json({**record, "before": before})
 
@@ -104,7 +118,10 @@ def _subject(this: session_key.SessionKey) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _show(path: str) -> None:
+def _show(path: str | None) -> None:
+    if path is None:
+        click.echo("  the next call fetches it from the fleet")
+        return
     seen = summary.of(path)
     age = output.age(time.time() - seen.written)
     where = plain_text.printable(seen.directory or path)

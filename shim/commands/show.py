@@ -76,7 +76,7 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
     fleet = hosts.known(opened.directory)
     mappings = mapped.every(fleet.merge(opened.mappings()))
     wanted = _find(mappings, room, agent)
-    heads = [_earlier(opened, mapping) for mapping in wanted]
+    heads = [_earlier(opened, fleet, mapping) for mapping in wanted]
     session_ids = [head["uuid"] for earlier in heads for head in earlier]
     survey = mapped.Survey(opened.directory, [*session_ids, *(m.session_id for m in wanted)])
     described = [
@@ -131,10 +131,16 @@ def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Map
     return found
 
 
-def _earlier(opened: store.Store, mapping: Mapping) -> list[dict[str, Any]]:
-    """The heads that a room and agent had before, the last used first."""
+def _earlier(opened: store.Store, fleet: Fleet, mapping: Mapping) -> list[dict[str, Any]]:
+    """The heads that a room and agent had before, the last used first; of other hosts at the end.
+
+    When those parted, nobody knows here.
+    """
     heads = history.earlier(opened.directory, mapping.room, mapping.agent)
-    return [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
+    known = {mapping.session_id, *(head["uuid"] for head in heads)}
+    others = [it for it in fleet.earlier(mapping.room, mapping.agent) if it not in known]
+    own = [head for head in reversed(heads) if head["uuid"] != mapping.session_id]
+    return [*own, *({"uuid": it, "last_used": None} for it in reversed(others))]
 
 
 def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> Iterator[str]:
@@ -219,7 +225,8 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    yield f"{printable(head['uuid'])}, {what}, parted {age(now - used)} ({local(used)})"
+    parted = f"parted {age(now - used)} ({local(used)})" if used else "of the fleet"
+    yield f"{printable(head['uuid'])}, {what}, {parted}"
     if transcript is not None:
         _, seen = transcript
         first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")
@@ -262,7 +269,7 @@ def _past_as_json(head: dict[str, Any], transcript: Transcript | None) -> dict[s
     path, seen = transcript or (None, None)
     return {
         "session_id": head["uuid"],
-        "last_used": iso(mapped.seconds(head.get("last_used"))),
+        "last_used": iso(mapped.seconds(head.get("last_used")) or None),
         "transcript": path,
         "turns": seen and seen.turns,
         "first_prompt": seen and seen.first_prompt,

@@ -310,14 +310,12 @@ class Conversation:
             await self.log.release()
         if not self.claudes:
             raise Away("a claude that was started without the fleet lives on it")
-        self.note.fork = new_session_id()
+        self._begin_fork()
+        assert self.note.fork is not None
         explain(f"{self.session_id} is another host's: here it goes on as {self.note.fork}")
         self.log = Log(self._engine, self.note.fork, self._us)
-        self.note.sequence, self.note.tails = 0, {}
         self._following = Following(self.transcript, self.note.tails)
-        self.note.behind = True
         pid, kind = next(iter(self.claudes.items()), (0, ""))
-        self.remember()
         await self.log.take(pid, kind, self._project)
 
     def _split(self) -> None:
@@ -326,31 +324,34 @@ class Conversation:
             return
         with self._files() as are_ours:
             if are_ours:
-                self._move_to(self.note.fork, self.note)
+                self._move_to(self.note.fork)
 
     def _leave_to_the_log(self) -> None:
         """Make what this host has said a conversation of its own, which is yet to be appended."""
-        self._move_to(new_session_id(), notes.Note(self.session_id, behind=True))
+        self._begin_fork()
+        assert self.note.fork is not None
+        self._move_to(self.note.fork)
 
-    def _move_to(self, fork: str, note: notes.Note) -> None:
-        moved = forking.move(self._store, self.note.room, self.note.agent, self.transcript, fork)
-        theirs = notes.Note(
-            fork,
-            self.note.room,
-            self.note.agent,
-            moved,
-            note.sequence,
-            note.tails,
-            behind=note.behind,
-            is_fork=True,
-            count=note.count,
-        )
-        notes.write(self._directory, theirs)
-        self._on_fork(theirs)
-        explain(f"what was said here is conversation {fork} now")
-        room, agent = self.note.room, self.note.agent
-        self.note = notes.Note(self.session_id, room, agent, self.transcript)
-        self.log = Log(self._engine, self.session_id, self._us) if note.fork else self.log
+    def _begin_fork(self) -> None:
+        """Note first of all under which session id what was said here is to be kept."""
+        self.note.fork = new_session_id()
+        self.note.behind = True
+        self.note.sequence, self.note.tails = 0, {}
+        self._following = None
+        self.remember()
+
+    def _move_to(self, fork: str) -> None:
+        note, room, agent = self.note, self.note.room, self.note.agent
+        moved = forking.move(self._store, room, agent, self.transcript, fork)
+        if moved is not None:
+            theirs = notes.Note(fork, room, agent, moved, note.sequence, note.tails)
+            theirs.behind, theirs.is_fork, theirs.count = note.behind, True, note.count
+            notes.write(self._directory, theirs)
+            self._on_fork(theirs)
+            explain(f"what was said here is conversation {fork} now")
+        self.note = notes.Note(self.session_id, room, agent, self.transcript, moves=note.moves)
+        if self.log.conversation == fork:
+            self.log = Log(self._engine, self.session_id, self._us)
         self._following = None
         self.remember()
 

@@ -33,7 +33,7 @@ from shim.fleet.records import Hostile
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from shim.fleet.engine import Engine
     from shim.fleet.jetstream import JetStream
@@ -175,12 +175,8 @@ class Courier:
         conversation = self._of(
             _session_id(asked["session_id"]), str(asked["room"]), str(asked["agent"])
         )
-        conversation.asked_for += 1
-        try:
+        with self._kept(conversation):
             return await self._begin_on(conversation, asked)
-        finally:
-            conversation.asked_for -= 1
-            self._let_go(conversation)
 
     async def _begin_on(self, conversation: Conversation, asked: Message) -> Message:
         room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
@@ -260,8 +256,11 @@ class Courier:
         }
 
     async def _flush(self, asked: Message) -> Message:
-        event = asked["event"]
         conversation = self._followed(asked)
+        with self._kept(conversation):
+            return await self._flush_of(conversation, asked["event"])
+
+    async def _flush_of(self, conversation: Conversation, event: dict[str, Any]) -> Message:
         answer = event.get("last_assistant_message")
         await self._wait_for_answer(conversation, answer if isinstance(answer, str) else "")
         try:
@@ -295,8 +294,9 @@ class Courier:
         note = conversation.note
         note.moves = True
         conversation.remember()
-        engine = await self._required_engine()
-        await rooms.move(engine, self._us, note, conversation.session_id)
+        with self._kept(conversation):
+            engine = await self._required_engine()
+            await rooms.move(engine, self._us, note, conversation.session_id)
         return {"answer": "done"}
 
     def _followed(self, asked: Message) -> Conversation:
@@ -422,9 +422,19 @@ class Courier:
     def _add_fork(self, note: notes.Note) -> None:
         self._add(note)
 
+    @contextlib.contextmanager
+    def _kept(self, conversation: Conversation) -> Iterator[None]:
+        """Have a conversation followed at least as long as somebody asks for it."""
+        conversation.asked_for += 1
+        try:
+            yield
+        finally:
+            conversation.asked_for -= 1
+            self._let_go(conversation)
+
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        is_needed = conversation.claudes or conversation.asked_for
+        is_needed = conversation.claudes or conversation.asked_for or conversation.log.is_held
         if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
 

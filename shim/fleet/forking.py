@@ -18,14 +18,16 @@ from shim.store.store import Store
 _ENDING = ".jsonl"
 
 
-def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str:
-    """Rename a transcript to another session id, and return where it is then.
+def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str | None:
+    """Rename a transcript to another session id, and return where it is then, if there is one.
 
     It is kept under that one, and is an earlier head of its room. What a killed courier has begun
     is brought to its end. Raises OSError.
     """
     session_id = os.path.basename(transcript).removesuffix(_ENDING)
     moved = f"{os.path.dirname(transcript)}/{fork}{_ENDING}"
+    if not os.path.exists(transcript) and not os.path.exists(moved):
+        return None
     if os.path.isdir(transcripts.beside(transcript)):
         # As copies: the log's version has its own from then on.
         shutil.copytree(

@@ -26,7 +26,12 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import (
+    APIError,
+    NoStreamResponseError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 
 from shim.base import times
 from shim.fleet import extra, keys, records, sealing
@@ -95,13 +100,16 @@ class JetStream:
         self._found_as: dict[str, str] = {}
         self._nats: Client | None = None
         self._closed = asyncio.Event()
+        self._is_ready = False
+        self._is_mute = False
         self._sign: tuple[str, dict[str, Any] | None] | None = None
         self._complaint = ""
 
     @property
     def is_here(self) -> bool:
-        """Whether the connection is there, and nothing was late since it spoke last."""
-        return self._nats is not None and self._nats.is_connected and not self.why
+        """Whether the connection is there, and the last append was not late."""
+        is_connected = self._nats is not None and self._nats.is_connected
+        return is_connected and self._is_ready and not self._is_mute
 
     async def run(self) -> None:
         """Be connected, as far as that is possible, for ever."""
@@ -121,7 +129,7 @@ class JetStream:
 
     async def close(self) -> None:
         """End the connection, if there is one."""
-        client, self._nats = self._nats, None
+        client, self._nats, self._is_ready = self._nats, None, False
         if client is not None and not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.close()
@@ -157,11 +165,7 @@ class JetStream:
 
     async def _append(self, subject: str, payload: bytes, after: int, patience: float) -> int:
         headers = {_EXPECTED: str(after)}
-        try:
-            return await self._publish(subject, payload, headers, max(patience, _NAP))
-        except Away as problem:
-            self.why = str(problem)
-            raise
+        return await self._publish(subject, payload, headers, max(patience, _NAP))
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
@@ -274,11 +278,8 @@ class JetStream:
     async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
         """Put this host into the bucket whose values end by themselves."""
         self._sign = host, value
-        try:
-            await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
-        except Away as problem:
-            self.why = str(problem)
-            raise
+        await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
+        self._is_mute = False
         self.why = ""
 
     async def sign_of(self, host: str) -> dict[str, Any] | None:
@@ -373,7 +374,7 @@ class JetStream:
         self.life = config.max_age or LIFE
         if self._sign is not None:
             await self.say_alive(*self._sign)
-        self.why = ""
+        self._is_ready, self._is_mute, self.why = True, False, ""
 
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version
@@ -489,15 +490,25 @@ class JetStream:
         while not self._closed.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
-            if not self.why:
+            if not self._is_mute:
                 failures = 0
-            elif self._sign is not None and not self._closed.is_set():
-                with contextlib.suppress(Away):
-                    await self.say_alive(*self._sign)
-                failures += 1
-                if failures > _BEARS and len(self._servers) > 1:
-                    return
+                continue
+            with contextlib.suppress(Away):
+                await self._speak_again()
+            failures += 1
+            if failures > _BEARS and len(self._servers) > 1:
+                return
         self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
+
+    async def _speak_again(self) -> None:
+        """See whether who was late answers now: by an append, if there is one to make."""
+        if self._sign is not None:
+            await self.say_alive(*self._sign)
+            return
+        async with self._asking() as stream:
+            await stream.stream_info(STREAM)
+        self._is_mute = False
+        self.why = ""
 
     async def _note_complaint(self, problem: Exception) -> None:
         self._complaint = str(problem) or type(problem).__name__
@@ -507,7 +518,9 @@ class JetStream:
 
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
-            raise self._away_because(ConnectionResetError(self.why or "it is gone"))
+            if self.why:
+                raise Away(self.why)
+            raise self._away_because(ConnectionResetError("the connection has ended"))
         return self._nats
 
     @contextlib.asynccontextmanager
@@ -618,7 +631,15 @@ class JetStream:
         return ", ".join(place.netloc.rpartition("@")[2] for place in places)
 
     def _away_because(self, problem: BaseException) -> Away:
-        """What went wrong, in a line for people."""
+        """What went wrong, in a line for people; who was late is away until it speaks again."""
+        away = self._explained(problem)
+        has_no_majority = isinstance(problem, APIError) and problem.err_code in _NO_MAJORITY
+        if isinstance(problem, _LATE) or has_no_majority:
+            self._is_mute = True
+            self.why = str(away)
+        return away
+
+    def _explained(self, problem: BaseException) -> Away:
         said = f"{self._complaint} {problem}".lower()
         at = self._places
         if "authorization" in said or "authentication" in said or "user jwt" in said:
@@ -659,6 +680,14 @@ class JetStream:
         return Away(f"the NATS server at {self._places} refuses ({what})")
 
 
+# A stream without a leader, too, answers not at all: its server may be cut off from the others.
+_LATE = (
+    TimeoutError,
+    asyncio.TimeoutError,
+    nats.errors.TimeoutError,
+    nats.errors.NoRespondersError,
+    NoStreamResponseError,
+)
 _PROBLEMS = (OSError, nats.errors.Error, asyncio.TimeoutError, EOFError)
 
 

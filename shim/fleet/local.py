@@ -19,6 +19,10 @@ class Leases:
         # Once: closing any descriptor of it would give all back that we have.
         self._file = os.open(f"{store}/{FILE_NAME}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
+    def close(self) -> None:
+        """Give all back."""
+        os.close(self._file)
+
     @contextlib.contextmanager
     def of(self, session_id: str) -> Iterator[bool]:
         """Have a conversation's lease, if nobody has it; whether we do."""

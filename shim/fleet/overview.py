@@ -101,7 +101,7 @@ class Status:
 
 def status(store: str) -> Status:
     """How this host stands to the fleet; starts the courier. Raises Failure."""
-    said = asking.ask(store, "status")
+    said = _answer(asking.ask(store, "status"))
     return Status(
         said["pid"],
         _seconds(said["since"]),

@@ -56,6 +56,31 @@ def test_what_was_forgotten_on_one_host_is_had_back_on_the_other(hosts: Hosts) -
     assert a.ask("four", room="r") == "heard: four | before: one ; two"
 
 
+def test_what_a_host_said_alone_is_gone_on_with_on_the_other(
+    hosts: Hosts, nats_server: NatsServer
+) -> None:
+    a, b = hosts
+    a.ask("one", room="r")
+    b.ask("two", room="r")
+    b.wait_until_given_back()
+    nats_server.kill()
+    a.run("-p", "alone on a", room="r")
+    b.run("-p", "alone on b", room="r")
+    nats_server.start()
+    a.wait_until_given_back()
+    b.wait_until_given_back()
+    (shown,) = json.loads(claude_shim(b, "show", "r", "--json"))
+    (fork,) = (each["session_id"] for each in shown["earlier"])
+    before = b.ask("which?", room="r")
+
+    claude_shim(b, "link", "r", fork)
+
+    after = b.ask("and now?", room="r")
+    alone = ("alone on a", "alone on b")
+    heard = [said for answer in (before, after) for said in alone if said in answer]
+    assert sorted(heard) == list(alone)
+
+
 def test_what_is_deleted_is_on_no_server_and_goes_on_on_no_host(
     hosts: Hosts, nats_server: NatsServer
 ) -> None:

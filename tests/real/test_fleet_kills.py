@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.real_claude import kill
+from tests.support.real_claude import STREAM_JSON, kill
 
 if TYPE_CHECKING:
     from tests.support.fleet import Host
@@ -31,13 +32,13 @@ def test_every_turn_that_was_answered_is_on_the_other_host_after_any_kills(
     seen = ["hello"]
     for n in range(INSTANTS if long else FEW):
         prompt, host = f"turn number {n:03}", hosts[n % 2]
-        process = host.start("-p", prompt, room="r")
-        answer = ended_by_chance(host, process, chance.uniform(0, 1.2 * duration), chance)
-        if answer.endswith("\n"):
-            assert answer.startswith(f"heard: {prompt}"), answer
+        say = chance.choice([one_shot, streaming])
+        answer = say(host, prompt, chance.uniform(0, 1.2 * duration), chance)
+        if answer is not None:
+            said, _, before = answer.partition(" | before: ")
+            assert said == f"heard: {prompt}"
+            assert [turn for turn in before.split(" ; ") if turn in seen] == seen
             seen.append(prompt)
-            said = answer.removesuffix("\n").partition(" | before: ")[2].split(" ; ")
-            assert [turn for turn in said if turn in seen] == seen[:-1]
 
     assert len(seen) > 1, "no turn was answered"
     for host in hosts:
@@ -53,12 +54,37 @@ def turn_takes(host: Host) -> float:
     return time.monotonic() - started
 
 
-def ended_by_chance(
-    host: Host, process: subprocess.Popen[str], instant: float, chance: random.Random
+def one_shot(host: Host, prompt: str, instant: float, chance: random.Random) -> str | None:
+    """What the caller has read whole, something having been killed at some instant."""
+    process = host.start("-p", prompt, room="r")
+    printed = killed_by_chance(host, process, None, instant, chance)
+    return printed.removesuffix("\n") if printed.endswith("\n") else None
+
+
+def streaming(host: Host, prompt: str, instant: float, chance: random.Random) -> str | None:
+    """The same of a `result` line."""
+    process = host.start(*STREAM_JSON, room="r", stdin=subprocess.PIPE)
+    content = [{"type": "text", "text": prompt}]
+    line = json.dumps({"type": "user", "message": {"role": "user", "content": content}})
+    printed = killed_by_chance(host, process, line + "\n", instant, chance)
+    results = [
+        json.loads(line)
+        for line in printed.splitlines(keepends=True)
+        if line.startswith('{"type":"result"') and line.endswith("\n")
+    ]
+    return str(results[0]["result"]) if results else None
+
+
+def killed_by_chance(
+    host: Host,
+    process: subprocess.Popen[str],
+    said: str | None,
+    instant: float,
+    chance: random.Random,
 ) -> str:
     """What a call has printed before it, or the courier, or both were killed at an instant."""
     try:
-        return process.communicate(timeout=instant)[0]
+        return process.communicate(said, timeout=instant)[0]
     except subprocess.TimeoutExpired:
         victims = chance.choice(["claude", "courier", "both"])
     if victims != "claude" and (courier := host.courier):

@@ -16,19 +16,36 @@ if TYPE_CHECKING:
     from shim.fleet.records import Holder, Record
 
 
-class MemoryEngine:
-    """An engine that any number of hosts of a test share; `why`, set, is why it is away."""
+class Memory:
+    """What the servers of an engine have."""
 
     def __init__(self) -> None:
-        self.why = ""
-        self.life = 30.0
         self.stored: list[tuple[str, Stored]] = []
         self.values: dict[str, dict[str, Any]] = {}
         self.signs_of_life: dict[str, dict[str, Any]] = {}
-        self.loses_the_next_answer = False
+        self.sequence = 0
         self.clock = 1767322800.0
         """Seconds since 1970, by which records are stored."""
-        self._sequence = 0
+
+
+class MemoryEngine:
+    """A host's line to an engine; `why`, set, is why it is away from that host."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.why = ""
+        self.life = 30.0
+        self.loses_the_next_answer = False
+
+    @property
+    def stored(self) -> list[tuple[str, Stored]]:
+        """All records, each with its conversation."""
+        return self.memory.stored
+
+    @property
+    def signs_of_life(self) -> dict[str, dict[str, Any]]:
+        """The hosts that are alive."""
+        return self.memory.signs_of_life
 
     @property
     def is_here(self) -> bool:
@@ -41,13 +58,14 @@ class MemoryEngine:
             return last.sequence
         if (last.sequence if last else 0) != after:
             raise Refused(conversation)
-        self._sequence += 1
+        self.memory.sequence += 1
         copy = records.from_bytes(record.to_bytes())
-        self.stored.append((conversation, Stored(self._sequence, copy, self._stamp(), after)))
+        copied = Stored(self.memory.sequence, copy, self._stamp(), after)
+        self.stored.append((conversation, copied))
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Away("the answer came too late")
-        return self._sequence
+        return self.memory.sequence
 
     async def last(self, conversation: str) -> Stored | None:
         self._require()
@@ -61,7 +79,7 @@ class MemoryEngine:
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
         self._require()
-        self.stored = [
+        self.memory.stored = [
             (name, it)
             for name, it in self.stored
             if name != conversation or (before is not None and it.sequence >= before)
@@ -73,17 +91,17 @@ class MemoryEngine:
 
     async def room(self, name: str) -> dict[str, Any] | None:
         self._require()
-        return self.values.get(name)
+        return self.memory.values.get(name)
 
     async def rooms(self) -> list[dict[str, Any]]:
-        return list(self.values.values())
+        return list(self.memory.values.values())
 
     async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
         self._require()
         if value is None:
-            self.values.pop(name, None)
+            self.memory.values.pop(name, None)
         else:
-            self.values[name] = value
+            self.memory.values[name] = value
 
     async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
         if value is None:
@@ -97,11 +115,11 @@ class MemoryEngine:
     async def signs(self) -> dict[str, dict[str, Any]]:
         return self.signs_of_life
 
-    async def holders(self) -> dict[str, tuple[Holder, str]]:
+    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
         return {name: (it.record.holder, it.time) for name, it in self.stored}
 
     async def now(self) -> float:
-        return self.clock
+        return self.memory.clock
 
     async def taken(self) -> float:
         return 0.0
@@ -110,7 +128,7 @@ class MemoryEngine:
         return {}
 
     def _stamp(self) -> str:
-        return times.timestamp(int(self.clock * 1e9)).decode()
+        return times.timestamp(int(self.memory.clock * 1e9)).decode()
 
     def _require(self) -> None:
         if self.why:

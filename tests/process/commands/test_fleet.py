@@ -111,6 +111,21 @@ def test_show_says_that_a_conversation_is_elsewhere(world: World, courier: Couri
     assert "Transcript  not here: the next call fetches it from the fleet\n" in said
 
 
+def test_what_other_hosts_parted_from_is_shown_and_linked_to(
+    world: World, courier: Courier
+) -> None:
+    courier.rooms = [room("r", U, earlier=[V])]
+
+    said = told(world, "show", "r")
+    (shown,) = json.loads(told(world, "show", "r", "--json"))
+    linked = told(world, "link", "r", V[:6])
+
+    assert f"Earlier     {V}, no transcript, of the fleet\n" in said
+    assert [each["session_id"] for each in shown["earlier"]] == [V]
+    assert "the next call fetches it from the fleet" in linked
+    assert changes(courier) == [("head", "r", V)]
+
+
 def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, courier: Courier) -> None:
     store(world, {"mine": {"claude": entry(U)}})
     courier.elsewhere = [running("theirs", V)]
@@ -248,6 +263,12 @@ def test_fleet_status_fails_where_the_server_is_away(world: World, courier: Cour
     assert (run.exit_code, run.lines) == (1, [])
     assert run.stdout.splitlines()[0].split(None, 1)[1] == b"not reached: nobody answers"
     validate("fleet", json.loads(ask(world, "fleet", "status", "--json").stdout))
+
+
+def test_fleet_status_fails_where_the_courier_cannot_say(world: World, courier: Courier) -> None:
+    courier.answers["status"] = AWAY
+
+    assert refused(world, "fleet", "status") == "nobody answers at 10.0.0.5:4222"
 
 
 def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None:

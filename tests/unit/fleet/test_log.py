@@ -24,7 +24,7 @@ U = "11111111-1111-4111-8111-111111111111"
 @pytest.fixture
 def engine() -> MemoryEngine:
     made = MemoryEngine()
-    made.signs_of_life = {"a": {}, "b": {}}
+    made.signs_of_life.update({"a": {}, "b": {}})
     return made
 
 
@@ -111,7 +111,7 @@ def test_what_was_stored_without_an_answer_is_stored_once(engine: MemoryEngine) 
 def test_twenty_at_once_are_one_holder(engine: MemoryEngine) -> None:
     async def story() -> None:
         hosts = [Host(f"h{n}", f"host {n}", "1") for n in range(20)]
-        engine.signs_of_life = {host.host: {} for host in hosts}
+        engine.signs_of_life.update({host.host: {} for host in hosts})
         logs = [Log(engine, U, host) for host in hosts]
         await asyncio.gather(*(it.take(7, "one-shot") for it in logs), return_exceptions=True)
         assert sum(it.is_held for it in logs) == 1

@@ -53,11 +53,11 @@ def put(offset: int, body: str, goes_on: bool = False, file: str = "") -> Record
 def image(records: Iterable[Record], bases: dict[str, int] | None = None) -> Image:
     async def stored() -> AsyncIterator[Stored]:
         for sequence, record in enumerate(records, 1):
-            yield Stored(sequence, record, "")
+            yield Stored(sequence, record, "", sequence - 1)
 
     made = Image(bases or {})
     _made.append(made)
-    asyncio.run(made.read(stored()))
+    asyncio.run(made.read(stored(), 0))
     return made
 
 

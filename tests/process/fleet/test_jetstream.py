@@ -1,0 +1,265 @@
+"""The engine on a real nats-server: what is stored, what is refused, and what nobody can know."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import nats
+import pytest
+
+from shim.fleet.engine import Away, Refused
+from shim.fleet.jetstream import STREAM, JetStream
+from shim.fleet.records import CLAIM, DATA, Holder, Record
+from tests.support.nats import NatsServer, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+U = "11111111-1111-4111-8111-111111111111"
+HOLDER = Holder("h", "name", "i", 7, "one-shot")
+TIMEOUT = 30.0
+T = TypeVar("T")
+
+
+def claim() -> Record:
+    return Record(CLAIM, HOLDER, 1)
+
+
+def data(body: bytes, offset: int = 0) -> Record:
+    return Record(DATA, HOLDER, 1, offset=offset, body=body)
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[JetStream]:
+    engine = JetStream(url, "")
+    running = asyncio.create_task(engine.run())
+    try:
+        await until(lambda: engine.is_here)
+        yield engine
+    finally:
+        running.cancel()
+        await engine.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def run(url: str, story: Callable[[JetStream], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with connected(url) as engine:
+            await story(engine)
+
+    asyncio.run(whole())
+
+
+async def bodies(engine: JetStream) -> list[bytes]:
+    last = await engine.last(U)
+    assert last is not None
+    return [it.record.body async for it in engine.records(U, 0, last.sequence)]
+
+
+def test_records_come_back_in_their_order_and_the_last_one_is_known(
+    nats_server: NatsServer,
+) -> None:
+    async def story(engine: JetStream) -> None:
+        assert await engine.last(U) is None
+        after = 0
+        for n in range(1200):
+            after = await engine.append(U, data(b"%d" % n), after, 5)
+        last = await engine.last(U)
+        assert last is not None
+        assert (last.sequence, last.record.body) == (after, b"1199")
+        assert await bodies(engine) == [b"%d" % n for n in range(1200)]
+        tail = [it.record.body async for it in engine.records(U, after - 2, after - 1)]
+        assert tail == [b"1198"]
+
+    run(nats_server.url, story)
+
+
+def test_only_who_knows_the_last_record_can_append(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        first = await engine.append(U, claim(), 0, 5)
+        await engine.append(U, claim(), first, 5)
+        for stale in (0, first):
+            with pytest.raises(Refused):
+                await engine.append(U, data(b"late"), stale, 5)
+        assert b"late" not in await bodies(engine)
+
+    run(nats_server.url, story)
+
+
+def test_what_was_stored_is_not_stored_again(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        first = await engine.append(U, claim(), 0, 5)
+        record = data(b"once")
+        assert await engine.append(U, record, first, 5) == await engine.append(U, record, first, 5)
+        assert await bodies(engine) == [b"", b"once"]
+
+    run(nats_server.url, story)
+
+
+def test_what_came_before_can_be_deleted(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        first = await engine.append(U, data(b"old"), 0, 5)
+        second = await engine.append(U, data(b"new"), first, 5)
+        await engine.purge(U, second)
+        assert await bodies(engine) == [b"new"]
+        await engine.purge(U)
+        assert await engine.last(U) is None
+
+    run(nats_server.url, story)
+
+
+def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        assert (await engine.room("x"), await engine.rooms(), await engine.signs()) == (
+            None,
+            [],
+            {},
+        )
+        await engine.put_room("x", {"session_id": U})
+        await engine.say_alive("h", {"held": []})
+        assert await engine.room("x") == {"session_id": U}
+        assert await engine.rooms() == [{"session_id": U}]
+        assert await engine.signs() == {"h": await engine.sign_of("h")}
+        await engine.put_room("x", None)
+        await engine.say_alive("h", None)
+        assert (await engine.room("x"), await engine.rooms(), await engine.signs()) == (
+            None,
+            [],
+            {},
+        )
+
+    run(nats_server.url, story)
+
+
+def test_who_watches_is_told(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        async with engine.watch(U) as changed:
+            assert not changed.is_set()
+            await engine.append(U, claim(), 0, 5)
+            await asyncio.wait_for(changed.wait(), TIMEOUT)
+
+    run(nats_server.url, story)
+
+
+def test_a_stream_of_ours_refuses_what_is_new_when_it_is_full(nats_server: NatsServer) -> None:
+    async def story(_: JetStream) -> None:
+        client = await nats.connect(nats_server.url)
+        config = (await client.jetstream().stream_info(STREAM)).config
+        assert (config.discard, config.num_replicas, config.allow_direct) == ("new", 1, False)
+        await client.close()
+
+    run(nats_server.url, story)
+
+
+class Proxy:
+    """Stands between a client and a server, and keeps the server's answers to itself if told so."""
+
+    def __init__(self, url: str) -> None:
+        self.port = free_port()
+        self.is_silent = False
+        self._server_port = int(url.rpartition(":")[2])
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, there = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._tasks += [
+            asyncio.create_task(self._pass(reader, there, is_answer=False)),
+            asyncio.create_task(self._pass(answers, writer, is_answer=True)),
+        ]
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool
+    ) -> None:
+        try:
+            while piece := await reader.read(1 << 16):
+                if not (is_answer and self.is_silent):
+                    writer.write(piece)
+        finally:
+            writer.close()
+
+
+def test_an_append_whose_answer_was_lost_is_stored_once(nats_server: NatsServer) -> None:
+    async def story() -> None:
+        async with (
+            Proxy(nats_server.url) as proxy,
+            connected(f"nats://127.0.0.1:{proxy.port}") as engine,
+        ):
+            first = await engine.append(U, claim(), 0, 5)
+            record = data(b"once")
+            proxy.is_silent = True
+            with pytest.raises(Away):
+                await engine.append(U, record, first, 0.2)
+            assert not engine.is_here
+            proxy.is_silent = False
+            await until(lambda: engine.is_here)
+
+            second = await engine.append(U, record, first, 5)
+            await engine.append(U, data(b"next", 4), second, 5)
+            assert await bodies(engine) == [b"", b"once", b"next"]
+
+    asyncio.run(story())
+
+
+def test_a_cluster_keeps_three_copies_and_loses_one_server_without_a_word(tmp_path: Path) -> None:
+    routes = [free_port() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(NatsServer(directory(tmp_path, n), in_cluster(n, routes)))
+            for n in range(3)
+        ]
+
+        async def story(engine: JetStream) -> None:
+            about = await engine.about()
+            assert (about["is_cluster"], about["stream"]["replicas"]) == (True, 3)
+            after = await engine.append(U, claim(), 0, 20)
+            servers[0].kill()
+            record = data(b"after a death")
+            await sooner_or_later(lambda: engine.append(U, record, after, 5))
+            found = await sooner_or_later(lambda: bodies(engine))
+            assert found == [b"", b"after a death"]
+
+        run(",".join(server.url for server in servers), story)
+
+
+async def sooner_or_later(work: Callable[[], Awaitable[T]]) -> T:
+    """What comes of some work, when the engine is not away any more."""
+    end = time.monotonic() + 2 * TIMEOUT
+    while True:
+        try:
+            return await work()
+        except Away:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+
+
+def directory(root: Path, number: int) -> Path:
+    path = root / str(number)
+    path.mkdir()
+    return path
+
+
+def in_cluster(number: int, routes: list[int]) -> str:
+    others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+    return (
+        f'server_name: "s{number}"\n'
+        f'cluster {{ name: "c", listen: "127.0.0.1:{routes[number]}", routes: [{others}] }}\n'
+    )

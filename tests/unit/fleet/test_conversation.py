@@ -1,0 +1,284 @@
+"""A conversation on two hosts: what each file and the log hold after what happened to both."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shim.fleet import conversation, log
+from shim.fleet.engine import Away
+from shim.fleet.log import Taken
+from tests.support.engine import MemoryEngine
+from tests.support.machine import PID, Machine, U, line, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+    from typing import Any
+
+
+@pytest.fixture(autouse=True)
+def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_COMES_BACK_WITHIN", 0.0)
+
+
+@pytest.fixture
+def engine() -> MemoryEngine:
+    return MemoryEngine()
+
+
+@pytest.fixture
+def a(tmp_path: Path, engine: MemoryEngine) -> Machine:
+    return Machine(tmp_path, engine, "a")
+
+
+@pytest.fixture
+def b(tmp_path: Path, engine: MemoryEngine) -> Machine:
+    return Machine(tmp_path, engine, "b")
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story)
+
+
+def test_what_was_said_on_one_host_is_there_on_the_other(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        await a.turn(turn("3"))
+        await b.begins()
+
+    run(story())
+    assert a.said == b.said == turn("1") + turn("2") + turn("3")
+
+
+def test_a_courier_without_a_memory_does_as_well(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        a.start_again()
+        await a.turn(turn("3"))
+        b.start_again()
+        await b.begins()
+
+    run(story())
+    assert a.said == b.said == turn("1") + turn("2") + turn("3")
+
+
+def test_a_courier_that_is_started_in_mid_turn_goes_on(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(turn("1"))
+        a.start_again()
+        a.it.claudes[PID] = ""
+        await a.it.keep_up()
+        await a.ends()
+        await b.begins()
+
+    run(story())
+    assert b.said == turn("1")
+
+
+def test_a_torn_line_goes_nowhere(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1") + '{"type":"us')
+        await b.turn(turn("2"))
+        await a.begins()
+
+    run(story())
+    assert a.said == b.said == turn("1") + turn("2")
+
+
+def test_what_was_said_without_the_fleet_comes_later(
+    a: Machine, b: Machine, engine: MemoryEngine
+) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        engine.why = "away"
+        with pytest.raises(Away):
+            await a.begins()
+        a.says(turn("2"))
+        engine.why = ""
+        await a.it.finish()
+        await b.begins()
+
+    run(story())
+    assert b.said == turn("1") + turn("2")
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_what_both_hosts_said_apart_is_two_conversations(
+    a: Machine, b: Machine, forgets: bool
+) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        a.says(turn("apart"))
+        if forgets:
+            a.start_again()
+        await a.begins()
+
+    run(story())
+    assert a.said == turn("1") + turn("2")
+    assert a.other_conversations() == [turn("1") + turn("apart")]
+    (fork,) = a.forks
+    assert (fork.behind, fork.is_fork, fork.room) == (True, True, "r")
+
+
+def test_what_claude_notes_of_itself_gives_way_to_turns(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        a.says('{"type":"last-prompt"}\n')
+        await a.begins()
+
+    run(story())
+    assert a.said == turn("1") + turn("2")
+    assert a.other_conversations() == []
+
+
+def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
+    a: Machine, b: Machine, engine: MemoryEngine
+) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(turn("1"))
+        await a.it.keep_up()
+        await engine.say_alive("a", None)
+        await b.begins()
+        b.says(turn("2"))
+        a.says(turn("on a"))
+        await a.it.keep_up()
+        assert a.it.is_fenced
+        assert a.said == turn("1") + turn("on a")
+        await b.ends()
+        await a.ends()
+        await a.begins()
+
+    run(story())
+    assert a.said == b.said == turn("1") + turn("2")
+    assert a.other_conversations() == [turn("1") + turn("on a")]
+
+
+def test_a_fork_is_in_the_fleet_while_its_claude_lives(
+    a: Machine, b: Machine, engine: MemoryEngine
+) -> None:
+    async def story() -> None:
+        await a.begins()
+        await engine.say_alive("a", None)
+        await b.turn(turn("2"))
+        a.says(turn("on a"))
+        await a.it.keep_up()
+
+    run(story())
+    fork = a.it.note.fork
+    bodies = [it.record.body.decode() for name, it in engine.stored if name == fork]
+    assert "".join(bodies) == turn("on a")
+
+
+def test_a_busy_conversation_is_brought_as_far_as_it_goes(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(turn("1") + line("2"))
+        await a.it.keep_up()
+        with pytest.raises(Taken) as taken:
+            await b.begins()
+        assert await b.it.look(taken.value.by.sequence)
+
+    run(story())
+    assert b.said == turn("1") + line("2")
+
+
+def test_an_answer_that_claude_takes_back_is_taken_back(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(line("1") + line("begun", "assistant"))
+        await a.it.keep_up()
+        a.transcript.write_text(line("1") + line("whole", "assistant") + turn("2"))
+        await a.it.keep_up()
+        await a.ends()
+        await b.begins()
+
+    run(story())
+    assert b.said == line("1") + line("whole", "assistant") + turn("2")
+
+
+def test_a_transcript_that_was_lost_here_takes_nothing_from_the_log(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(turn("1") + turn("2"))
+        await a.it.keep_up()
+        a.transcript.write_text(turn("3"))
+        await a.it.keep_up()
+        await a.ends()
+        await b.begins()
+
+    run(story())
+    assert b.said == turn("1") + turn("2")
+    assert a.other_conversations() == [turn("3")]
+
+
+def test_files_beside_the_transcript_go_along(a: Machine, b: Machine) -> None:
+    beside = a.project / U
+    (beside / "tool-results").mkdir(parents=True)
+    (beside / "subagents").mkdir()
+
+    async def story() -> None:
+        await a.begins()
+        (beside / "tool-results" / "x.txt").write_text("long")
+        (beside / "subagents" / "agent-1.jsonl").write_text(turn("sub") + "{torn")
+        a.says(turn("1"))
+        await a.it.keep_up()
+        (beside / "subagents" / "agent-1.jsonl").write_text(turn("sub") + turn("more"))
+        await a.ends()
+        await b.begins()
+
+    run(story())
+    there = b.project / U
+    assert (there / "tool-results" / "x.txt").read_text() == "long"
+    assert (there / "subagents" / "agent-1.jsonl").read_text() == turn("sub") + turn("more")
+
+
+def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, engine: MemoryEngine) -> None:
+    async def story() -> None:
+        await a.begins()
+        (a.project / U / "tool-results").mkdir(parents=True)
+        (a.project / U / "tool-results" / "x.txt").write_text("long")
+        a.says(turn("1"))
+        await a.it.keep_up()
+
+    run(story())
+    files = [it.record.file for _, it in engine.stored if it.record.kind == "data"]
+    assert files == ["tool-results/x.txt", ""]
+
+
+def test_a_long_log_is_written_anew(
+    a: Machine, b: Machine, engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "_MOST_RECORDS", 5)
+
+    async def story() -> None:
+        for name in "1234":
+            await a.turn(turn(name))
+        await b.turn(turn("5"))
+        await a.begins()
+
+    run(story())
+    whole = "".join(map(turn, "12345"))
+    assert a.said == b.said == whole
+    assert len(engine.stored) < 8
+
+
+def test_a_kept_name_of_the_transcript_stays_its_name(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        (a.store / "kept").mkdir()
+        os.link(a.transcript, a.store / "kept" / f"{U}.jsonl")
+        await b.turn(turn("2"))
+        await a.begins()
+
+    run(story())
+    assert (a.store / "kept" / f"{U}.jsonl").read_text() == turn("1") + turn("2")
