@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, times
 from shim.base.session_key import is_session_id
 from shim.claude import answers
-from shim.fleet import asking, extra, host, notes, protocol, retention, rooms
+from shim.fleet import asking, extra, host, notes, protocol, retention, rooms, tls
 from shim.fleet.conversation import Conversation
 from shim.fleet.engine import Away
 from shim.fleet.lives import Lives
@@ -523,7 +523,7 @@ class Courier:
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         credentials = environment.get("NSED_FLEET_CREDS")
-        self._engine = JetStream(self._url, credentials, self._key_file)
+        self._engine = JetStream(self._url, credentials, self._key_file, tls.files())
         self._spawn(self._engine.run())
 
     def _require_extra(self) -> None:

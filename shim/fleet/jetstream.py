@@ -34,7 +34,7 @@ from nats.js.errors import (
 )
 
 from shim.base import times
-from shim.fleet import extra, keys, records, sealing
+from shim.fleet import extra, keys, records, sealing, tls
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
@@ -79,20 +79,29 @@ _OURS = {"made-by": "claude-shim"}
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
 
+_NO_FILES = tls.Files()
+
 
 class JetStream:
     """An engine, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
 
     `credentials` is the path of a file of NATS's, `key_file` that of one of our own keys; each may
-    be empty. `was_tried` is set when the first try to connect is over.
+    be empty. `certificates` are for TLS. `was_tried` is set when the first try to connect is over.
     """
 
-    def __init__(self, servers: str, credentials: str, key_file: str = "") -> None:
+    def __init__(
+        self,
+        servers: str,
+        credentials: str,
+        key_file: str = "",
+        certificates: tls.Files = _NO_FILES,
+    ) -> None:
         self.life = LIFE
         self.why = "its server has not answered yet"
         self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._credentials = credentials
+        self._certificates = certificates
         self._key_file = key_file
         self._keys_look: object = None
         self._code: Code = sealing.Open()
@@ -348,12 +357,14 @@ class JetStream:
         self._keys_look = keys.look(self._key_file)
         self._code = sealing.code(self._key_file)
         self._found_as.clear()
+        context = tls.context(self._certificates)
         client = Client()
         try:
             await client.connect(
                 servers=self._servers,
                 name="claude-shim",
                 user_credentials=self._credentials or None,
+                tls=context,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
@@ -648,6 +659,12 @@ class JetStream:
             return Away(f"the NATS server at {at} gives this user no leave to use its streams")
         if isinstance(problem, ImportError):
             return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
+        is_tls = any(server.startswith("tls:") for server in self._servers)
+        if is_tls and not self._certificates.certificate and "connection lost" in said:
+            return Away(
+                f"the NATS server at {at} hangs up: where it asks for a certificate,"
+                " NSED_FLEET_CERT has to name one"
+            )
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
             return Away(
                 f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
