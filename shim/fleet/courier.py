@@ -350,6 +350,8 @@ class Courier:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(engine.was_tried.wait(), _CONNECTS_WITHIN)
         told = await engine.about() if engine is not None else _NO_ENGINE
+        if told["stream"] is not None:
+            self._taken = told["stream"]["taken"]
         elsewhere: list[dict[str, Any]] = []
         if engine is not None and engine.is_here:
             signs = await engine.signs()
