@@ -114,7 +114,7 @@ class Host:
 def fleet_scale(world: World) -> Iterator[Row]:
     """Fill a server, call for a while, and say what that took."""
     count = FEW_CONVERSATIONS if world.quick else CONVERSATIONS
-    seconds = float(os.environ.get("FLEET_SCALE_SECONDS", FEW_SECONDS if world.quick else SECONDS))
+    seconds = FEW_SECONDS if world.quick else SECONDS
     data = world.root / "nats"
     data.mkdir()
     with NatsServer(data) as server:
