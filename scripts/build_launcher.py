@@ -1,6 +1,6 @@
-"""Compiles the launcher as the package is built: a hook of hatchling's.
+"""Compiles the launcher and the hook as the package is built: a hook of hatchling's.
 
-Also for an editable install, which runs the one in the source tree.
+Also for an editable install, which runs those in the source tree.
 """
 
 import os
@@ -16,7 +16,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
 SOURCE = "shim/install/launcher.c"
-PROGRAM = "shim/install/launcher"
+# What is compiled of each source.
+PROGRAMS = {SOURCE: "shim/install/launcher", "shim/install/follow.c": "shim/install/follow"}
 # Warnings are errors in the tests alone: a compiler newer than this may have new ones.
 OPTIONS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-pedantic"]
 COMPILERS = ["cc", "gcc", "clang"]
@@ -29,29 +30,30 @@ class CompilerError(Exception):
 
 
 class BuildLauncher(BuildHookInterface):  # type: ignore[type-arg]
-    """Puts the launcher into the wheel, whose tag then says the platform but no Python."""
+    """Puts the programs into the wheel, whose tag then says the platform but no Python."""
 
     def dependencies(self) -> list[str]:
         """`ziglang`, which brings a compiler, where there is none that compiles the launcher."""
         with tempfile.TemporaryDirectory() as directory:
             try:
-                compile_launcher(Path(self.root, SOURCE), Path(directory, "launcher"))
+                compile_program(Path(self.root, SOURCE), Path(directory, "launcher"))
             except CompilerError:
                 return ["ziglang"]
         return []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile it; a build that cannot ends in one line."""
-        try:
-            compile_launcher(Path(self.root, SOURCE), Path(self.root, PROGRAM))
-        except CompilerError as problem:
-            self.app.abort(str(problem))
-        build_data["artifacts"].append(PROGRAM)
+        for source, program in PROGRAMS.items():
+            try:
+                compile_program(Path(self.root, source), Path(self.root, program))
+            except CompilerError as problem:
+                self.app.abort(str(problem))
+            build_data["artifacts"].append(program)
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform()}"
 
 
-def compile_launcher(source: Path, program: Path) -> None:
+def compile_program(source: Path, program: Path) -> None:
     """Compile with the first compiler that can. Raises CompilerError."""
     complaints = []
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
@@ -62,7 +64,7 @@ def compile_launcher(source: Path, program: Path) -> None:
         except OSError as problem:
             complaints.append(f"{shlex.join(compiler)}: {problem.strerror}")
             continue
-        if run.returncode == 0 and MARK in unfinished.read_bytes()[:MARK_WITHIN]:
+        if run.returncode == 0 and _keeps_mark(source, unfinished):
             unfinished.replace(program)
             return
         unfinished.unlink(missing_ok=True)
@@ -80,6 +82,11 @@ def compilers() -> list[list[str]]:
     named = shlex.split(os.environ.get("CC", ""))
     found = [[name] for name in COMPILERS if shutil.which(name)]
     return [*([named] if named else []), *found, [sys.executable, "-m", "ziglang", "cc"]]
+
+
+def _keeps_mark(source: Path, program: Path) -> bool:
+    """Whether a program has the mark where it is looked for, if its source has it."""
+    return MARK not in source.read_bytes() or MARK in program.read_bytes()[:MARK_WITHIN]
 
 
 def platform() -> str:

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shim.base.session_key import DEFAULT_AGENT, SessionKey
 from shim.claude import options, transcripts
 from shim.install import launcher
+from shim.store import plugin_links
 
 TRUE = str(shutil.which("true"))
 SESSION_ID = "00000000-0000-4000-8000-000000000001"
@@ -78,6 +80,14 @@ class World:
         store = self.store(entries)
         number = {"first": 0, "middle": entries // 2, "last": entries - 1}[place]
         return self.environ(NSED_SESSION_DIR=str(store), NSED_ROOM_ID=rooms_of(store)[number])
+
+    def hooked(self, known: dict[str, str]) -> dict[str, str]:
+        """The environment of a hook of the claude that such a call becomes."""
+        key = SessionKey(known["NSED_ROOM_ID"].encode(), DEFAULT_AGENT.encode())
+        plugin = str(self.hook.parent)
+        link = plugin_links.made(known["NSED_SESSION_DIR"], key, plugin, "following")
+        assert link
+        return {**known, "CLAUDE_PLUGIN_ROOT": link}
 
     def store(self, entries: int) -> Path:
         """A store with rooms named as OpenCode's are, each with an id of its own but three."""

@@ -48,29 +48,33 @@ def write(file: int, data: bytes, at: int) -> None:
         at += written
 
 
-def write_new(path: str, data: bytes) -> None:
-    """Write a new file of this user's alone, for good. Raises OSError, and then there is none."""
+def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Write a new file, for good: of this user's alone, or with a mode, whatever the umask.
+
+    Raises OSError, and then there is none.
+    """
     file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
+        posix.fchmod(file, mode)
         write(file, data, 0)
         posix.fsync(file)
-    except OSError:
+    except BaseException:
         posix.unlink(path)
         raise
     finally:
         posix.close(file)
 
 
-def replace(path: str, data: bytes) -> None:
+def replace(path: str, data: bytes, mode: int = 0o600) -> None:
     """Put a new file in a path's place in the store, at once and for good. Raises OSError."""
     # One name for the unfinished file: the store's lock makes this its only writer, and what a
     # killed one left, or somebody else put there, goes.
     unfinished = path + ".new"
     try:
-        write_new(unfinished, data)
+        write_new(unfinished, data, mode)
     except FileExistsError:
         posix.unlink(unfinished)
-        write_new(unfinished, data)
+        write_new(unfinished, data, mode)
     posix.rename(unfinished, path)
     _flush_directory(path)
 
@@ -82,7 +86,7 @@ def replace_anywhere(path: str, data: bytes) -> None:
     write_new(unfinished, data)
     try:
         posix.rename(unfinished, path)
-    except OSError:
+    except BaseException:
         posix.unlink(unfinished)
         raise
     _flush_directory(path)
@@ -98,21 +102,24 @@ def _flush_directory(path: str) -> None:
 
 
 def leave_to_its_owner(path: str) -> None:
-    """Make sure that root does nothing in another user's store. Raises Failure.
+    """Make sure that nobody uses another user's store. Raises Failure.
 
-    No permission is in root's way, and what it makes there (`sudo` with a kept HOME) the user
-    could not use any more. For a store that is yet to be made, its place decides.
+    Who made it could say there what is resumed, and written where. root, for whom no permission is
+    in the way, would make what the user could not use any more (`sudo` with a kept HOME): of a
+    store that is yet to be made, its place decides.
     """
-    if posix.geteuid() != 0:
-        return
-    there = path
-    while (status := _status(there)) is None and "/" in there:
+    user, there = posix.geteuid(), path
+    while (status := _status(there)) is None and user == 0 and "/" in there:
         there = there.rpartition("/")[0]
-    if status is not None and status.st_uid != 0:
+    if status is None or status.st_uid == user:
+        return
+    if user == 0:
         raise Failure(
             f"{there} belongs to another user, and you are root: be that user, or set"
             " NSED_SESSION_DIR to a directory of root's"
         )
+    if status.st_uid != 0 or status.st_mode & _STICKY:
+        raise _not_ours(path)
 
 
 def make_directory(path: str) -> None:
@@ -124,7 +131,11 @@ def make_directory(path: str) -> None:
     except OSError as problem:
         raise Failure(f"{path}: {problem.strerror}") from problem
     if status.st_uid != posix.geteuid() or status.st_mode & _STICKY:
-        raise Failure(f"{path} is not yours alone: set NSED_SESSION_DIR to a directory that is")
+        raise _not_ours(path)
+
+
+def _not_ours(path: str) -> Failure:
+    return Failure(f"{path} is not yours alone: set NSED_SESSION_DIR to a directory that is")
 
 
 def make_own_directory(path: str) -> None:
@@ -147,7 +158,7 @@ def _make_directories(path: str) -> None:
     if parent:
         _make_directories(parent)
     try:
-        posix.mkdir(path)
+        posix.mkdir(path, 0o700)
         posix.chmod(path, 0o700)  # whatever the umask
     except FileExistsError:
         if not _is_directory_at(path):

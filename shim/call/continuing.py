@@ -7,23 +7,25 @@ from shim.base import environment, messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
-from shim.claude import learned, options, registry, transcripts
+from shim.claude import hooks, learned, options, registry, transcripts
 from shim.keep import daily, holding
 from shim.lease import lease
 from shim.lease.lease import ASIDE, FORK, OURS, Holder, Lease
+from shim.store import forks, plugin_links, unheard
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
     from shim.claude.options import Surface
     from shim.claude.transcripts import Transcript
     from shim.lease.busy import Patience
 
+_SHOWS_HOOKS = "--include-hook-events"
 _NAP = 0.05
-# Behind our plugin's name: that of the plugin for claudes of a fleet.
-_OF_A_FLEET = "-fleet"
 
 
 def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
@@ -37,26 +39,24 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
     if asked.has("--session-id") and chosen != "" and not session_key.is_session_id(chosen or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
-    if chosen and not acts.is_there(chosen):
+    begins = bool(chosen) and not acts.is_there(chosen or "")
+    if chosen and begins:
         explain(f"--session-id {chosen} starts a new conversation")
         turn = acts.turn_of_conversation(key, asked, chosen, is_chosen=True)
-        _, turn = _join_fleet(key, asked, acts, chosen, turn, is_chosen=True, moves_head=True)
+        _, turn = _join_fleet(key, asked, acts, chosen, turn, is_chosen=True)
         # Of several that begin it at once, the first one does, and the others go on with it.
         if not acts.is_there(chosen):
-            return _with_plugins(asked, acts)
+            return _with_plugins(key, asked, acts)
     else:
         turn = acts.turn(key, asked, bool(chosen))
     stored = acts.stored(key)
-    session_id = chosen or stored or session_key.derive(key)
-    if turn == OURS and not acts.has_lease_of(session_id):
-        turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
-        session_id, turn = _join_fleet(
-            key, asked, acts, session_id, turn, is_chosen=bool(chosen), moves_head=True
-        )
+    session_id, turn = _taken(key, asked, acts, chosen, turn, stored or session_key.derive(key))
+    if not begins:
+        session_id, turn = _join_fleet(key, asked, acts, session_id, turn, bool(chosen))
+    transcript, in_the_way = transcripts.find(session_id)
     if turn == ASIDE:
         acts.give_up()
         return None
-    transcript, in_the_way = transcripts.find(session_id)
     if turn == OURS and in_the_way:
         acts.make_way(session_id, in_the_way)
     transcript = acts.keep(session_id, transcript, turn == OURS)
@@ -65,10 +65,12 @@ def command_line(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[s
         _tell_of_another_tree(asked, transcript)
     acts.housekeep()
     if turn == FORK:
-        return _fork(asked, acts, session_id, transcript)
+        return _fork(key, asked, acts, session_id, transcript)
     if session_id != stored:
         acts.record(key, session_id)
-    plugins = _plugins(asked, acts, moves=asked.goes_on)
+    plugins = _plugins(key, asked, acts, moves=asked.goes_on)
+    if asked.goes_on and not _is_heard(asked, plugins):
+        acts.note_unheard(session_id)
     flags = plan.flags(session_id, transcript, plugins, _renders_prompt(asked))
     return asked.with_flags(flags)
 
@@ -92,7 +94,30 @@ def take_turns(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str
     if turn == FORK:
         fork = acts.fork()
         return asked.with_flags(["--fork-session", "--session-id", fork])
-    return _with_plugins(asked, acts)
+    return _with_plugins(key, asked, acts)
+
+
+def _taken(
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    chosen: str | None,
+    turn: str,
+    head: str,
+) -> tuple[str, str]:
+    """The conversation to go on with, and what to do with it, its lease included.
+
+    A fork that nothing was said in is not gone on with, but what it is of.
+    """
+    session_id = chosen or head
+    while True:
+        if turn == OURS and not acts.has_lease_of(session_id):
+            turn = acts.turn_of_conversation(key, asked, session_id, bool(chosen))
+        parent = None if chosen else acts.parent(session_id)
+        if parent is None:
+            return session_id, turn
+        explain(f"nothing was said in the fork {session_id}: what it is of goes on, {parent}")
+        session_id = parent
 
 
 def _join_fleet(
@@ -102,16 +127,20 @@ def _join_fleet(
     session_id: str,
     turn: str,
     is_chosen: bool,
-    moves_head: bool,
+    moves_head: bool = True,
 ) -> tuple[str, str]:
     """The conversation to go on with, and how, where other hosts may have it or know more of it."""
-    if turn != OURS or not environment.get("NSED_FLEET_URL"):
+    if turn != OURS or not _is_in_fleet():
         return session_id, turn
     return acts.join_fleet(key, asked, session_id, is_chosen, moves_head)
 
 
 def _fork(
-    asked: "Invocation", acts: "Acts", session_id: str, transcript: "Transcript | None"
+    key: "SessionKey",
+    asked: "Invocation",
+    acts: "Acts",
+    session_id: str,
+    transcript: "Transcript | None",
 ) -> list[str]:
     """The arguments to go on with a copy of a conversation, from its last finished turn."""
     from shim.claude import turns  # a fork is rare
@@ -123,9 +152,26 @@ def _fork(
             transcript = None  # not even its first turn is finished
     if transcript is not None:
         acts.give(transcript, fork)
-    plugins = _plugins(asked, acts, moves=True)
+    acts.note_fork(fork, session_id)
+    plugins = _plugins(key, asked, acts, moves=True)
+    if not _is_heard(asked, plugins):
+        acts.record(key, fork)
+        if asked.goes_on:
+            acts.note_unheard(fork)
     flags = plan.fork(session_id, transcript, fork, since, plugins, _renders_prompt(asked))
-    return asked.with_flags(flags)
+    return asked.with_flags([*flags, *_name_of_copy(asked, transcript, fork)])
+
+
+def _name_of_copy(
+    asked: "Invocation", transcript: "Transcript | None", session_id: str
+) -> list[str]:
+    """The flag for a name that stays before a person: claude clears the line that says it."""
+    is_named = asked.has("--name") or not asked.surface.surely_has("--name")
+    if transcript is None or is_named or not asked.is_interactive:
+        return []
+    from shim.call import naming  # a fork is rare
+
+    return [f"--name={naming.of_copy(transcript.path, session_id)}"]
 
 
 def _account(
@@ -156,27 +202,43 @@ def _renders_prompt(asked: "Invocation") -> bool:
     return asked.surface.surely_has(snapshot) and not is_heeded
 
 
-def _with_plugins(asked: "Invocation", acts: "Acts") -> list[str] | None:
+def _with_plugins(key: "SessionKey", asked: "Invocation", acts: "Acts") -> list[str] | None:
     """The caller's own command line with our plugins, where it takes any: in a fleet."""
-    plugins = _plugins(asked, acts, moves=False)
+    plugins = _plugins(key, asked, acts, moves=False)
     return [*plan.plugin_flags(plugins), *asked.args] if plugins else None
 
 
-def _plugins(asked: "Invocation", acts: "Acts", moves: bool) -> list[str]:
-    """Our plugins for a run: what follows one that `moves`, what tells a fleet of its turns."""
+def _plugins(key: "SessionKey", asked: "Invocation", acts: "Acts", moves: bool) -> list[str]:
+    """The directories of our plugin for a run, in the variants that it needs.
+
+    One that `moves` says where it goes: with `--include-hook-events` only by those hooks that the
+    stream does not show (FACTS.md, "hooks"). In a fleet each run tells of its turns.
+    """
     if asked.surface.option("--plugin-dir") is None:
         return []
-    wanted = [acts.plugin] if moves else []
-    if environment.get("NSED_FLEET_URL"):
-        wanted.append(acts.plugin + _OF_A_FLEET)
-    return [plugin for plugin in wanted if posix.access(plugin, posix.R_OK)]
+    usual = "interactive" if asked.is_interactive else "following"
+    wanted = ["ending" if asked.has(_SHOWS_HOOKS) else usual] if moves else []
+    if _is_in_fleet():
+        wanted.append("fleet")
+    links = [acts.link(key, variant) for variant in wanted]
+    return [link for link in links if link is not None]
+
+
+def _is_heard(asked: "Invocation", plugins: list[str]) -> bool:
+    """Whether each move of the claude of a call is told by a hook of the plugin."""
+    return bool(plugins) and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
+
+
+def _is_in_fleet() -> bool:
+    return bool(environment.get("NSED_FLEET_URL"))
 
 
 class Acts:
     """What a call does to the world before it becomes claude: its lease, its store.
 
     Each act that fails is a warning. `plugin` is the directory of the plugin for a claude that can
-    move to another conversation. `claude-shim explain` has acts of its own, which change nothing.
+    move to another conversation, in all its variants. `claude-shim explain` has acts of its own,
+    which change nothing.
     """
 
     __slots__ = ("_conversation", "_has_leases", "leases", "plugin", "store")
@@ -221,25 +283,36 @@ class Acts:
 
     def turn(self, key: "SessionKey", asked: "Invocation", is_chosen: bool) -> str:
         """Whether the key's lease is ours now, or what else to do with the conversation."""
-        return self._take(key, asked, is_chosen, lease.start_of(key.room, key.agent))
+        start = lease.start_of(key.room, key.agent)
+        return self._take(key, asked, is_chosen, start, lambda: self._conversation_of(key, asked))
 
     def turn_of_conversation(
         self, key: "SessionKey", asked: "Invocation", session_id: str, is_chosen: bool
     ) -> str:
         """The same of the conversation's lease, and beside a claude that is live without one."""
-        turn = self._take(key, asked, is_chosen, lease.start_of_conversation(session_id))
+        start = lease.start_of_conversation(session_id)
+        turn = self._take(key, asked, is_chosen, start, lambda: session_id)
         pid = registry.live_on(session_id) if turn == OURS else None
         if pid is not None:
             from shim.lease import busy
 
             holder = Holder(pid, goes_on=True)
             turn = busy.settle(
-                key, asked, is_chosen, holder, lambda worth: self.outlasts(session_id, worth)
+                *(key, asked, is_chosen, holder),
+                lambda worth: self.outlasts(session_id, worth),
+                lambda: session_id,
             )
         self._conversation = session_id if turn == OURS else None
         return turn
 
-    def _take(self, key: "SessionKey", asked: "Invocation", is_chosen: bool, start: int) -> str:
+    def _take(
+        self,
+        key: "SessionKey",
+        asked: "Invocation",
+        is_chosen: bool,
+        start: int,
+        conversation: "Callable[[], str]",
+    ) -> str:
         try:
             wanted = self.open_lease(start) if self._has_leases else None
             if wanted is None or wanted.take(asked.goes_on):
@@ -252,10 +325,19 @@ class Acts:
                 is_chosen,
                 wanted.holder(),
                 lambda patience: self.wait(wanted, asked.goes_on, patience),
+                conversation,
             )
         except OSError as problem:
             self._warn_of_leases(problem)
             return OURS
+
+    def _conversation_of(self, key: "SessionKey", asked: "Invocation") -> str:
+        """What a call whose lease is taken would go on with."""
+        try:
+            stored = self.recall(key)
+        except Failure:
+            stored = None
+        return asked.value("--session-id") or stored or session_key.derive(key)
 
     def has_lease_of(self, session_id: str) -> bool:
         """Whether the conversation's lease is this process's already."""
@@ -328,14 +410,54 @@ class Acts:
             warn(f"{problem}; this conversation is not recorded")
             self.store = None
             return None
-        if stored is None or session_key.is_session_id(stored):
-            return stored
+        if stored is None:
+            return None
+        if session_key.is_session_id(stored):
+            return self.followed(key, stored)
         warn(f"the stored id {stored!r} of {key} is no UUID; using {session_key.derive(key)}")
         return None
 
     def recall(self, key: "SessionKey") -> str | None:
         """The session id that the store has for the key, used now. Raises Failure."""
         return self.store.recall(key.room, key.agent) if self.store else None
+
+    def followed(self, key: "SessionKey", stored: str) -> str:
+        """Where a claude that no hook tells of has gone on from the stored conversation."""
+        moved = unheard.went_on(self.store.directory, stored) if self.store else None
+        if self.store is None or moved is None:
+            return stored
+        explain(f"a claude without our hooks went on from {stored}")
+        unheard.pass_on(self.store.directory, stored, moved)
+        self.record(key, moved)
+        return moved
+
+    def note_unheard(self, session_id: str) -> None:
+        """Note that this process becomes a claude that no hook tells of."""
+        if self.store is not None:
+            unheard.note(self.store.directory, session_id)
+
+    def parent(self, session_id: str) -> str | None:
+        """Of which conversation a fork is that nothing was said in; None of any other."""
+        if self.store is None:
+            return None
+        where = self.store.directory
+        parent = forks.parent(where, session_id)
+        if parent is None or transcripts.find(session_id)[0] is not None:
+            return None
+        return None if holding.can_be_had_back(where, session_id) else parent
+
+    def note_fork(self, fork: str, parent: str) -> None:
+        """Note of which conversation a fork is."""
+        if self.store is not None:
+            forks.note(self.store.directory, fork, parent)
+
+    def link(self, key: "SessionKey", variant: str) -> str | None:
+        """The link to a variant of the plugin that says by its path whose it is, if there can be
+        one.
+        """
+        if self.store is None:
+            return None
+        return plugin_links.made(self.store.directory, key, self.plugin, variant)
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""

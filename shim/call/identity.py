@@ -40,6 +40,31 @@ class Identity:
         return f"{self.key}: the room {self.room_from}, the agent {self.agent_from}"
 
 
+def put_right(environ: "Mapping[bytes, bytes]") -> "Mapping[bytes, bytes]":
+    """The environment with the key that a worker in the background really inherits.
+
+    All workers have the environment of the claude that started their service, which may be of
+    another room, or of none (FACTS.md, "in the background").
+    """
+    if b"CLAUDE_JOB_DIR" not in environ:
+        return environ
+    from shim.store import plugin_links
+
+    told = environ.get(_TOLD_ROOM), environ.get(_TOLD_AGENT)
+    inherited = dict(zip((*_ROOMS, _AGENT), (told[0], told[0], told[1]), strict=True))
+    right = {
+        name: value
+        for name, value in environ.items()
+        if name not in (_TOLD_ROOM, _TOLD_AGENT) and inherited.get(name) != value
+    }
+    own = plugin_links.of_worker()
+    if own is not None:
+        names = {_ROOMS[0]: own.room_bytes, _AGENT: own.agent_bytes}
+        told_it = {_TOLD_ROOM: own.room_bytes, _TOLD_AGENT: own.agent_bytes}
+        right = {**names, **right, **told_it}
+    return right
+
+
 def around(environ: "Mapping[bytes, bytes]") -> "tuple[bytes, bytes] | None":
     """The room and agent that an OpenCode around the call names, where no variable names any.
 

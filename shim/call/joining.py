@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 ONE_SHOT: "Final" = "one-shot"
 _ENDING = ".jsonl"
+_ANSWERS = ("granted", "other", "busy")
 # Milliseconds for which one question waits for another host: between two, this side looks at the
 # clock.
 _WAITS = 250
@@ -105,10 +106,16 @@ class _Joining:
                 return answer["session_id"], turn
             return self.take(answer["session_id"])
         if answer["answer"] != "busy":
+            if answer["was_late"]:
+                warn(f"the last turn was seen before other hosts had it: {answer['was_late']}")
             return self.session_id, OURS
         from shim.lease import busy  # it looks at processes, with what takes long to import
 
-        turn = busy.settle(self._key, self._asked, self._is_chosen, _holder(answer), self._wait)
+        turn = busy.settle(
+            *(self._key, self._asked, self._is_chosen, _holder(answer)),
+            self._wait,
+            lambda: self.session_id,
+        )
         return self.session_id, turn
 
     def _wait(self, is_worth_it: "Patience") -> bool:
@@ -145,6 +152,8 @@ class _Joining:
         )
         if answer["answer"] == "alone":
             raise Failure(answer["why"])
+        if answer["answer"] not in _ANSWERS:
+            raise Failure("the courier is of a newer claude-shim: update this one")
         if "warning" in answer:
             warn(answer["warning"])
         return answer

@@ -18,7 +18,7 @@ from shim.claude import learned, options, registry, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import accounts, copies, folder, putting_back
 from shim.lease.lease import FILE_NAME, OURS, Holder, Lease, is_of_conversation
-from shim.store import changing
+from shim.store import changing, plugin_links, unheard
 from shim.store.store import Store, directory
 
 if TYPE_CHECKING:
@@ -160,6 +160,23 @@ class _Acts(continuing.Acts):
         then = "; its copy would go on in its place" if kept and copies.is_copied(kept) else ""
         for path in paths:
             explain(f"{path} holds no message; it would be moved aside{then}")
+
+    def followed(self, key: SessionKey, stored: str) -> str:
+        moved = unheard.went_on(self.store.directory, stored) if self.store else None
+        if moved is not None:
+            explain(f"a claude without our hooks went on from {stored}")
+        return moved or stored
+
+    def note_unheard(self, session_id: str) -> None:
+        explain("no hook would tell where it moves: claude's registry is asked at the next call")
+
+    def note_fork(self, fork: str, parent: str) -> None:
+        return
+
+    def link(self, key: SessionKey, variant: str) -> str | None:
+        if self.store is None or not os.access(f"{self.plugin}/{variant}", os.R_OK):
+            return None
+        return plugin_links.path(self.store.directory, key, variant)
 
     def record(self, key: SessionKey, session_id: str) -> None:
         if self.store is not None:

@@ -7,7 +7,7 @@ import sys
 from shim.base import environment
 from shim.base.messages import explain, warn
 from shim.call import becoming, continuing, identity
-from shim.claude import invocation, transcripts
+from shim.claude import hooks, invocation, transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +55,15 @@ def prepare(
     `make_acts` makes other acts of the plugin's directory than the usual ones.
     """
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
-    opencode = identity.around(posix.environ)
-    if identity.resolve(posix.environ, b"", opencode) is None:
+    environ = identity.put_right(posix.environ)
+    opencode = identity.around(environ)
+    if identity.resolve(environ, b"", opencode) is None:
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     acts = make_acts(plugin)
     asked = invocation.read(args, acts.surface(claude))
     agent = asked.value("--agent") or ""
-    found = identity.resolve(posix.environ, agent.encode("utf-8", "surrogateescape"), opencode)
+    found = identity.resolve(environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if found is None:
         return untouched
     if asked.left_alone:
@@ -73,8 +74,8 @@ def prepare(
     continued = continuing.command_line(found.key, asked, acts)
     if continued is None:
         return untouched
-    told = identity.exports(found.key, posix.environ)
-    return continued, told | transcripts.exports(posix.environ)
+    told = identity.exports(found.key, environ)
+    return continued, told | transcripts.exports(environ) | hooks.exports(asked, environ)
 
 
 def warn_that_claude_runs_as_asked(problem: Exception) -> None:

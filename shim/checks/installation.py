@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import running
+from shim.base.session_key import SessionKey
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.claude import learned, learning, surfaces
 from shim.install import launcher as launchers
 from shim.install import python as pythons
 from shim.install import real_claude
 from shim.install.trial import try_out
+from shim.store import plugin_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION, _EARLIER_NAME = "claude-shim", "claude-session-shim"
 _GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
-# Seconds that the hook may take, as claude gives it.
+# Seconds that the hook may take, as claude gives it, and that a call of claude may.
 _HOOK_PATIENCE = 10
+_CLAUDE_PATIENCE = 20
+_NOTHING_TO_RESUME = "conversation found with session"
 
 _START_UP_FILES = (
     *(".bashrc", ".bash_aliases", ".bash_profile", ".bash_login", ".profile"),
@@ -186,10 +190,10 @@ def _goes_past_path(line: str) -> bool:
 
 def claude(setup: Setup) -> Iterator[Finding]:
     """There is a real claude, the launcher gets to it, and it says its version."""
-    if setup.real is None:
+    direct = setup.trial
+    if setup.real is None or direct is None:
         yield problem("there is none, neither on PATH nor in the usual places", _GET_CLAUDE)
         return
-    direct = try_out(setup.real)
     if direct.complaint and not direct.came_through:
         yield problem(f"{setup.real} does not work: {direct.complaint}", _GET_CLAUDE)
         return
@@ -243,7 +247,7 @@ def plugin(setup: Setup) -> Iterator[Finding]:
     if setup.is_of_this_package:
         wrong = [path for path in setup.stale if path.is_relative_to(where)]
     else:
-        needed = (where / "hooks" / "hooks.json", launchers.hook(setup.launcher.parent))
+        needed = (where / "following", launchers.hook(setup.launcher.parent))
         wrong = [path for path in needed if not path.exists()]
     if wrong:
         names = ", ".join(sorted(str(path.relative_to(where)) for path in wrong))
@@ -253,17 +257,22 @@ def plugin(setup: Setup) -> Iterator[Finding]:
 
 
 def hook(setup: Setup) -> Iterator[Finding]:
-    """The hook records where a conversation goes, tried on a store of its own, and is silent."""
+    """The hook records where a conversation goes, tried on a store of its own, and is silent.
+
+    Where it does, it is tried through the real claude, with the settings that hold here.
+    """
     if setup.launcher is None:
         return
     path = launchers.hook(setup.launcher.parent)
+    plugin = str(launchers.plugin(setup.launcher.parent))
     session_id = str(uuid.uuid4())
     event = {"hook_event_name": "UserPromptSubmit", "session_id": session_id}
     with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
-        environ = {"NSED_ROOM_ID": "r", "NSED_AGENT_NAME": "a", "NSED_SESSION_DIR": trial}
+        link = plugin_links.made(trial, SessionKey(b"r", b"a"), plugin, "following") or plugin
         try:
             said = json.dumps(event).encode()
-            outcome = running.run([path], os.environ | environ, _HOOK_PATIENCE, said=said)
+            environ = os.environ | {"CLAUDE_PLUGIN_ROOT": link}
+            outcome = running.run([path], environ, _HOOK_PATIENCE, said=said)
         except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
@@ -271,10 +280,40 @@ def hook(setup: Setup) -> Iterator[Finding]:
             yield problem(f"{path}: {failure}", setup.install)
             return
         recorded = session_id in _text(Path(trial, "sessions.json"))
-    printed = (outcome.output + outcome.errors).strip()
-    if outcome.exit_code or printed:
-        yield problem(f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install)
-    elif not recorded:
-        yield problem(f"{path} records nothing: /clear is not followed", setup.install)
-    else:
-        yield ok("it follows a conversation that moves on")
+        printed = (outcome.output + outcome.errors).strip()
+        if outcome.exit_code or printed:
+            yield problem(
+                f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install
+            )
+        elif not recorded:
+            yield problem(f"{path} records nothing: /clear is not followed", setup.install)
+        elif setup.real and _works(setup) and _is_refused_by(setup.real, trial, link, session_id):
+            yield warning(
+                "claude runs no hooks with the settings here: what /clear begins is followed only"
+                " while that claude lives, or where it is killed",
+                "take disableAllHooks out of the settings that have it;"
+                " `claude-shim help how-it-works` has what else switches hooks off",
+            )
+        else:
+            yield ok("it follows a conversation that moves on")
+
+
+def _works(setup: Setup) -> bool:
+    """Whether the real claude says its version."""
+    return setup.trial is not None and not setup.trial.complaint
+
+
+def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool:
+    """Whether a claude does not run the hook, as a call ends that finds no conversation.
+
+    Such a call asks no model, leaves nothing, and runs no other kind of hook (FACTS.md, "hooks").
+    """
+    sessions = Path(store, "sessions.json")
+    before = _text(sessions)
+    call: list[str | Path] = [claude, "-p", "x", "--resume", session_id, "--plugin-dir", link]
+    try:
+        outcome = running.run(call, os.environ, _CLAUDE_PATIENCE)
+    except (OSError, running.Endless):
+        return False
+    has_run = _text(sessions) != before  # the time of its use
+    return _NOTHING_TO_RESUME in outcome.errors and not has_run

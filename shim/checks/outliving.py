@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _DAY = 86400
 # Days before claude may delete a conversation.
 _SOON = 7
+# Megabytes.
+_WORTH_SAYING = 0.05
 
 
 def clean_up(setup: Setup) -> Iterator[Finding]:
@@ -51,12 +53,11 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
         yield ok(f"{rule}: none of {counted(len(idle), 'conversation')} is near it")
     else:
         how = "" if _can_link(setup, config) else ", as copies because it is another filesystem"
-        kept = len(idle) - len(unkept)
+        kept = f"{len(idle) - len(unkept)} of {counted(len(idle), 'conversation')}"
+        others = "; their next call or the daily housekeeping keeps the others" if unkept else ""
         took = _size_of_copies(setup) / 1e6
-        yield ok(
-            f"{rule}; kept here, to come back with the next call: {kept} of"
-            f" {counted(len(idle), 'conversation')}{how}; compressed copies take {took:,.1f} MB"
-        )
+        copied = f"; compressed copies take {took:,.1f} MB" if took >= _WORTH_SAYING else ""
+        yield ok(f"{rule}; kept here, too, and safe from that: {kept}{how}{others}{copied}")
     yield from _oddities(setup, idle)
 
 

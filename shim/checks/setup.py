@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shim
-from shim.base import environment, files, times
+from shim.base import environment, files, stamps
 from shim.base.messages import Failure
 from shim.install import launcher, real_claude, shells
+from shim.install.trial import try_out
 from shim.store import document, lock_holders, store
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from shim.install.beside import Line, Maker
     from shim.install.real_claude import Answer
+    from shim.install.trial import Trial
     from shim.store.document import Document
 
     T = TypeVar("T")
@@ -57,7 +59,7 @@ class Contents:
         """Yield each room, agent, session id and time of last use, in nanoseconds."""
         for room, agents in self.mappings.items():
             for agent, entry in agents.items():
-                used = times.nanoseconds(entry["last_used"]) or 0
+                used = stamps.nanoseconds(entry["last_used"]) or 0
                 yield room, agent, str(entry["uuid"]), used
 
 
@@ -110,6 +112,11 @@ class Setup:
         """Whether the launcher belongs to the package that looks at it."""
         own = Path(shim.__file__).resolve().parent.parent
         return self.maker is not None and Path(self.maker.package) == own
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """What came of running the real claude, if there is one."""
+        return try_out(self.real) if self.real is not None else None
 
     @cached_property
     def real(self) -> Path | None:

@@ -9,7 +9,7 @@ from shim.base.session_key import is_session_id
 from shim.claude import transcripts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Set
 
 _SUFFIX = ".jsonl"
 
@@ -32,7 +32,7 @@ def directories() -> list[str]:
         return []
 
 
-def places(session_ids: Collection[str]) -> dict[str, list[str]]:
+def places(session_ids: Set[str]) -> dict[str, list[str]]:
     """Where the transcripts of these conversations are, at the cost of one scan of all projects.
 
     Of one that is in several projects, the last written comes first.
@@ -50,7 +50,7 @@ def places(session_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
-def last_written(session_ids: Collection[str]) -> dict[str, int]:
+def last_written(session_ids: Set[str]) -> dict[str, int]:
     """When these conversations were last written to, in nanoseconds since the epoch."""
     return {
         session_id: int(_written(paths[0]) * 1e9)

@@ -6,7 +6,11 @@ from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Iterator
+    from typing import Any, Final
+
+# In the place of a pid: of a worker in the background that does not run yet.
+ABOUT_TO_START: "Final" = -1
 
 # Where they stand in /proc/<pid>/stat, counted behind the process's name (proc(5)), and the flag
 # of one that is on its way out: it has given back its locks, but may be no zombie yet.
@@ -19,20 +23,51 @@ def live_on(session_id: str) -> int | None:
     """The pid of a claude that is live on the conversation, or None.
 
     A killed claude leaves its entry behind, and its pid may be another's by now: an entry counts
-    only where a process of that pid and start time is there.
+    only where a process of that pid and start time is there. ABOUT_TO_START where a person at a
+    terminal has just left it to a worker.
     """
-    directory = config_directory() + "/sessions"
-    try:
-        names = posix.listdir(directory)
-    except OSError:
-        return None
-    for name in names:
-        content = _content(f"{directory}/{name}") if name.endswith(".json") else b""
+    for content in _contents():
         if session_id.encode() in content:
             entry = _entry(content)
             if entry.get("sessionId") == session_id and _is_live(entry):
                 return int(entry["pid"])
+    # As `jobs` has it: that is loaded where there is such a job, and else not.
+    if posix.access(f"{config_directory()}/jobs/{session_id[:8]}", posix.F_OK):
+        from shim.claude import jobs
+
+        has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
+        is_starting = not has_started and jobs.is_about_to_start(jobs.of(session_id))
+        return ABOUT_TO_START if is_starting else None
     return None
+
+
+def parked_on(job: str) -> str | None:
+    """The session id that a terminal's claude was on as it was left for a job, or None.
+
+    Told by the claude's entry, which one that was killed leaves behind.
+    """
+    found = (e.get("sessionId") for e in _all_entries() if e.get("parkedJobId") == job)
+    named = next(found, None)
+    return named if isinstance(named, str) else None
+
+
+def left_by(pid: int, start: str) -> str | None:
+    """The session id that a claude is on, or was as it was killed; None where nothing says.
+
+    `start` is when it was started, as `start_of` says it.
+    """
+    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
+    named = entry.get("sessionId")
+    return named if isinstance(named, str) and str(entry.get("procStart")) == start else None
+
+
+def start_of(pid: int) -> str | None:
+    """When a process was started, as the system counts; None where it is gone, or has no /proc."""
+    try:
+        stat = _stat(pid)
+        return stat[_START].decode() if stat else None
+    except (IndexError, ValueError):
+        return None
 
 
 def conversation_of(pid: int) -> str | None:
@@ -71,14 +106,24 @@ def _of(pid: int) -> "dict[str, Any]":
 
 def _entries() -> "list[dict[str, Any]]":
     """The entries of all live claudes."""
+    return [entry for entry in _all_entries() if _is_live(entry)]
+
+
+def _all_entries() -> "list[dict[str, Any]]":
+    """Every entry, those that killed claudes left behind among them."""
+    return [_entry(content) for content in _contents()]
+
+
+def _contents() -> "Iterator[bytes]":
     directory = config_directory() + "/sessions"
     try:
         names = posix.listdir(directory)
     except OSError:
-        return []
+        return
     # Beside an entry can be a key: `<pid>.<64 digits>.key`.
-    entries = [_entry(_content(f"{directory}/{name}")) for name in names if name.endswith(".json")]
-    return [entry for entry in entries if _is_live(entry)]
+    for name in names:
+        if name.endswith(".json"):
+            yield _content(f"{directory}/{name}")
 
 
 def _content(path: str) -> bytes:

@@ -8,9 +8,10 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from shim.base import times
+from shim.base import stamps
 from shim.claude import transcripts
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _IMAGE = "[image]"
 # The last of each counts: claude (2.1.330) writes them again as the conversation grows.
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle"}
 _TYPES = ("user", "last-prompt", *_TITLES)
-_MARKS = [f'"{kind}"'.encode() for kind in _TYPES]
+_MARK = re.compile('"(?:{})"'.format("|".join(_TYPES)))
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
 
 def _entries(content: bytes) -> Iterator[dict[str, Any]]:
     """What is the user's, and claude's notes of it. A line that is cut is no JSON: passed over."""
-    for line in content.split(b"\n"):
-        if any(mark in line for mark in _MARKS):
+    for line in content.decode("utf-8", "replace").split("\n"):
+        if _MARK.search(line):
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
@@ -169,12 +170,13 @@ def _of_type(kind: str, blocks: list[Any]) -> Iterator[dict[str, Any]]:
 
 
 def _last_prompt(entries: list[dict[str, Any]]) -> str | None:
-    """The last prompt; where its line is too long to be seen, what claude notes of it."""
-    for entry in reversed(entries):
-        noted = entry.get("lastPrompt")
-        if said := _prompt(entry) or (noted if isinstance(noted, str) else None):
-            return said
-    return None
+    """The last prompt; where its line is too long to be seen, what claude notes of it.
+
+    Only there: in a fork claude (2.1.331) notes the first prompt.
+    """
+    said = map(_prompt, reversed(entries))
+    noted = (entry.get("lastPrompt") for entry in reversed(entries))
+    return next((text for text in chain(said, noted) if text and isinstance(text, str)), None)
 
 
 def _title(entries: list[dict[str, Any]]) -> str | None:
@@ -215,5 +217,5 @@ def _is_named_after(project: str, directory: str) -> bool:
 
 
 def _time(entry: dict[str, Any]) -> float | None:
-    stamp = times.nanoseconds(entry.get("timestamp"))
+    stamp = stamps.nanoseconds(entry.get("timestamp"))
     return None if stamp is None else stamp / 1_000_000_000

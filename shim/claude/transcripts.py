@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
-_SHORTEST_MESSAGE = len('{"type":"user","message":{}}')
+_MESSAGE = b'"message"'
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 LONGEST_PROJECT_NAME = 200
 # What claude takes no project's name from a variable for: Windows has these names for devices.
@@ -235,8 +235,8 @@ def _looks_like_message(line: bytes) -> bool:
 
 def message(line: bytes) -> "dict[str, Any] | None":
     """The entry of a transcript's line, if it is a message of the conversation itself."""
-    if len(line) < _SHORTEST_MESSAGE:
-        return None  # ten million of them, and as many exceptions, would take a minute
+    if _MESSAGE not in line:
+        return None  # ten million of them, or a gigabyte of NULs, would take a minute
     import json
 
     try:

@@ -11,13 +11,14 @@ import time
 
 import psutil
 
-from shim.claude import registry, transcripts
+from shim.claude import jobs, registry, transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _BUSY = "busy"
+_IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
 _ENDINGS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
@@ -28,15 +29,27 @@ _STARTS_WITHIN = 15.0
 
 def is_answering(pid: int) -> bool:
     """Whether the claude of a pid is in the middle of a turn, or has just been started."""
+    if pid == registry.ABOUT_TO_START:
+        return True
     entry = registry.entry_of(pid)
     if "status" in entry:
-        return bool(entry["status"] == _BUSY)
+        # A worker is idle for some seconds before it asks what it was left to ask.
+        is_left_a_turn = entry["status"] == _IDLE and entry.get("kind") == "bg"
+        return bool(entry["status"] == _BUSY) or (
+            is_left_a_turn and jobs.is_answering(jobs.of_job(str(entry.get("jobId"))))
+        )
     # A stream's claude before 2.1.330 has no status, and any claude none in its first moments.
     ended = None
     if "sessionId" in entry:
         transcript = transcripts.find(str(entry["sessionId"]))[0]
         ended = transcript and has_ended(transcript.path)
     return _is_starting(pid) if ended is None else not ended
+
+
+def is_under_way(session_id: str) -> bool:
+    """Whether the last turn of a conversation's transcript is not answered yet."""
+    transcript = transcripts.find(session_id)[0]
+    return transcript is not None and has_ended(transcript.path) is False
 
 
 def ends_by_itself(pid: int) -> bool:

@@ -78,7 +78,7 @@ class Arrival:
 def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conversation, str]]:
     """Those that have a transcript, or a kept one, each with the path of that."""
     found = []
-    places = projects.places(session_ids)
+    places = projects.places(frozenset(session_ids))
     for session_id in dict.fromkeys(session_ids):
         path = next(iter(places.get(session_id, ())), None)
         if path is None and is_session_id(session_id):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.base import session_key, times
+from shim.base import session_key, stamps
 from shim.store import document
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def heads(mappings: Document) -> list[Head]:
 
 def used(entry: dict[str, Any]) -> int:
     """When a mapping was last used, in nanoseconds since the epoch."""
-    return times.nanoseconds(entry["last_used"]) or 0
+    return stamps.nanoseconds(entry["last_used"]) or 0
 
 
 def record(head: Head) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _head(item: object, where: str) -> Head:
     for field in ("room", "agent", "session_id", "last_used"):
         if not isinstance(item.get(field), str):
             raise document.Damaged(f"{where} has no {field}")
-    if times.nanoseconds(item["last_used"]) is None:
+    if stamps.nanoseconds(item["last_used"]) is None:
         raise document.Damaged(f"{where} has no time of last use: {item['last_used']!r}")
     entry = {"uuid": item["session_id"], **item}
     for field in ("room", "agent", "session_id"):

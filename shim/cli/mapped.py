@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shim.base import session_key, times
+from shim.base import session_key, stamps
 from shim.base.messages import warn
 from shim.base.plain_text import printable
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
 from shim.keep import accounts, folder, putting_back
 from shim.lease import live
+from shim.opencode import titles
+from shim.opencode.command_line import ROOM_PREFIX
 from shim.store import moved
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ _NANOSECONDS = 1_000_000_000
 _COMPARED = 2000
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     """A room and agent, and the session id that they have."""
 
     room: str
@@ -55,7 +56,7 @@ def agent_of(agents: Collection[str]) -> str:
 
 def seconds(stamp: object) -> float:
     """A timestamp of the store's in seconds of the system's clock."""
-    return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
+    return (stamps.nanoseconds(stamp) or 0) / _NANOSECONDS
 
 
 class Survey:
@@ -77,6 +78,10 @@ class Survey:
     @cached_property
     def _known(self) -> set[str]:
         return folder.known(self.directory)
+
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return titles.by_room()
 
     def is_live(self, mapping: Mapping) -> bool:
         """Whether a claude is live for a mapping, with the lease or without."""
@@ -107,6 +112,14 @@ class Survey:
             return seen
         here = moved.here(seen[1].directory, self._moves)
         return seen[0], replace(seen[1], directory=here)
+
+    def conversation(self, mapping: Mapping) -> tuple[str, Summary] | None:
+        """The same of a mapping's conversation; OpenCode's title is the one that its user knows."""
+        seen = self.transcript(mapping.session_id)
+        if seen is None or not mapping.room.startswith(ROOM_PREFIX):
+            return seen
+        title = self._titles.get(mapping.room, seen[1].title)
+        return seen[0], replace(seen[1], title=title)
 
     def has_any(self, mapping: Mapping) -> bool:
         """Whether there is a conversation, or a claude that is to have one."""

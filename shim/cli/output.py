@@ -14,13 +14,15 @@ from shim.base import environment
 from shim.base.plain_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import TypeVar
 
     T = TypeVar("T")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+# So many steps take long enough to show how far they are.
+_MANY = 500
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _AGES = (
     (_MINUTE, 1, "s"),
@@ -33,10 +35,7 @@ _YEAR = 365.25 * _DAY
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON, whatever its strings hold and stdout can; of a list, an item a line.
-
-    Indented it would take five times as long: the library does that in Python.
-    """
+    """Print a value as JSON, a field a line, whatever its strings hold and stdout can."""
     text = _json(value, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -46,10 +45,10 @@ def show_json(value: Any) -> None:
 
 
 def _json(value: Any, ensure_ascii: bool) -> str:
-    if not value or not isinstance(value, list):
-        return json.dumps(value, indent=2, ensure_ascii=ensure_ascii)
-    items = (json.dumps(item, ensure_ascii=ensure_ascii) for item in value)
-    return "[\n  " + ",\n  ".join(items) + "\n]"
+    if isinstance(value, list):
+        # To indent a long list would take five times as long: the library does that in Python.
+        return json.dumps(value, separators=(",\n  ", ": "), ensure_ascii=ensure_ascii)
+    return json.dumps(value, indent=2, ensure_ascii=ensure_ascii)
 
 
 def counted(number: int, what: str) -> str:
@@ -58,12 +57,15 @@ def counted(number: int, what: str) -> str:
 
 
 @contextmanager
-def progress(steps: Collection[T], label: str) -> Iterator[Iterable[T]]:
-    """The steps, with a bar on stderr, where that is a terminal, as they are taken."""
-    if not sys.stderr.isatty():
+def progress(steps: Iterable[T], count: int, label: str) -> Iterator[Iterable[T]]:
+    """So many steps, with a bar on stderr, where that is a terminal, as they are taken.
+
+    Of few, none is shown: it would be gone before it is read.
+    """
+    if count < _MANY or not sys.stderr.isatty():
         yield steps
         return
-    with click.progressbar(steps, label=label, file=sys.stderr) as shown:
+    with click.progressbar(steps, count, label=label, file=sys.stderr) as shown:
         yield shown
 
 

@@ -108,7 +108,7 @@ def planned(
 def _found(paths: Sequence[str]) -> list[Project]:
     """The projects in these directories of claude's that have something to resume."""
     found = []
-    with output.progress(paths, "Reading projects") as each:
+    with output.progress(paths, len(paths), "Reading projects") as each:
         for path in each:
             project = _project(path)
             if project is not None:

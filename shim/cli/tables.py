@@ -51,8 +51,7 @@ def print_table(
     lines = [list(header), *map(list, rows)]
     cells = columns()
     if not cells:
-        for line in lines:
-            click.echo("\t".join(line))
+        click.echo("\n".join("\t".join(line) for line in lines))
         return
     left = list(range(len(header)))
     fit(lines, cells, cuts or {})
@@ -62,8 +61,7 @@ def print_table(
     lines = [[line[column] for column in left] for line in lines]
     _squeeze(lines, cells)
     is_right = [at for at, column in enumerate(left) if column in right]
-    for text in table(lines[0], lines[1:], is_right):
-        click.echo(text)
+    click.echo("\n".join(table(lines[0], lines[1:], is_right)))
 
 
 def columns() -> int | None:

@@ -16,6 +16,7 @@ def main() -> "NoReturn":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
     _open_closed_streams()
 
+    import gc
     import io
     import signal
 
@@ -26,8 +27,13 @@ def main() -> "NoReturn":
     from shim.lease import busy
     from shim.store import locked_file
 
+    # What a store of 100,000 holds is no garbage: to look for it takes a third of the time.
+    gc.set_threshold(100_000)
     messages.is_claudes_stderr = False
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
@@ -40,7 +46,10 @@ def main() -> "NoReturn":
         sys.exit(130)
     except click.UsageError as problem:
         path = problem.ctx.command_path if problem.ctx else "claude-shim"
-        messages.warn(f"{problem.format_message()} `{path} --help` helps.")
+        # Click puts choices on lines of their own.
+        said = " ".join(problem.format_message().split())
+        end = "" if said.endswith((".", "?")) else "."
+        messages.warn(f"{said}{end} `{path} --help` helps.")
         sys.exit(problem.exit_code)
     except click.ClickException as problem:
         messages.warn(problem.format_message())
@@ -57,6 +66,11 @@ def main() -> "NoReturn":
         what = f"{type(problem).__name__}: {problem}"
         messages.warn(f"{what} (a bug: please report what NSED_SHIM_DEBUG=1 adds)")
         sys.exit(1)
+
+
+def _end(number: int, _frame: object) -> "NoReturn":
+    """End as by a signal, but not without removing what is unfinished."""
+    sys.exit(128 + number)
 
 
 def _forces_colours() -> bool:

@@ -86,7 +86,7 @@ def _write_all(to: BinaryIO, data: bytes) -> None:
 def _write_archive(
     to: BinaryIO, data: bytes, directory: str, those: list[tuple[archive.Conversation, str]]
 ) -> None:
-    with output.progress(those, "Packing conversations") as steps:
+    with output.progress(those, len(those), "Packing conversations") as steps:
         archive.write(to, data, directory, steps, [each for each, _ in those])
 
 

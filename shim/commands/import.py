@@ -51,10 +51,12 @@ _UNTOLD = (exchange.RENEWED, exchange.UNCHANGED)
 def _moves(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, str]:
-    moves = dict(text.partition("=")[::2] for text in given)
-    for old, new in moves.items():
+    moves = {}
+    for text in given:
+        old, _, new = text.partition("=")
         if not (old.startswith("/") and new.startswith("/")):
-            raise click.BadParameter(f"{old}={new} is no OLD=NEW, both from / on")
+            raise click.BadParameter(f"{text!r} is no OLD=NEW, both from / on")
+        moves[old] = new
     return moves
 
 
@@ -197,11 +199,8 @@ def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) 
     if dry_run:
         return [places.foreseen(each) for each in packed.conversations]
     files.make_directory(store)
-    if not sys.stderr.isatty():
-        return list(packed.place(places))
     count = len(packed.conversations)
-    label = "Unpacking conversations"
-    with click.progressbar(packed.place(places), count, label=label, file=sys.stderr) as steps:
+    with output.progress(packed.place(places), count, "Unpacking conversations") as steps:
         return list(steps)
 
 

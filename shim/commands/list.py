@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +11,7 @@ import click
 from shim.base.plain_text import printable
 from shim.cli import hosts, mapped
 from shim.cli.names import AGE, AGENT, ROOM
-from shim.cli.output import age, as_json, name, show_json, size
+from shim.cli.output import age, as_json, name, progress, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
 from shim.store import store
 
@@ -41,8 +39,6 @@ _CUTS: dict[int, Cut] = {
 }
 _LEAVES = (_SIZE, _PROJECT, _ID, _TURNS, _USED, _AGENT, _LIVE, _ABOUT)
 _LONGEST_ABOUT = 60
-# So many transcripts are read before it takes long enough to show progress.
-_MANY = 500
 
 
 @click.command("list")
@@ -92,7 +88,7 @@ def command(
     PROJECT  the directory it belongs to, and the account where that is not
              this one; `no transcript` where claude has none, so that the
              next call starts afresh
-    ABOUT    the title that you or claude gave it, else its first words
+    ABOUT    the title that OpenCode, you or claude gave it, else its first words
     HOST     in a fleet: the host that had it last
 
     In a fleet, the rooms of all hosts are listed.
@@ -163,12 +159,9 @@ def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
 
 def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
     """The mappings with what can be told of them; that of many shows progress on a terminal."""
-    label = "Reading transcripts"
-    is_shown = len(mappings) > _MANY and sys.stderr.isatty()
-    bar = click.progressbar(mappings, label=label, file=sys.stderr) if is_shown else None
-    with bar or nullcontext(mappings) as steps:
+    with progress(mappings, len(mappings), "Reading transcripts") as steps:
         for mapping in steps:
-            yield mapping, survey.claudes(mapping), survey.transcript(mapping.session_id)
+            yield mapping, survey.claudes(mapping), survey.conversation(mapping)
 
 
 def _has_any(mapping: Mapping, survey: Survey, fleet: Fleet) -> bool:

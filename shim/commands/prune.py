@@ -96,11 +96,12 @@ def _stale(sessions: Store, age: float) -> list[Head]:
     presence = live.presence(sessions.directory)
     there = conversations.session_ids(sessions.directory)
     stale = []
-    for room, agent, entry in unused:
-        derived = session_key.derive(stored_key(room, agent))
-        is_in_its_place = derived != entry["uuid"] and derived in there
-        if not is_in_its_place and presence.on(room, agent, entry["uuid"]) is None:
-            stale.append((room, agent, entry))
+    with output.progress(unused, len(unused), "Looking for claudes") as heads:
+        for room, agent, entry in heads:
+            derived = session_key.derive(stored_key(room, agent))
+            is_in_its_place = derived != entry["uuid"] and derived in there
+            if not is_in_its_place and presence.on(room, agent, entry["uuid"]) is None:
+                stale.append((room, agent, entry))
     return sorted(stale, key=lambda head: exchange.used(head[2]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import posix
 import time
@@ -146,7 +147,7 @@ def _earlier(opened: store.Store, fleet: Fleet, mapping: Mapping) -> list[dict[s
 def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> Iterator[str]:
     now = time.time()
     claudes = survey.claudes(mapping)
-    transcript = survey.transcript(mapping.session_id)
+    transcript = survey.conversation(mapping)
     yield _line("Room", bold(name(mapping.room)))
     yield _line("Agent", bold(name(mapping.agent)))
     yield _line("Id", printable(mapping.session_id))
@@ -225,8 +226,10 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    parted = f"parted {age(now - used)} ({local(used)})" if used else "of the fleet"
-    yield f"{printable(head['uuid'])}, {what}, {parted}"
+    parted = f"parted {age(now - used)}" if used else "of the fleet"
+    line = f"{printable(head['uuid'])}, {what}, {parted}"
+    at = f" ({local(used)})" if used else ""
+    yield line if _LABEL + width(line + at) > (columns() or math.inf) else line + at
     if transcript is not None:
         _, seen = transcript
         first, last = _said(seen.first_prompt, "first"), _said(seen.last_prompt, "last")
@@ -252,7 +255,7 @@ def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
 
 
 def _as_json(mapping: Mapping, survey: Survey, earlier: Earlier) -> dict[str, Any]:
-    transcript = survey.transcript(mapping.session_id)
+    transcript = survey.conversation(mapping)
     _, seen = transcript or (None, None)
     return {
         **mapped.as_json(mapping, survey.claudes(mapping), transcript),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.base.plain_text import printable
 from shim.checks import examination
 from shim.checks.finding import PROBLEM, WARNING
 from shim.checks.setup import Setup
@@ -32,7 +31,8 @@ def command(as_json: bool) -> None:
     setup = Setup()
     where = store.directory(make=False)
     mappings = mapped.every(store.Store(where).mappings())
-    survey = mapped.Survey(where)
+    survey = mapped.Survey(where, {each.session_id for each in mappings})
+    conversations = {each.session_id for each in mappings if survey.has_any(each)}
     live = [(each, survey.claudes(each)) for each in mappings if survey.is_live(each)]
     statuses = [finding.status for _, finding in examination.examine(setup)]
     found = {
@@ -41,6 +41,7 @@ def command(as_json: bool) -> None:
         "claude": str(setup.real) if setup.real else None,
         "rooms": len({each.room for each in mappings}),
         "mappings": len(mappings),
+        "conversations": len(conversations),
         "live": [
             {"room": each.room, "agent": each.agent, "session_id": each.session_id}
             for each, _ in live
@@ -55,8 +56,8 @@ def command(as_json: bool) -> None:
     none = bad("none")
     rows = {
         "Launcher": f"{at_home(str(setup.launcher))}, {first}" if setup.launcher else none,
-        "Claude": printable(str(setup.real)) if setup.real else none,
-        "Rooms": f"{found['rooms']:,}, with {counted(len(mappings), 'conversation')}",
+        "Claude": at_home(str(setup.real)) if setup.real else none,
+        "Rooms": f"{found['rooms']:,}, with {counted(len(conversations), 'conversation')}",
         "Live": _told(live),
         "Doctor": _verdict(found),
     }

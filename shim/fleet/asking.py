@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Seconds for a courier that runs to say that it has heard, and for one that was just started.
 _ACKNOWLEDGES_WITHIN = 0.5
 _STARTS_WITHIN = 10.0
+_STARTS_AGAIN_AFTER = 2.0
 # It says so twice a second while it is at work.
 _WORKS_SILENTLY_FOR = 5.0
 _NAP = 0.005
@@ -49,16 +50,18 @@ def ask(
     question = protocol.encode({"version": protocol.VERSION, "request": request, **fields})
     deadline = time.monotonic() + _STARTS_WITHIN
     acknowledges_within = _ACKNOWLEDGES_WITHIN
+    started = -_STARTS_AGAIN_AFTER
     while True:
         try:
             return _asked(store, question, acknowledges_within, patience)
         except (FileNotFoundError, ConnectionError) as problem:
-            # None there, or one that was just ending.
-            if not starts or time.monotonic() > deadline:
+            # None there, or one that was just ending: its lock may outlast who is started now.
+            now = time.monotonic()
+            if not starts or now > deadline:
                 raise Unanswered("no courier runs for this store") from problem
-            if acknowledges_within == _ACKNOWLEDGES_WITHIN:
+            if now - started > _STARTS_AGAIN_AFTER:
                 _start(store)
-                acknowledges_within = _STARTS_WITHIN
+                started, acknowledges_within = now, _STARTS_WITHIN
             time.sleep(_NAP)
         except OSError as problem:
             raise Unanswered(f"the courier does not answer ({problem.strerror})") from problem

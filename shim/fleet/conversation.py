@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from shim.fleet.local import Leases
 
 _MOST_RECORDS = 5000
-# Seconds between two tries of what is not possible yet.
-_RESTS = 1.0
+# Seconds between two tries of what is not possible yet: each time twice as many.
+_RESTS, _RESTS_AT_MOST = 1.0, 60.0
 
 
 class Conversation:
@@ -56,6 +56,8 @@ class Conversation:
         self.note = note
         self.lock = asyncio.Lock()
         self.claudes: dict[int, str] = {}
+        # Whether its claude was told that it goes on alone, and why a later turn was late unsaid.
+        self.is_alone, self.was_late = False, ""
         # How many calls are asking for it.
         self.asked_for = 0
         self.transcript = note.transcript
@@ -68,7 +70,7 @@ class Conversation:
         self._directory = notes.directory(store)
         self.log = Log(engine, note.fork or note.session_id, us)
         self._following: Following | None = None
-        self._rests_until = 0.0
+        self._rests_until, self._rests_for = 0.0, _RESTS
         # Whether who asks for it has its lease on this host, and waits.
         self._is_asked_for = False
 
@@ -87,6 +89,12 @@ class Conversation:
         """Whether another host has the conversation that a claude here still lives on."""
         return self.note.fork is not None
 
+    @property
+    def is_in_the_log(self) -> bool:
+        """Whether its log has something of the transcript, for other hosts to go on with."""
+        tail = self.note.tails.get(TRANSCRIPT)
+        return self.log.is_held and tail is not None and tail.size > 0
+
     def is_due(self) -> bool:
         """Whether there may be something to do for it now, at the price of a look at its files."""
         if self.lock.locked() or time.monotonic() < self._rests_until:
@@ -97,7 +105,12 @@ class Conversation:
 
     def rest(self) -> None:
         """Do nothing for it by itself for a while: what was to be done is not possible yet."""
-        self._rests_until = time.monotonic() + _RESTS
+        self._rests_until = time.monotonic() + self._rests_for
+        self._rests_for = min(2 * self._rests_for, _RESTS_AT_MOST)
+
+    def wake(self) -> None:
+        """Know that all was done that was to be done."""
+        self._rests_for = _RESTS
 
     def behind(self) -> int:
         """How many bytes are not in the log yet."""
@@ -112,7 +125,7 @@ class Conversation:
             return  # another one here has it already
         with self._asked_for():
             self._split()
-            await self._take(pid, kind)
+            await self._claim(pid, kind)
 
     async def look(self, until: int) -> bool:
         """Bring what another host that has it has said; whether its turn is under way.
@@ -121,7 +134,7 @@ class Conversation:
         """
         with self._asked_for():
             self._split()
-            await self._agree(until, forks=False)
+            await self._agree(until)
             self.remember()
         return turns.has_ended(self.transcript) is False
 
@@ -130,7 +143,7 @@ class Conversation:
         deadline = asyncio.get_running_loop().time() + patience
         while True:
             try:
-                if not self.log.is_held:
+                if not self.log.is_held or self._following is None:
                     await self._adopt()
                 assert self._following is not None
                 await self._following.append(self.log, deadline)
@@ -151,6 +164,8 @@ class Conversation:
             break
         if self.behind() == 0:
             self.note.behind = False
+        if self._following is not None:
+            self.note.tails = self._following.tails
 
     async def finish(self) -> None:
         """Append what is left, and give the conversation back. Raises Away."""
@@ -181,15 +196,19 @@ class Conversation:
 
     async def _adopt(self) -> None:
         """Take it for claudes that live on it already, or for what was said without the fleet."""
-        await self._take(*next(iter(self.claudes.items()), (0, "")))
+        pid, kind = next(iter(self.claudes.items()), (0, ""))
+        await self._claim(pid, kind)
 
-    async def _take(self, pid: int, kind: str) -> None:
+    async def _claim(self, pid: int, kind: str) -> None:
         await self.log.take(pid, kind, self._project)
         self.since = times.now()
+        if self.log.before < self.note.sequence:
+            # Somebody has deleted it: what is remembered of it is of another one.
+            self.note.sequence, self.note.tails = 0, {}
         await self._agree(self.log.sequence)
         self.remember()
 
-    async def _agree(self, until: int, forks: bool = True) -> None:
+    async def _agree(self, until: int) -> None:
         """Have the files here and in the log be the same, or say what is to be appended.
 
         Beside a live claude nothing here is changed: it appends by path, and would mix the two.
@@ -208,8 +227,6 @@ class Conversation:
                         self._note_tails(image, same)
                         self.note.sequence = until
                         self.note.count += image.count
-                        return
-                    if not forks:
                         return
                     self._leave_to_the_log()
             finally:
@@ -243,7 +260,7 @@ class Conversation:
         """The files as the log has them, read from where they are known on."""
         bases = self._bases() if until >= self.note.sequence else {}
         while True:
-            image = Image(bases)
+            image = Image(bases, is_whole=not bases)
             after = self.note.sequence if bases else 0
             if not bases:
                 self.note.tails, self.note.count = {}, 0
@@ -261,17 +278,12 @@ class Conversation:
     def _bases(self) -> dict[str, int]:
         """How much of each file is as the log had it; empty where the transcript is not."""
         following = Following(self.transcript, self.note.tails)
-        for name, tail in self.note.tails.items():
-            try:
-                file = os.open(following.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except OSError:
-                return {}
-            try:
-                if not tail.holds(file):
-                    return {}
-            finally:
-                os.close(file)
-        return {name: tail.size for name, tail in self.note.tails.items()}
+        held = {
+            name: tail.size
+            for name, tail in self.note.tails.items()
+            if _holds(following.path(name), tail)
+        }
+        return held if TRANSCRIPT in held else {}
 
     def _bring(self, image: Image, verdict: Verdict, same: int, end: int) -> int:
         """Have the files here as the log has them; up to where the transcript is the same then."""
@@ -376,3 +388,14 @@ class Conversation:
             raise
         self._following = anew
         self.note.count = self.log.appended = 0
+
+
+def _holds(path: str, tail: Tail) -> bool:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return tail.holds(file)
+    finally:
+        os.close(file)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, times
 from shim.base.session_key import is_session_id
 from shim.claude import answers
-from shim.fleet import asking, extra, host, notes, protocol, retention, rooms, tls
+from shim.fleet import asking, extra, host, lives, notes, protocol, retention, rooms, tls
 from shim.fleet.conversation import Conversation
 from shim.fleet.engine import Away
 from shim.fleet.lives import Lives
@@ -98,17 +98,23 @@ class Courier:
             self._serve, sock=listening, limit=protocol.LONGEST
         )
         self._start_engine()
-        for note in notes.all_of(self._directory):
-            if self._engine is not None and notes.is_due(note):
-                self._add(note)
+        if self._engine is not None:
+            for note in notes.due(self._directory):
+                self._take_over(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
         self._spawn(self._keep_house())
         await self._over.wait()
+        # Whoever is started from now on waits for our lock.
+        os.unlink(protocol.SOCKET)
         server.close()
         for conversation in self._conversations.values():
+            conversation.note.claudes = {
+                str(pid): (kind, lives.born(pid)) for pid, kind in conversation.claudes.items()
+            }
             conversation.remember()
         await self._say_goodbye()
+        notes.tidy(self._directory)
 
     # What is asked.
 
@@ -122,6 +128,8 @@ class Courier:
             await writer.drain()
         except (ConnectionError, ValueError):
             pass  # who asked is gone
+        except protocol.TooOld:
+            self._over.set()  # who asked starts another, which is as new as he is
         finally:
             waits.cancel()
             self._busy -= 1
@@ -134,8 +142,9 @@ class Courier:
                 return _alone("you are another user")
             asked = protocol.decode(line)
             answer = self._answers().get(str(asked.get("request")))
-            if answer is None or asked.get("version") != protocol.VERSION:
-                return _alone("the courier is of another version: `claude-shim fleet stop` ends it")
+            self._require_version(asked)
+            if answer is None:
+                raise protocol.Misunderstood(str(asked.get("request")))
             if asked.get("fleet", self._url) != self._url:
                 return _alone(
                     "the courier has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
@@ -147,6 +156,8 @@ class Courier:
             if asked["request"] not in ("status", "stop"):
                 self._require_extra()
             return await answer(asked)
+        except protocol.TooOld:
+            raise
         except (protocol.Misunderstood, KeyError, TypeError) as problem:
             return _alone(f"the courier does not understand ({problem})")
         except Away as problem:
@@ -158,6 +169,17 @@ class Courier:
         except Exception as problem:
             traceback.print_exc()
             return _alone(f"the courier has failed ({type(problem).__name__}: {problem})")
+
+    def _require_version(self, asked: Message) -> None:
+        """Make sure that who asks speaks as we do, or wants no more than our end.
+
+        Raises Away, protocol.TooOld.
+        """
+        version = asked["version"]
+        if version > protocol.VERSION:
+            raise protocol.TooOld
+        if version < protocol.VERSION and asked.get("request") != "stop":
+            raise Away("the courier is of a newer claude-shim: update this one")
 
     def _answers(self) -> dict[str, Callable[[Message], Awaitable[Message]]]:
         return {
@@ -195,17 +217,21 @@ class Courier:
                     return await self._busy_answer(conversation, taken)
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
+                    # First of all what was said there: a head without it would be a new beginning.
+                    await conversation.keep_up()
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
-            conversation.note.behind = True
+            conversation.note.behind = conversation.is_alone = True
             self._live_on(conversation, pid, kind)
             conversation.remember()
             raise
+        was_late, conversation.was_late, conversation.is_alone = conversation.was_late, "", False
         return {
             "answer": "granted",
             "session_id": session_id,
             "generation": conversation.log.generation,
+            "was_late": was_late,
             **self._warning(),
         }
 
@@ -272,6 +298,8 @@ class Courier:
             conversation.note.behind = True
             conversation.remember()
             self._note_failure(conversation, str(problem))
+            if not conversation.is_alone:
+                conversation.was_late = str(problem)
             raise
         return {"answer": "done"}
 
@@ -291,12 +319,13 @@ class Courier:
     async def _link(self, asked: Message) -> Message:
         """Follow the conversation that a turn begins in, and make it its room's head."""
         conversation = self._followed(asked)
-        note = conversation.note
-        note.moves = True
+        conversation.note.moves = True
         conversation.remember()
         with self._kept(conversation):
             engine = await self._required_engine()
-            await rooms.move(engine, self._us, note, conversation.session_id)
+            async with conversation.lock:
+                await conversation.keep_up()
+                await self._tell_of_heads(engine, conversation)
         return {"answer": "done"}
 
     def _followed(self, asked: Message) -> Conversation:
@@ -421,6 +450,16 @@ class Courier:
         self._conversations[note.session_id] = added
         return added
 
+    def _take_over(self, note: notes.Note) -> None:
+        """Follow the claudes that the courier before has followed, and do what was to be done."""
+        claudes, note.claudes = note.claudes, {}
+        conversation = self._add(note)
+        for pid, (kind, born) in claudes.items():
+            if lives.born(int(pid)) == born:
+                self._live_on(conversation, int(pid), kind)
+            else:
+                note.behind = True
+
     def _add_fork(self, note: notes.Note) -> None:
         self._add(note)
 
@@ -436,7 +475,12 @@ class Courier:
 
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        is_needed = conversation.claudes or conversation.asked_for or conversation.log.is_held
+        is_needed = (
+            conversation.claudes
+            or conversation.asked_for
+            or conversation.log.is_held
+            or conversation.was_late
+        )
         if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
 
@@ -469,23 +513,42 @@ class Courier:
         async with conversation.lock:
             try:
                 note = conversation.note
-                if note.moves:
-                    await rooms.move(self._engine, self._us, note, note.session_id)
-                if note.is_fork:
-                    await rooms.remember(self._engine, note)
-                if conversation.claudes:
+                if conversation.claudes or conversation.log.is_held or note.behind or note.moves:
                     await conversation.keep_up()
-                elif conversation.log.is_held or note.behind:
+                await self._tell_of_heads(self._engine, conversation)
+                if not conversation.claudes and (
+                    conversation.log.is_held or conversation.note.fork
+                ):
                     await conversation.finish()
-                if note.behind:
-                    conversation.rest()
-            except (Away, Damaged, Hostile, OSError) as problem:
+            except Exception as problem:
                 conversation.note.behind = True
                 conversation.rest()
-                self._note_failure(conversation, str(problem))
+                is_news = self._note_failure(conversation, str(problem))
+                if is_news and not isinstance(problem, (Away, Damaged, Hostile, OSError)):
+                    traceback.print_exc()
             else:
-                if not conversation.claudes:
-                    self._let_go(conversation)
+                if notes.is_due(conversation.note) and not conversation.claudes:
+                    conversation.rest()
+                else:
+                    conversation.wake()
+            if not conversation.claudes:
+                self._let_go(conversation)
+
+    async def _tell_of_heads(self, engine: Engine, conversation: Conversation) -> None:
+        """Have the fleet know of a head that has moved, when it has what was said there.
+
+        A conversation of which nothing was written, its claude having died, becomes nobody's head.
+        """
+        note = conversation.note
+        if not note.moves and not note.is_fork:
+            return
+        if note.is_fork:
+            await rooms.remember(engine, note)
+        if conversation.is_in_the_log:
+            await rooms.move(engine, self._us, note, note.session_id)
+        elif not conversation.claudes and not os.path.exists(conversation.transcript):
+            note.moves = False
+        conversation.remember()
 
     def _is_idle(self) -> bool:
         has_work = any(each.claudes for each in self._conversations.values())
@@ -507,15 +570,22 @@ class Courier:
             "is_held": conversation.log.is_held,
         }
 
-    def _note_failure(self, conversation: Conversation, why: str) -> None:
+    def _note_failure(self, conversation: Conversation, why: str) -> bool:
+        """Remember why something was not appended, for `ps` and `doctor`; whether it is news."""
         note = conversation.note
-        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent}
-        if not self._failed or self._failed[-1] | {"when": ""} != told | {"why": why, "when": ""}:
-            self._failed = [*self._failed, {**told, "when": times.now(), "why": why}][-_REMEMBERS:]
+        told = {"session_id": note.session_id, "room": note.room, "agent": note.agent, "why": why}
+        is_news = not self._failed or {**self._failed[-1], "when": ""} != {**told, "when": ""}
+        if is_news:
+            self._failed = [*self._failed, {**told, "when": times.now()}][-_REMEMBERS:]
+        return is_news
 
     def _pending_moves(self) -> list[notes.Note]:
-        """The heads that were moved while the engine was away."""
-        return [each.note for each in self._conversations.values() if each.note.moves]
+        """The heads that have moved, of which the fleet has not heard yet."""
+        return [
+            each.note
+            for each in self._conversations.values()
+            if each.note.moves and os.path.exists(each.transcript)
+        ]
 
     # The engine, and signs of life.
 

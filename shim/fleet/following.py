@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from shim.claude import transcripts
 from shim.fleet import records
+from shim.fleet.engine import Away
 from shim.fleet.records import TRANSCRIPT
 from shim.fleet.tails import Rewritten, Tail
 
@@ -70,7 +71,8 @@ class Following:
     def has_all(self, tails: dict[str, Tail]) -> bool:
         """Whether all files are here of which something is in the log, and as they are there."""
         try:
-            return all(self._holds(name, tail) for name, tail in tails.items())
+            are_held = (self._holds(name, tail) for name, tail in tails.items())
+            return TRANSCRIPT in tails and all(are_held)
         except OSError:
             return False
 
@@ -106,7 +108,7 @@ class Following:
         for where, _, names in os.walk(directory):
             for name in sorted(names):
                 path = f"{where}/{name}"
-                if stat.S_ISREG(os.lstat(path).st_mode):
+                if _look(path) is not None and not os.path.islink(path):
                     yield os.path.relpath(path, directory)
 
     async def _append_sidecar(self, log: Log, name: str, deadline: float) -> None:
@@ -139,6 +141,8 @@ class Following:
             body = os.pread(file, min(_CHUNK, stop - at), at)
             if not body:
                 stop = at  # the file was cut meanwhile
+            if clock() > deadline and not cuts:
+                raise Away("to append what is new takes longer than a turn may wait for it")
             pieces = list(records.pieces(body)) or [b""]
             for piece in pieces:
                 at += len(piece)

@@ -56,6 +56,14 @@ class Lives:
         self._on_end(pid)
 
 
+def born(pid: int) -> float | None:
+    """When a process has started, by which it is known from another of that pid."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -33,14 +33,14 @@ class Taken(Exception):
 class Log:
     """A log, not taken yet. `sequence` is that of its last record, once it is.
 
-    `followed` is the sequence that the claim was appended behind; `appended` counts the records
-    that were appended.
+    `before` is that of the record before the claim, or 0. `appended` counts the records that were
+    appended.
     """
 
     def __init__(self, engine: Engine, conversation: str, us: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
-        self.followed = 0
+        self.before = 0
         self.generation = 0
         self.is_held = False
         self._engine = engine
@@ -60,13 +60,12 @@ class Log:
                 await self._require_dead(last)
             self.generation = (last.record.generation if last else 0) + 1
             claim = self._record(CLAIM)
+            after = last.sequence if last else 0
             try:
-                self.followed = last.sequence if last else 0
-                self.sequence = await self._engine.append(
-                    self.conversation, claim, self.followed, PATIENCE
-                )
+                self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
             except Refused:
                 continue  # somebody was faster: look who
+            self.before = after
             self.is_held = True
             return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field, fields
 
 from shim.base import files
@@ -17,6 +18,9 @@ from shim.fleet.tails import Tail
 
 DIRECTORY = "fleet"
 _ENDING = ".json"
+# Beside a note, an empty file: that something is to be done by it.
+_DUE = ".due"
+_KEPT = 90 * 86400.0
 
 
 @dataclass
@@ -38,6 +42,8 @@ class Note:
     """Whether its room has moved to it, and the fleet has not heard of that yet."""
     is_fork: bool = False
     """Whether its room has it as an earlier one, and the fleet has not heard of that yet."""
+    claudes: dict[str, tuple[str, float | None]] = field(default_factory=dict)
+    """Those that lived on it when their courier ended: by pid, how each runs, and its birth."""
     count: int = 0
     """About how many records its log has."""
 
@@ -51,7 +57,8 @@ def directory(store: str) -> str:
 
 def is_due(note: Note) -> bool:
     """Whether something is to be done yet."""
-    return note.behind or note.moves or note.is_fork
+    has_claudes = len(note.claudes) > 0
+    return note.behind or note.moves or note.is_fork or note.fork is not None or has_claudes
 
 
 def read(where: str, session_id: str) -> Note:
@@ -70,21 +77,43 @@ def read(where: str, session_id: str) -> Note:
 
 def write(where: str, note: Note) -> None:
     """Keep a note. Raises OSError."""
-    path = f"{where}/{note.session_id}{_ENDING}"
+    path = f"{where}/{note.session_id}"
+    if is_due(note):
+        # Before: a kill in between leaves a note that is looked at in vain.
+        os.close(os.open(path + _DUE, os.O_WRONLY | os.O_CREAT, 0o600))
     with open(path + ".new", "w", encoding="ascii") as file:
         json.dump(asdict(note), file)
-    os.replace(path + ".new", path)
+    os.replace(path + ".new", path + _ENDING)
+    if not is_due(note):
+        _remove(path + _DUE)
 
 
 def drop(where: str, session_id: str) -> None:
     """Forget a conversation. Raises OSError."""
+    for ending in (_ENDING, _DUE):
+        _remove(f"{where}/{session_id}{ending}")
+
+
+def due(where: str) -> list[Note]:
+    """The notes by which something is to be done yet. Raises OSError."""
+    names = [name.removesuffix(_DUE) for name in os.listdir(where) if name.endswith(_DUE)]
+    return [note for name in names if is_due(note := read(where, name))]
+
+
+def tidy(where: str) -> None:
+    """Drop the notes that nobody has written for long, and that are but a cache. Raises OSError."""
+    oldest = time.time() - _KEPT
+    for name in os.listdir(where):
+        session_id = name.removesuffix(_ENDING)
+        if not name.endswith(_ENDING) or not is_session_id(session_id):
+            continue
+        is_old = os.stat(f"{where}/{name}").st_mtime < oldest
+        if is_old and not is_due(read(where, session_id)):
+            drop(where, session_id)
+
+
+def _remove(path: str) -> None:
     try:
-        os.unlink(f"{where}/{session_id}{_ENDING}")
+        os.unlink(path)
     except FileNotFoundError:
         return
-
-
-def all_of(where: str) -> list[Note]:
-    """Every note. Raises OSError."""
-    names = [name.removesuffix(_ENDING) for name in os.listdir(where) if name.endswith(_ENDING)]
-    return [read(where, name) for name in names if is_session_id(name)]

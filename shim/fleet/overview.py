@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shim.base import times
+from shim.base import stamps
 from shim.base.messages import Failure
 from shim.fleet import asking
 
@@ -188,4 +188,4 @@ def _failed(said: Message) -> Failed:
 
 
 def _seconds(stamp: str) -> float:
-    return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
+    return (stamps.nanoseconds(stamp) or 0) / _NANOSECONDS

@@ -11,7 +11,8 @@ this user's. One connection is one question:
 `session_id` (the one known here, or that the caller chose), `transcript` (where it is, or belongs),
 `is_chosen` (the caller named the conversation: the room has no say), `moves_head`, `waits`
 (milliseconds for which a conversation that another host has is waited for). Answers: `granted`
-(`session_id`, `generation`), `other` (`session_id`: the room's, to be asked for in its turn),
+(`session_id`, `generation`, `was_late`: why the last turn was not on other hosts when its answer
+was seen, or empty), `other` (`session_id`: the room's, to be asked for in its turn),
 `busy` (`hostname`, `kind`, `since`, `is_answering`), `alone` (`why`).
 `flush` follows from a hook of claude's: `fleet`, `room`, `agent`, `pid`, `event` (what claude told
 the hook). It is answered when all up to the turn's answer is in the stream: `done`, or `alone`.
@@ -21,6 +22,11 @@ becomes the room's head.
 forgets the room, and deletes the conversation where one is named. Answers: `done`, `alone`.
 `status` and `rooms` answer what their names say, `stop` ends the courier: `done`.
 A line that cannot be understood is answered by `alone`, too.
+
+A courier that is asked in a newer version than its own ends, without an answer: it keeps no truth,
+and who asked starts another. Asked in an older one it answers `alone`, or as that version has it;
+`stop` is the same in all of them. Within a version, a question or an answer may get more fields,
+which who does not know them passes over, and no other meaning.
 """
 
 TYPE_CHECKING = False
@@ -39,6 +45,10 @@ WAIT: "Final" = b'{"answer":"wait"}\n'
 
 class Misunderstood(Exception):
     """A line is no message of this protocol."""
+
+
+class TooOld(Exception):
+    """Who asks speaks a newer version."""
 
 
 def encode(message: "Message") -> bytes:

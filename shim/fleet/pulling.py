@@ -45,10 +45,14 @@ class Verdict(enum.Enum):
 
 
 class Part:
-    """A file as a log has it, from `base` on, before which it is as it is here."""
+    """A file as a log has it, from `base` on, before which it is as it is here.
 
-    def __init__(self, base: int) -> None:
+    `is_whole` says that the log is read from its start: there is nothing in it before.
+    """
+
+    def __init__(self, base: int, is_whole: bool) -> None:
         self.base = base
+        self._is_whole = is_whole
         self.end = base
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._group: list[Record] = []
@@ -64,7 +68,8 @@ class Part:
             return
         group, self._group = self._group, []
         for each in group:
-            if each.offset < self.base:
+            is_before = each.offset < self.base or each.offset > self.end
+            if is_before and not self._is_whole:
                 raise ReachesBack
             if each.offset > self.end:
                 raise Damaged(f"a record begins at {each.offset}, behind the end")
@@ -91,11 +96,15 @@ class Part:
 
 
 class Image:
-    """All files of a log, made from its records; `bases` is how much of each is known."""
+    """All files of a log, made from its records.
 
-    def __init__(self, bases: Mapping[str, int]) -> None:
+    `bases` is how much of each is known; `is_whole` says that it is made from all of the records.
+    """
+
+    def __init__(self, bases: Mapping[str, int], is_whole: bool = True) -> None:
         self._bases = bases
-        self.transcript = Part(bases.get(TRANSCRIPT, 0))
+        self._is_whole = is_whole
+        self.transcript = self._new_part(TRANSCRIPT)
         self.parts: dict[str, Part] = {TRANSCRIPT: self.transcript}
         self.count = 0
 
@@ -128,8 +137,11 @@ class Image:
 
     def _part(self, name: str) -> Part:
         if name not in self.parts:
-            self.parts[name] = Part(self._bases.get(name, 0))
+            self.parts[name] = self._new_part(name)
         return self.parts[name]
+
+    def _new_part(self, name: str) -> Part:
+        return Part(self._bases.get(name, 0), self._is_whole)
 
     def close(self) -> None:
         """Let go of it."""

@@ -27,9 +27,11 @@ LARGEST = 512 << 10
 VERSION = 1
 """That of records, and of all that is in the fleet."""
 
+LONGEST_NAME = 255
+"""Characters of a name of anything but a conversation."""
+
 _LARGEST_BODY = 1 << 20
 _LARGEST_HEAD = 16 << 10
-_LONGEST_NAME = 255
 _LONGEST_TEXT = 1024
 _DEEPEST = 8
 _LARGEST_NUMBER = 1 << 53
@@ -118,7 +120,7 @@ def from_bytes(payload: bytes) -> Record:
             return Record(*common, nonce=found["nonce"], conversation=conversation)
         return Record(
             *common,
-            file=_path(found["file"]),
+            file=require_path(found["file"]),
             offset=_number(found["offset"]),
             goes_on=bool(found["goes_on"]),
             body=_decompressed(body),
@@ -149,16 +151,16 @@ def pieces(body: bytes, largest: int = _LARGEST_BODY) -> Iterator[bytes]:
             yield from pieces(piece, largest // 2)
 
 
-def _path(name: object) -> str:
-    """A file's name, if it is the transcript's or leads to a file beside it."""
+def require_path(name: object) -> str:
+    """A file's name, if it is the transcript's or leads to a file beside it. Raises Hostile."""
     if not isinstance(name, str):
         raise Hostile("a file's name is no text")
     if name == TRANSCRIPT:
         return name
     parts = name.split("/")
-    is_plain = all(part not in ("", ".", "..") and len(part) <= _LONGEST_NAME for part in parts)
+    is_plain = all(part not in ("", ".", "..") and len(part) <= LONGEST_NAME for part in parts)
     if not is_plain or "\0" in name or len(parts) > _DEEPEST:
-        raise Hostile(f"a file named {name[:_LONGEST_NAME]!r}")
+        raise Hostile(f"a file named {name[:LONGEST_NAME]!r}")
     return name
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import times
+from shim.base import stamps
 from shim.base.messages import explain
 from shim.claude import cleanup, transcripts
 from shim.fleet import rooms
@@ -101,4 +101,4 @@ async def _forget_room(engine: Engine, room: dict[str, object]) -> None:
 
 
 def _seconds(stamp: str) -> float:
-    return (times.nanoseconds(stamp) or 0) / _NANOSECONDS
+    return (stamps.nanoseconds(stamp) or 0) / _NANOSECONDS

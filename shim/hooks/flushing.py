@@ -7,13 +7,12 @@ import posix
 import sys
 
 from shim.base import environment
-from shim.base.session_key import named_key
 from shim.fleet import asking
-from shim.store.store import directory
+from shim.hooks import whose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from shim.base.session_key import SessionKey
     from shim.fleet.protocol import Message
@@ -28,16 +27,28 @@ def main() -> "NoReturn":
     """Tell the courier of a turn's end, wait until it is safe, and exit 0 whatever happens."""
     sys.stderr = None
     try:
-        key = named_key(posix.environ)
-        if key is not None:
+        owner = whose.owner()
+        if owner is not None:
             with open(0, "rb", closefd=False) as stdin:
-                tell("flush", stdin.read(_LONGEST), directory(), key)
+                _tell("flush", stdin.read(_LONGEST), *owner)
     finally:
         posix._exit(0)
 
 
-def tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Message":
-    """Tell the courier of an event, and return its answer. Raises Failure."""
+def tell_of_head(account: bytes, session_id: str, head: str, store: str, key: "SessionKey") -> None:
+    """Tell the courier which conversation is the head after an event. Raises Failure."""
+    if session_id == head:
+        _tell("link", account, store, key)
+    else:
+        _ask(store, "head", key, session_id=head)
+
+
+def _tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Message":
+    event = account.strip().replace(b"\n", b" ")
+    return _ask(store, request, key, pid=_claude(), event=event)
+
+
+def _ask(store: str, request: str, key: "SessionKey", **more: "Any") -> "Message":
     return asking.ask(
         store,
         request,
@@ -46,8 +57,7 @@ def tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Messag
         key_file=environment.get("NSED_FLEET_KEY_FILE"),
         room=key.room,
         agent=key.agent,
-        pid=_claude(),
-        event=account.strip().replace(b"\n", b" "),
+        **more,
     )
 
 

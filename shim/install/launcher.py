@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from shim.base import files
 from shim.base.messages import Failure
 from shim.install import beside, modules, python
 from shim.install.beside import Maker
@@ -11,22 +12,19 @@ from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
 # Beside the launcher: which Python to become, what that runs, the modules of the wrapper, and our
-# plugins for claude with their hooks: of each, and of each in a fleet.
+# plugin for claude, in its variants, with their hooks.
 _INSTALLATION = ".claude-shim"
 _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
 _PLUGIN = ".claude-shim-plugin"
-_FLEET_PLUGIN = _PLUGIN + "-fleet"
 _HOOK = "follow"
-_SOURCES = {
-    _PLUGIN: Path(__file__).parent / "claude_plugin",
-    _FLEET_PLUGIN: Path(__file__).parent / "claude_plugin_fleet",
-}
-# The hooks' programs, each with what it runs.
+_HOOK_BUILT = Path(__file__).with_name("follow")
+_PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
+# The hooks' programs in Python, each with what it runs.
 _HOOKS = {
-    f"{_PLUGIN}/{_HOOK}": "shim.hooks.following",
-    f"{_FLEET_PLUGIN}/flush": "shim.hooks.flushing",
-    f"{_FLEET_PLUGIN}/map": "shim.hooks.mapping",
+    "follow.py": "shim.hooks.following",
+    "flush": "shim.hooks.flushing",
+    "map": "shim.hooks.mapping",
 }
 
 
@@ -41,12 +39,12 @@ def install(directory: Path) -> Path:
     chosen = python.choose(beside.import_paths())
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, source in _SOURCES.items():
-            shutil.copytree(source, directory / name, dirs_exist_ok=True)
+        shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
         # The launcher last, and before it the file that names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
         for name, module in _HOOKS.items():
-            _replace(directory / name, _hook(chosen, module), 0o755)
+            _replace(plugin(directory) / name, _hook(chosen, module), 0o755)
+        _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
         _replace(directory / _PROGRAM, _program(directory), 0o644)
         installation = beside.installation_text(chosen, directory / _PROGRAM)
         _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
@@ -59,20 +57,22 @@ def install(directory: Path) -> Path:
 def uninstall(directory: Path) -> Path | None:
     """Remove the launcher from a directory; None where there is none of ours.
 
-    Raises Failure where the system refuses.
+    What was killed is done by the next one: what says that there was a launcher goes last. Raises
+    Failure where the system refuses.
     """
-    path = directory / NAME
-    if not is_launcher(path):
+    path, installation = directory / NAME, directory / _INSTALLATION
+    is_there = is_launcher(path)
+    if not is_there and not os.path.lexists(installation):
         return None
     try:
-        path.unlink()
-        for name in (_INSTALLATION, _PROGRAM, _PRELOAD):
-            (directory / name).unlink(missing_ok=True)
-        for name in _SOURCES:
-            shutil.rmtree(directory / name, ignore_errors=True)
+        if is_there:
+            path.unlink()
+        shutil.rmtree(plugin(directory), ignore_errors=True)
+        for file in (directory / _PROGRAM, directory / _PRELOAD, installation):
+            file.unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
-    return path
+    return path if is_there else installation
 
 
 def stale(directory: Path) -> list[Path]:
@@ -85,11 +85,11 @@ def stale(directory: Path) -> list[Path]:
     wanted = {
         directory / NAME: built().read_bytes(),
         directory / _PROGRAM: _program(directory),
-        **{directory / name: _hook(chosen, module) for name, module in _HOOKS.items()},
+        hook(directory): built(_HOOK_BUILT).read_bytes(),
+        **{plugin(directory) / name: _hook(chosen, module) for name, module in _HOOKS.items()},
     }
-    for name, source in _SOURCES.items():
-        for file in source.rglob("*.json"):
-            wanted[directory / name / file.relative_to(source)] = file.read_bytes()
+    for source in _PLUGIN_SOURCE.rglob("*.json"):
+        wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
     outdated = [path for path, content in wanted.items() if _content(path) != content]
     if not modules.is_current(_content(directory / _PRELOAD)):
         outdated.append(directory / _PRELOAD)
@@ -124,6 +124,11 @@ def hook(directory: Path) -> Path:
     return directory / _PLUGIN / _HOOK
 
 
+def hook_script(directory: Path) -> Path:
+    """What the hook becomes where it takes more than a look."""
+    return hook(directory).with_suffix(".py")
+
+
 def first_on_path() -> str | None:
     """The program that a shell runs as `claude`."""
     for directory in os.get_exec_path():
@@ -148,8 +153,9 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
+def _copy(source: str, target: str) -> None:
+    _replace(Path(target), Path(source).read_bytes(), 0o644)
+
+
 def _replace(path: Path, content: bytes, mode: int) -> None:
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_bytes(content)
-    unfinished.chmod(mode)
-    unfinished.replace(path)
+    files.replace(os.fspath(path), content, mode)

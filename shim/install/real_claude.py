@@ -68,13 +68,13 @@ def find() -> str:
     return answer.first
 
 
-def built() -> Path:
-    """The launcher that was compiled with this package. Raises Failure where there is none."""
-    if not LAUNCHER.is_file():
+def built(program: Path = LAUNCHER) -> Path:
+    """A program that was compiled with this package. Raises Failure where it is not there."""
+    if not program.is_file():
         raise Failure(
-            f"{LAUNCHER} is missing: install claude-shim again (in a checkout: scripts/setup)"
+            f"{program} is missing: install claude-shim again (in a checkout: scripts/setup)"
         )
-    return LAUNCHER
+    return program
 
 
 def is_launcher(path: str | Path) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shim.base.messages import explain, warn
 from shim.claude import lineage, transcripts
 from shim.claude.transcripts import Transcript
-from shim.keep import folder, putting_back
+from shim.keep import folder, linking, putting_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +99,7 @@ def settle(transcript: str) -> str:
     os.makedirs(os.path.dirname(usual), mode=0o700, exist_ok=True)
     shutil.copy2(transcript, usual + folder.UNFINISHED)
     os.replace(usual + folder.UNFINISHED, usual)
+    linking.remove(transcript + folder.UNFINISHED)  # of a call that was killed here
     os.symlink(usual, transcript + folder.UNFINISHED)
     os.replace(transcript + folder.UNFINISHED, transcript)
     own, theirs = transcripts.beside(transcript), transcripts.beside(usual)

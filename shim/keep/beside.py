@@ -27,16 +27,14 @@ def hold(store: str, session_id: str, transcript: str) -> None:
 
     What has not changed since costs a look at each directory.
     """
-    sources = _sources(folder.beside(store, session_id))
-    own = transcripts.beside(transcript)
-    sources.setdefault(_name(own), own)
-    for name, source in sources.items():
-        kept = f"{folder.beside(store, session_id)}/{name}"
-        try:
-            if not os.path.isdir(kept) or _newest(source) != os.stat(kept).st_mtime_ns:
-                _sync(source, kept, puts_back=True)
-        except OSError as problem:
-            explain(f"what is beside the transcript is not kept: {problem.strerror}")
+    own, kept = transcripts.beside(transcript), folder.beside(store, session_id)
+    try:
+        for name, source in ({_name(own): own} | _sources(kept)).items():
+            ours = f"{kept}/{name}"
+            if not os.path.isdir(ours) or _newest(source) != os.stat(ours).st_mtime_ns:
+                _sync(source, ours, puts_back=True)
+    except OSError as problem:
+        explain(f"what is beside the transcript is not kept: {problem.strerror}")
 
 
 def keep_up(store: str, session_id: str, found: Iterable[str], puts_back: bool) -> None:

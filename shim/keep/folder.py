@@ -82,7 +82,7 @@ def note(link: str, target: str) -> None:
     try:
         posix.symlink(target, link)
     except FileExistsError:
-        if posix.readlink(link) != target:
+        if _noted(link) != target:
             try:
                 posix.unlink(link + UNFINISHED)
             except FileNotFoundError:
@@ -91,9 +91,17 @@ def note(link: str, target: str) -> None:
             posix.rename(link + UNFINISHED, link)
     except FileNotFoundError:
         directory = link.rpartition("/")[0]
-        posix.mkdir(directory)
+        posix.mkdir(directory, 0o700)
         posix.chmod(directory, 0o700)  # whatever the umask
         posix.symlink(target, link)
+
+
+def _noted(link: str) -> str | None:
+    """What a symbolic link says; None of a file, which some tools restore in the place of links."""
+    try:
+        return posix.readlink(link)
+    except OSError:
+        return None
 
 
 def is_known(store: str, session_id: str) -> bool:

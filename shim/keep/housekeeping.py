@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import filelock
 import psutil
 
-from shim.base import session_key, times
+from shim.base import session_key, stamps
 from shim.claude import learning, registry, transcripts
-from shim.keep import beside, copies, daily, folder, putting_back
+from shim.keep import beside, copies, daily, folder, putting_back, tidying
 from shim.store import document, history
 from shim.store.store import Store
 
@@ -99,6 +99,7 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
     if not is_all:
         return {}  # what is not found may be there
     there = found.keys() | set(folder.session_ids(store))
+    tidying.tidy(store, mappings, there)
     surplus = _surplus(mappings, there)
     forgetting = history.Forgetting(store, mappings, there)
     Store(store).locked(lambda _: forgetting.commit())
@@ -196,7 +197,7 @@ def _surplus(mappings: Document, there: Collection[str]) -> list[Head]:
 
 
 def _used(head: Head) -> int:
-    return times.nanoseconds(head[2]["last_used"]) or 0
+    return stamps.nanoseconds(head[2]["last_used"]) or 0
 
 
 def _is_in_place(head: Head, there: Collection[str]) -> bool:

@@ -25,15 +25,13 @@ def link_or_copy(source: str, target: str, mode: int | None = None) -> bool:
     unfinished = target + UNFINISHED
     remove(unfinished)
     try:
-        os.link(source, unfinished)
+        _link(source, target, unfinished)
     except OSError as problem:
         if problem.errno not in _NO_LINKS:
             raise
         if not is_copied(source, target):
             _copy(source, target, mode)
         return False
-    os.replace(unfinished, target)
-    remove(unfinished)  # where both were links to one file already, a rename does nothing
     return True
 
 
@@ -59,6 +57,16 @@ def remove(path: str) -> None:
     """Remove a file, if it is there. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _link(source: str, target: str, unfinished: str) -> None:
+    try:
+        # At once: a second name that a kill left behind would hide that the first was deleted.
+        os.link(source, target)
+    except FileExistsError:
+        os.link(source, unfinished)
+        os.replace(unfinished, target)
+        remove(unfinished)  # where both were links to one file already, a rename does nothing
 
 
 def _copy(source: str, target: str, mode: int | None) -> None:

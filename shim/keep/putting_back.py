@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from shim.base import files
 from shim.base.messages import explain
 from shim.claude import cleanup, lineage, transcripts
 from shim.keep import beside, copies, folder, linking
@@ -196,8 +197,10 @@ def drop(store: str, session_id: str) -> None:
 def locked(store: str) -> Iterator[None]:
     """Decide alone over what is put back and what is dropped.
 
-    Raises OSError, TimeoutError where another process does not get done.
+    Raises OSError, TimeoutError where another process does not get done, and Failure where another
+    user could have put there what is kept.
     """
+    files.leave_to_its_owner(store)
     directory = os.open(f"{store}/{folder.NAME}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _wait_for_lock(directory)
@@ -276,6 +279,8 @@ def join_files(earlier: str, transcript: str) -> None:
                 named = lineage.name_of(line)
                 if named is None or named[0] not in known:
                     joined.write(line)
+            joined.flush()
+            os.fsync(joined.fileno())
         os.replace(unfinished, transcript)
     except OSError:
         linking.remove(unfinished)

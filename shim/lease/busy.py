@@ -10,6 +10,7 @@ from shim.base.messages import explain, warn
 from shim.claude import registry, turns
 from shim.lease import live
 from shim.lease.lease import ASIDE, BESIDE, FORK, OURS, Holder
+from shim.store import plugin_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,19 +41,20 @@ def settle(
     is_chosen: bool,
     holder: Holder | None,
     wait: "Callable[[Patience], bool]",
+    conversation: "Callable[[], str]",
 ) -> str:
     """What to do about a conversation that somebody has, having waited where that is the way.
 
     `is_chosen` says that the caller named the conversation by its id, and reads that transcript
     afterwards: a copy would be of no use to it. `wait` waits while its argument, asked with the
     holder and the seconds waited so far, says that it is worth it, and says whether the
-    conversation is ours then. Exits 75 where `NSED_ON_BUSY=fail`.
+    conversation is ours then. `conversation` says its id. Exits 75 where `NSED_ON_BUSY=fail`.
     """
     if holder is not None and _is_around_us(holder.pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return ASIDE
     policy = _policy()
-    if policy not in ("fork", "fail") and wait(Patience(key, asked, policy)):
+    if policy not in ("fork", "fail") and wait(Patience(key, asked, policy, conversation)):
         return OURS
     who = _who(holder)
     if policy == "fail":
@@ -84,6 +86,7 @@ class Patience:
 
     __slots__ = (
         "_asked",
+        "_conversation",
         "_idle_since",
         "_is_noticed",
         "_key",
@@ -93,9 +96,16 @@ class Patience:
         "_policy",
     )
 
-    def __init__(self, key: "SessionKey", asked: "Invocation", policy: str | None) -> None:
+    def __init__(
+        self,
+        key: "SessionKey",
+        asked: "Invocation",
+        policy: str | None,
+        conversation: "Callable[[], str]",
+    ) -> None:
         self._key = key
         self._asked = asked
+        self._conversation = conversation
         self._policy = policy
         self._is_noticed = not messages.is_on_terminal()
         self._limit = _timeout()
@@ -126,17 +136,19 @@ class Patience:
             self._pid, self._idle_since = holder.pid, None
         if waited - self._looked >= _LOOK_EVERY:
             self._looked = waited
-            if _is_answering(holder):
+            if self._is_at_work(holder):
                 self._idle_since = None
             elif self._idle_since is None:
                 self._idle_since = waited
         return self._idle_since is None or waited - self._idle_since < _HAND_OVER
 
-
-def _is_answering(holder: Holder) -> bool:
-    if isinstance(holder, HolderAbroad):
-        return holder.is_answering
-    return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
+    def _is_at_work(self, holder: Holder) -> bool:
+        if isinstance(holder, HolderAbroad):
+            return holder.is_answering
+        if holder.pid > 0:
+            return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
+        # In another container: of it, no more than the transcript is seen from here.
+        return turns.is_under_way(self._conversation())
 
 
 def _who(holder: Holder | None) -> str:
@@ -146,7 +158,8 @@ def _who(holder: Holder | None) -> str:
 
 
 def _is_around_us(pid: int, key: "SessionKey") -> bool:
-    """Whether we were called by that claude, or by another of the same room and agent, a fork.
+    """Whether we were called by that claude, or by another of the same room and agent: a fork, or
+    the worker that it was left to.
 
     A command that its Bash tool left in the background may have lost its ancestors, but has the
     session id in its environment.
@@ -154,10 +167,12 @@ def _is_around_us(pid: int, key: "SessionKey") -> bool:
     ours = environment.get("CLAUDE_CODE_SESSION_ID")
     if ours and pid > 0 and registry.conversation_of(pid) == ours:
         return True
+    if str(plugin_links.of_worker()) == str(key):
+        return True
     try:
         ancestors = psutil.Process().parents()
     except psutil.Error:
-        return os.getppid() == pid
+        return pid > 0 and os.getppid() == pid
     return any(process.pid == pid or _is_claude_of(process, key) for process in ancestors)
 
 

@@ -84,7 +84,7 @@ class Lease:
 
     def take(self, goes_on: bool) -> bool:
         """Take the lease if nobody has it and nobody waits for it; return whether it is ours."""
-        return self._lock(goes_on) and (self._first_in_line(_STRETCH) is None or self._unlock())
+        return self._lock(goes_on) and (not self._is_line_before(_STRETCH) or self._unlock())
 
     def holder(self) -> Holder | None:
         """Who has the lease, if anyone but this process."""
@@ -97,19 +97,19 @@ class Lease:
 
     def is_free(self) -> bool:
         """Whether nobody has the lease, this process aside, and nobody waits for it."""
-        return self.holder() is None and self._first_in_line(_STRETCH) is None
+        return self.holder() is None and not self._is_line_before(_STRETCH)
 
     def wait(self, goes_on: bool, is_worth_it: "Callable[[Holder | None, float], bool]") -> bool:
         """Wait in line for the lease; return whether it is ours.
 
-        Who comes first gets it first. `is_worth_it` is asked every 10 ms, with the holder and the
-        seconds waited so far; where it says no, the wait is over. A signal ends it as it would
-        end any program.
+        Who comes first gets it first, unless it is suspended. `is_worth_it` is asked every 10 ms,
+        with the holder and the seconds waited so far; where it says no, the wait is over. A signal
+        ends it as it would end any program.
         """
         started = time.monotonic()
         place = self._stand_in_line()
         try:
-            while self._first_in_line(place) is not None or not self._lock(goes_on):
+            while self._is_line_before(place) or not self._lock(goes_on):
                 if not is_worth_it(self.holder(), time.monotonic() - started):
                     return False
                 time.sleep(_NAP)
@@ -132,9 +132,10 @@ class Lease:
             if self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, place, 1):
                 return place
 
-    def _first_in_line(self, before: int) -> tuple[int, int, int] | None:
-        """Somebody who stands in line before a place."""
-        return self._ask(_LINE, before - _LINE) if before > _LINE else None
+    def _is_line_before(self, place: int) -> bool:
+        """Whether somebody stands in line before a place, and could take the lease."""
+        line = _locks(self._file, self._start + _LINE, self._start + place)
+        return any(not _is_suspended(pid) for _, _, pid in line)
 
     def _set(self, how: int, at: int, length: int) -> bool:
         try:
@@ -179,7 +180,7 @@ def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
     except FileNotFoundError:
         return found
     try:
-        locks = sorted(_locks(file))
+        locks = sorted(_locks(file, 0, UNUSED_BYTE))
     finally:
         posix.close(file)
     for at, length, pid in locks:
@@ -193,9 +194,9 @@ def all_held(directory: str) -> "dict[int, tuple[Holder | None, list[int]]]":
     return found
 
 
-def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
+def _locks(file: int, start: int, stop: int) -> "Iterator[tuple[int, int, int]]":
     """Where each lock of others starts, how long it is, and whose it is, in no order."""
-    unknown = [(0, UNUSED_BYTE)]
+    unknown = [(start, stop)] if start < stop else []
     while unknown:
         start, stop = unknown.pop()
         kind, at, length, pid = _unpack(
@@ -206,6 +207,16 @@ def _locks(file: int) -> "Iterator[tuple[int, int, int]]":
         yield at, length, pid
         end = at + length if length else stop
         unknown += [part for part in ((start, at), (end, stop)) if part[0] < part[1]]
+
+
+def _is_suspended(pid: int) -> bool:
+    """Whether a process was stopped, by Ctrl-Z for instance; False where that cannot be told."""
+    import psutil  # few calls find a line
+
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except (psutil.Error, ValueError):
+        return False
 
 
 def _stretch(name: str) -> int:

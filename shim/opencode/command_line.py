@@ -10,6 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+ROOM_PREFIX = "oc-"
+"""What stands before a session's id in the name of its room; our plugin has it, too."""
+
 _NAME = "opencode"
 _SESSION_PREFIX = "ses_"
 
@@ -49,9 +52,9 @@ def named_by(command_line: "Sequence[str]") -> tuple[bytes, bytes] | None:
     session = _value(words, "--session", "-s")
     if not session.startswith(_SESSION_PREFIX) or "--fork" in words:
         return None
-    return f"oc-{session}".encode("utf-8", "surrogateescape"), _value(words, "--agent").encode(
-        "utf-8", "surrogateescape"
-    )
+    named = (f"{ROOM_PREFIX}{session}", _value(words, "--agent"))
+    room, agent = (name.encode("utf-8", "surrogateescape") for name in named)
+    return room, agent
 
 
 def _name_at(command_line: "Sequence[str]") -> int | None:

@@ -3,7 +3,10 @@
 The functions on an open file are called with its lock held.
 """
 
-from shim.base import times
+import os
+import time
+
+from shim.base import stamps, times
 from shim.base.files import content
 from shim.base.messages import explain, warn
 from shim.store import document, locked_file
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from shim.store.history import Head
 
     Change = Callable[[Document], Iterable[Head]]
+
+# Nanoseconds since its last use in which nobody cleans a mapping up for its age.
+_IN_USE = 7 * 86400 * 10**9
 
 
 def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bool) -> str | None:
@@ -59,14 +65,14 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
     data = content(file)
     try:
         if data.strip():
-            return document.parse(data)
+            mappings = document.parse(data)
+            if locked_file.has_shrunk(path, file):
+                _require_the_past(mappings, _backup(path), path)
+            return mappings
         problem = "it is empty"
     except document.Damaged as damage:
         problem = str(damage)
-    try:
-        backup = document.parse(locked_file.backup(path))
-    except document.Damaged:
-        backup = {}
+    backup = _backup(path)
     if not data.strip() and not backup:
         return {}
     if backup and data.startswith(locked_file.TORN):
@@ -77,6 +83,36 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
     if is_locked:
         _mend(path, file, data, mended, problem)
     return mended
+
+
+def _backup(path: str) -> "Document":
+    try:
+        return document.parse(locked_file.backup(path))
+    except document.Damaged:
+        return {}
+
+
+def _require_the_past(mappings: "Document", backup: "Document", path: str) -> None:
+    """Make sure that the document goes on from what we last wrote. Raises Damaged.
+
+    The seed's program begins a new one where it finds it damaged or empty, as when a process was
+    killed: then all that is there was used since, and what is missing was in use. What it cleans
+    up was not.
+    """
+    used = [_used(entry) for agents in mappings.values() for entry in agents.values()]
+    missing = [
+        _used(entry)
+        for room, agents in backup.items()
+        for agent, entry in agents.items()
+        if agent not in mappings.get(room, {})
+    ]
+    is_in_use = max(missing, default=0) > time.time_ns() - _IN_USE
+    if used and is_in_use and min(used) > os.stat(locked_file.backup_of(path)).st_mtime_ns:
+        raise document.Damaged("another program has begun it anew")
+
+
+def _used(entry: "dict[str, Any]") -> int:
+    return stamps.nanoseconds(entry["last_used"]) or 0
 
 
 def _bring_up_to_date(mended: "Document") -> None:
@@ -91,7 +127,7 @@ def _bring_up_to_date(mended: "Document") -> None:
     written = projects.last_written({entry["uuid"] for entry in entries})
     for entry in entries:
         at = written.get(entry["uuid"], 0)
-        if at > (times.nanoseconds(entry["last_used"]) or 0):
+        if at > _used(entry):
             entry["last_used"] = times.timestamp(at).decode()
 
 

@@ -2,7 +2,8 @@
 
 import json
 
-from shim.base.times import nanoseconds, now
+from shim.base.stamps import nanoseconds
+from shim.base.times import now
 from shim.store.layout import quote
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 import json
 import os
 
-from shim.base import times
+from shim.base import stamps
 from shim.base.files import replace
 
 TYPE_CHECKING = False
@@ -21,9 +21,9 @@ _KEPT_FOR_A_KEY = 20
 
 
 def remember(directory: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
-    """Add an entry that a room and agent have no more; the last 20 of each are kept.
+    """Add an entry that a room and agent have no more, in the place of an earlier one of it.
 
-    Called with the store's lock held. Raises OSError.
+    The last 20 conversations of each are kept. Called with the store's lock held. Raises OSError.
     """
     remember_all(directory, [(room, agent, entry)])
 
@@ -37,23 +37,25 @@ def remember_all(directory: str, heads: "Iterable[Head]") -> None:
     for line in lines:
         if _key(line) in own:
             own[_key(line)].append(line)
-    surplus = {id(line) for each in own.values() for line in _sorted(each)[:-_KEPT_FOR_A_KEY]}
-    if surplus:
-        replace(path, _text(line for line in lines if id(line) not in surplus))
+    kept = {id(line) for each in own.values() for line in _last(each)[-_KEPT_FOR_A_KEY:]}
+    left = [line for line in lines if _key(line) not in own or id(line) in kept]
+    if len(left) < len(lines):
+        replace(path, _text(left))
     elif added:
         _append(path, _text(added))
 
 
 def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
-    """The entries that a room and agent had before, the oldest first. Raises OSError."""
-    return _sorted(
-        line for line in _lines(f"{directory}/{FILE_NAME}") if _key(line) == (room, agent)
-    )
+    """The entries that a room and agent had before, one a conversation, the oldest first.
+
+    Raises OSError.
+    """
+    return _last(line for line in _lines(f"{directory}/{FILE_NAME}") if _key(line) == (room, agent))
 
 
 def everything(directory: str) -> "list[Head]":
-    """Every entry, the oldest of all first. Raises OSError."""
-    lines = _sorted(_lines(f"{directory}/{FILE_NAME}"))
+    """Every entry, one a conversation of a key, the oldest of all first. Raises OSError."""
+    lines = _last(_lines(f"{directory}/{FILE_NAME}"))
     return [(line.pop("room"), line.pop("agent"), line) for line in lines]
 
 
@@ -98,9 +100,17 @@ class Forgetting:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _sorted(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
-    # They stand in the order of their use, but for those that were imported.
-    return sorted(lines, key=lambda line: times.nanoseconds(line.get("last_used")) or 0)
+def _last(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """The last line of each conversation of a key, in the order of their use."""
+    # They stand in that order, but for those that were imported; there can be several of one
+    # conversation, written before they were replaced.
+    in_order = sorted(lines, key=lambda line: stamps.nanoseconds(line.get("last_used")) or 0)
+    last: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for line in in_order:
+        of_one = (*_key(line), line["uuid"])
+        last.pop(of_one, None)
+        last[of_one] = line
+    return list(last.values())
 
 
 def _key(line: "dict[str, Any]") -> tuple[str, str]:

@@ -114,6 +114,14 @@ def backup(path: str) -> bytes:
         posix.close(file)
 
 
+def has_shrunk(path: str, file: int) -> bool:
+    """Whether an open document is shorter than its backup: another program dropped something."""
+    try:
+        return posix.fstat(file).st_size < posix.stat(backup_of(path)).st_size
+    except OSError:
+        return False
+
+
 def backup_of(path: str) -> str:
     """Where the backup of a document is, if there is one."""
     return path + ".bak"

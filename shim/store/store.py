@@ -131,6 +131,8 @@ class Store:
     ) -> str | None:
         try:
             entry = layout.find(file, layout.quote(room), layout.quote(agent))
+            if entry is None and locked_file.has_shrunk(self.path, file):
+                raise NotCanonical  # it may have been begun anew
             if entry is None:
                 return None
             if touch:

@@ -37,7 +37,7 @@ Args = tuple[str, ...]
 X = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 # Nothing listens there, so that whatever is no loopback address is out of reach.
 NOWHERE = "http://127.0.0.1:9"
-PATIENCE = 30.0
+PATIENCE = 300.0
 """Seconds after which a claude that has not ended is killed."""
 AT_ONCE = 4
 

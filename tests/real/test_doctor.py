@@ -52,3 +52,16 @@ def test_a_claude_that_was_started_without_the_shim_is_a_stranger(world: World) 
 
     assert finding["status"] == "warning"
     assert f"claude {stranger.process.pid} is on the conversation of room 'r'" in finding["found"]
+
+
+def test_where_claude_runs_no_hooks_it_says_so(any_claude: World) -> None:
+    any_claude.ask("hello", room="r")
+    assert findings(any_claude)["hook"]["status"] == "ok"
+
+    settings = any_claude.home / ".claude" / "settings.json"
+    settings.write_text(json.dumps({"disableAllHooks": True}))
+
+    finding = findings(any_claude)["hook"]
+    assert finding["status"] == "warning"
+    assert "claude runs no hooks" in finding["found"]
+    assert "disableAllHooks" in finding["mend"]

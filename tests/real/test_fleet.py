@@ -270,8 +270,12 @@ def test_a_server_that_freezes_in_mid_turn_costs_one_answer_some_seconds(
     assert done.stderr.startswith("claude-shim: this conversation goes on here alone")
 
     nats_server.cont()
-    a.wait_until_given_back()
+    wait_until(lambda: a.status().get("behind") == 0, "all is in the fleet")
     assert b.ask("three", room="r") == "heard: three | before: one ; take your time ; two"
+    late = a.run("-p", "four", room="r")
+    assert late.stdout == "heard: four | before: one ; take your time ; two ; three\n"
+    assert late.stderr.startswith("claude-shim: the last turn was seen before other hosts had it:")
+    assert a.run("-p", "five", room="r").stderr == ""
 
 
 def earlier_heads(host: Host) -> list[str]:

@@ -122,6 +122,19 @@ def test_the_head_is_the_conversation_whose_turn_began_last(world: World, api: M
     assert api.turns()[-1].user_turns == ["one", "beside", "what was said?"]
 
 
+def test_a_copy_on_a_terminal_says_above_its_prompt_that_it_is_one(world: World) -> None:
+    stream = world.stream(room="r")
+    stream.ask("one")
+    wait_for_transcript(world, "heard: one")
+
+    terminal = world.terminal(room="r")
+    terminal.wait_for("one (copy")
+    terminal.say("two")
+    terminal.wait_for("heard: two | before: one")
+    assert terminal.exit() == 0
+    assert stream.close() == 0
+
+
 def test_a_conversation_the_user_resumes_becomes_the_head(world: World) -> None:
     other = json.loads(world.ask("other", "--output-format", "json"))["session_id"]
     world.ask("one", room="r")

@@ -51,33 +51,35 @@ def test_a_home_that_was_restored_without_hard_links_loses_nothing(world: World)
     assert world.ask("three", room="refactor") == "heard: three | before: one ; two"
 
 
-def test_two_accounts_share_the_one_conversation_of_a_room_and_are_told_so(world: World) -> None:
-    work = {"CLAUDE_CONFIG_DIR": str(world.home / "work-account")}
-    assert world.ask("one", room="refactor") == "heard: one"
-    done = world.run("-p", "two", room="refactor", env=work)
+def test_two_accounts_share_the_one_conversation_of_a_room_and_are_told_so(
+    any_claude: World,
+) -> None:
+    work = {"CLAUDE_CONFIG_DIR": str(any_claude.home / "work-account")}
+    assert any_claude.ask("one", room="refactor") == "heard: one"
+    done = any_claude.run("-p", "two", room="refactor", env=work)
     assert done.stdout == "heard: two | before: one\n"
     (warning,) = done.stderr.splitlines()
-    assert f"reads here what was said under {world.home}/.claude:" in warning
-    assert world.ask("three", room="refactor") == "heard: three | before: one ; two"
-    assert not list((world.home / "work-account").glob("projects/*/*.jsonl"))
+    assert f"reads here what was said under {any_claude.home}/.claude:" in warning
+    assert any_claude.ask("three", room="refactor") == "heard: three | before: one ; two"
+    assert not list((any_claude.home / "work-account").glob("projects/*/*.jsonl"))
 
-    keep_house(world)
-    transcript = transcript_of(world, "refactor")
+    keep_house(any_claude)
+    transcript = transcript_of(any_claude, "refactor")
     age(transcript, 40)
-    let_claude_clean_up(world, transcript)
-    done = world.run("-p", "four", room="refactor", env=work)
+    let_claude_clean_up(any_claude, transcript)
+    done = any_claude.run("-p", "four", room="refactor", env=work)
     assert done.stdout == "heard: four | before: one ; two ; three\n"
 
 
-def test_what_was_said_in_a_temporary_account_outlives_it(world: World) -> None:
-    temporary = world.directory(world.home / "tmp")
+def test_what_was_said_in_a_temporary_account_outlives_it(any_claude: World) -> None:
+    temporary = any_claude.directory(any_claude.home / "tmp")
     account = temporary / "of-an-sdk"
     env = {"CLAUDE_CONFIG_DIR": str(account), "TMPDIR": str(temporary)}
-    assert world.ask("one", room="refactor", env=env) == "heard: one"
+    assert any_claude.ask("one", room="refactor", env=env) == "heard: one"
     shutil.rmtree(account)
-    assert world.ask("two", room="refactor", env=env) == "heard: two | before: one"
+    assert any_claude.ask("two", room="refactor", env=env) == "heard: two | before: one"
     shutil.rmtree(account)
-    assert world.ask("three", room="refactor") == "heard: three | before: one ; two"
+    assert any_claude.ask("three", room="refactor") == "heard: three | before: one ; two"
 
 
 def test_a_named_project_and_none_are_one_conversation(world: World) -> None:

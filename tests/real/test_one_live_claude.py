@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import real_claude
 from tests.support.messages_api import Reply
-from tests.support.real_claude import wait_until
+from tests.support.real_claude import TIMEOUT, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def test_twenty_calls_at_once_are_twenty_turns_in_a_chain(world: World, api: Mes
     prompts = [f"turn number {n:02}" for n in range(MANY)]
 
     running = [world.start("-p", prompt, room="r") for prompt in prompts]
-    outcomes = [process.communicate(timeout=120)[0] for process in running]
+    outcomes = [process.communicate(timeout=TIMEOUT)[0] for process in running]
 
     assert all("heard: turn number" in outcome for outcome in outcomes)
     said = chain(world, api, world.mapping("r") or "")
@@ -67,7 +67,7 @@ def test_twenty_calls_at_once_without_the_shim_lose_turns(world: World, api: Mes
 
     running = [world.start(*resume, "-p", p, program=real_claude.binary()) for p in prompts]
     for process in running:
-        process.communicate(timeout=120)
+        process.communicate(timeout=TIMEOUT)
 
     assert len(chain(world, api, session_id)) < 1 + MANY
 
@@ -79,10 +79,10 @@ def test_agents_of_one_room_do_not_wait_for_one_another(
         world.start("-p", f"take your time {n}", room="r", agent=f"agent-{n}") for n in range(MANY)
     ]
     # All of them are at the API at the same time: none waits for another to end.
-    api.wait_for(lambda api: len(api.turns()) == MANY, timeout=120)
+    api.wait_for(lambda api: len(api.turns()) == MANY, timeout=TIMEOUT)
     held.set()
     for n, process in enumerate(running):
-        stdout, _ = process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=TIMEOUT)
         assert f"heard: take your time {n}" in stdout
 
 
@@ -158,7 +158,7 @@ def test_a_killed_claude_hands_over_at_once_and_leaves_nothing_behind(
     holder.send_signal(signal.SIGKILL)
 
     for process in waiting:
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
         assert "heard: waiter" in stdout
         assert stderr == ""
     said = chain(world, api, world.mapping("r") or "")

@@ -70,6 +70,9 @@ def test_after_a_restart_an_agent_that_runs_claude_continues_its_conversation(
     assert heard(api, "two") == ["one", "two"]
     [agents] = with_plugin.conversations.values()
     assert list(agents) == ["build"]
+    [session] = json.loads(with_plugin.run_command("session", "list", "--format", "json"))
+    [listed] = json.loads(with_plugin.claude_shim("list", "--json"))
+    assert listed["about"] == session["title"]
 
 
 def test_two_conversations_in_one_directory_have_two_claude_conversations(

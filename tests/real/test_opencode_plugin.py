@@ -12,6 +12,7 @@ import pytest
 
 import shim
 from tests.support import opencode
+from tests.support.real_claude import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ def run(tmp_path: Path) -> Run:
             env={"BUN_BE_BUN": "1", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **given},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=TIMEOUT,
         )
         assert (done.returncode, done.stderr) == (0, ""), done
         return json.loads(done.stdout)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import real_claude
 from tests.support.messages_api import Reply
-from tests.support.real_claude import wait_until
+from tests.support.real_claude import TIMEOUT, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -127,7 +127,7 @@ def test_a_call_beside_a_turn_waits_for_its_end_and_goes_on_with_a_copy_of_all(
 
     held.set()
 
-    stdout, stderr = beside.communicate(timeout=60)
+    stdout, stderr = beside.communicate(timeout=TIMEOUT)
     assert stdout == "heard: beside | before: one ; take your time\n"
     assert stderr.startswith("claude-shim: another claude has the conversation of room 'r'")
     assert stderr.count("\n") == 1

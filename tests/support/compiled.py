@@ -13,9 +13,11 @@ from tests.support.recorder import _entries as entries_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCHER = ROOT / "shim/install/launcher.c"
+HOOK = ROOT / "shim/install/follow.c"
 RECORDER = ROOT / "tests/support/recorder.c"
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZED = ("-g", "-O1", "-fno-sanitize-recover=all")
+SANITIZERS = ("-fsanitize=address,undefined", "-fsanitize=undefined")
 
 # What the kernel keeps of a process across an exec, but for its number.
 _KEPT = "Umask|Uid|Gid|Groups|SigPnd|ShdPnd|SigBlk|SigIgn|SigCgt|Cap|NoNewPrivs|Cpus_allowed"

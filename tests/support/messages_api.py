@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-MAX_HOLD = 120.0
+MAX_HOLD = 600.0
 """Seconds after which a held request is given up and its connection closed."""
 
 # What claude itself puts into user turns: reminders, and a record of slash commands such as /clear.
@@ -184,7 +184,7 @@ class MessagesApi:
                 if request.is_turn and session_id in (None, request.session_id)
             ]
 
-    def wait_for(self, condition: Callable[[MessagesApi], bool], timeout: float = 30) -> None:
+    def wait_for(self, condition: Callable[[MessagesApi], bool], timeout: float = 300) -> None:
         """Wait until `condition` holds, looking whenever a request comes or is done with.
 
         Raises TimeoutError, listing the requests, after `timeout` seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pexpect
+import psutil
+import pyte
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
-"""Seconds to wait for anything that claude should do."""
+TIMEOUT = 300.0
+"""Seconds to wait for anything that should happen: it takes one or two, and twenty times that
+where other work is in its way."""
 
 _API_KEY = "sk-of-the-stand-in-messages-api"
 VERSIONS = ("2.1.197", "2.1.330", "2.1.331")
@@ -33,7 +37,13 @@ STREAM_JSON = ("--input-format", "stream-json", "--output-format", "stream-json"
 
 # What claude draws between two words: moves of the cursor and changes of colour.
 _GAP = r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)+"
-_PASTE_START, _PASTE_END, _ENTER = "\x1b[200~", "\x1b[201~", "\r"
+_PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_KILL_LINE = "\x15"
+# What claude says in the user's name: to go on after a turn with no answer, and of /fork.
+_BY_CLAUDE = ("Continue from where you left off.", "The fork runs as its own separate session")
+# Seconds within which a pasted line mostly shows; where it takes longer, it is pasted anew.
+_SHOWS_WITHIN = 0.5
+ENTER, ESCAPE, INTERRUPT, LEFT = "\r", "\x1b", "\x03", "\x1b[D"
 
 Json = dict[str, Any]
 
@@ -81,6 +91,12 @@ def settle_in(home: Path, *trusted: Path) -> None:
     (home / ".claude.json").write_text(json.dumps(settings))
 
 
+def knows(answer: str) -> list[str]:
+    """What was said before, to a claude that answers so: what claude adds of itself aside."""
+    before = answer.removesuffix("\n").partition(" | before: ")[2]
+    return [turn for turn in before.split(" ; ") if turn and not turn.startswith(_BY_CLAUDE)]
+
+
 def wait_until(condition: Callable[[], object], what: str, timeout: float = TIMEOUT) -> None:
     """Wait until the condition holds. Raises TimeoutError after `timeout` seconds."""
     end = time.monotonic() + timeout
@@ -105,6 +121,7 @@ class World:
         self._environment = environment(self.home, api_url, launcher.parent, version=version)
         self._processes: list[subprocess.Popen[str]] = []
         self._terminals: list[Terminal] = []
+        self._screens: list[Screen] = []
         settle_in(self.home, root)
 
     def __enter__(self) -> World:
@@ -120,6 +137,10 @@ class World:
             kill(process)
         for terminal in self._terminals:
             terminal.kill()
+        for screen in self._screens:
+            screen.kill()
+        if self._screens:
+            self.end_background()
 
     @property
     def store(self) -> Path:
@@ -204,6 +225,45 @@ class World:
         self._terminals.append(terminal)
         terminal.wait_for("❯")
         return terminal
+
+    def screen(
+        self,
+        *args: str,
+        room: str = "",
+        env: Mapping[str, str] | None = None,
+        program: Path | None = None,
+    ) -> Screen:
+        """Start an interactive claude on a terminal whose screen is read, and wait for its prompt.
+
+        `env` is added to the rest.
+        """
+        screen = Screen(program or self.launcher, args, self.environment(room, more=env), self.work)
+        self._screens.append(screen)
+        screen.wait_for("❯")
+        return screen
+
+    def registered(self) -> list[Json]:
+        """What claude's registry says of those that run or were killed."""
+        return _read_all((self.home / ".claude" / "sessions").glob("*.json"))
+
+    def jobs(self) -> list[Json]:
+        """What claude's jobs in the background say of themselves."""
+        return _read_all((self.home / ".claude" / "jobs").glob("*/state.json"))
+
+    def end_background(self) -> None:
+        """End what runs in the background: claude's service outlives those who started it."""
+        while mine := self._own_processes():
+            for process in mine:
+                process.kill()
+            psutil.wait_procs(mine, TIMEOUT)
+
+    def _own_processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("HOME") == str(self.home):
+                    found.append(process)
+        return found
 
     def transcripts(self, session_id: str) -> list[Path]:
         """Where claude keeps this conversation, in whichever projects."""
@@ -304,7 +364,7 @@ class Terminal:
         """Paste a line, and press Enter."""
         self._child.send(f"{_PASTE_START}{text}{_PASTE_END}")
         self.wait_for(text)
-        self._child.send(_ENTER)
+        self._child.send(ENTER)
 
     def exit(self) -> int | None:
         """Leave with /exit; the exit code."""
@@ -316,6 +376,126 @@ class Terminal:
 
     def kill(self) -> None:
         self._child.close(force=True)
+
+
+class Screen:
+    """An interactive claude on a terminal of which the screen is known, and not only what is sent.
+
+    It is read as long as something is waited for.
+    """
+
+    def __init__(self, program: Path, args: Iterable[str], env: dict[str, str], cwd: Path) -> None:
+        rows, columns = 40, 120
+        self._child = pexpect.spawn(
+            *(str(program), list(args)),
+            env=env,
+            cwd=str(cwd),
+            dimensions=(rows, columns),
+            encoding="utf-8",
+        )
+        self._child.delaybeforesend = None
+        self._screen = pyte.Screen(columns, rows)
+        self._feed = pyte.Stream(self._screen)
+        self._has_ended = False
+
+    @property
+    def pid(self) -> int:
+        return int(self._child.pid or 0)
+
+    @property
+    def text(self) -> str:
+        """What the screen shows."""
+        return "\n".join(line.rstrip() for line in self._screen.display if line.strip())
+
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Read what claude draws until the condition holds. Raises TimeoutError."""
+        end = time.monotonic() + TIMEOUT
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"not within {TIMEOUT} s: {what}; the screen:\n{self.text}")
+            self._read()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the screen shows this."""
+        self.wait_until(lambda: text in self.text, f"{text!r} on the screen")
+
+    def press(self, keys: str) -> None:
+        """Send keys."""
+        self._child.send(keys)
+
+    def say(self, text: str) -> None:
+        """Paste a line, and press Enter.
+
+        It is pasted again where it does not show: what is sent while claude goes from one view to
+        another, it drops.
+        """
+        end = time.monotonic() + TIMEOUT
+        while text not in self._being_typed():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{text!r} cannot be said; the screen:\n{self.text}")
+            self.press(f"{_KILL_LINE}{_PASTE_START}{text}{_PASTE_END}")
+            self._read_for(_SHOWS_WITHIN)
+        self.press(ENTER)
+
+    def _being_typed(self) -> list[str]:
+        """The lines in the box of the prompt; where that is not drawn whole, the last ones."""
+        lines = [line.strip("❯ \xa0") for line in self.text.splitlines()]
+        edges = [at for at, line in enumerate(lines) if line.startswith("────")]
+        return lines[edges[-2] : edges[-1]] if len(edges) > 1 else lines[-3:]
+
+    def press_until(self, keys: str, condition: Callable[[], object], what: str) -> None:
+        """Send keys until the condition holds: claude drops some while it draws another view."""
+        end = time.monotonic() + TIMEOUT
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"not within {TIMEOUT} s: {what}; the screen:\n{self.text}")
+            self.press(keys)
+            self._read_for(_SHOWS_WITHIN)
+
+    def ask(self, text: str) -> None:
+        """Say something, and wait until it is answered."""
+        self.say(text)
+        self.wait_for(f"heard: {text}")
+
+    def quit(self) -> None:
+        """Leave with Ctrl-C, twice where claude hears both."""
+        self.press_until(INTERRUPT, lambda: self._has_ended, "the end of claude")
+        self._child.close()
+
+    def kill(self) -> None:
+        if not self._child.closed:
+            self._child.kill(signal.SIGKILL)
+            self._child.wait()
+            self._child.close()
+
+    def _read_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._has_ended:
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            self._feed.feed(self._child.read_nonblocking(1 << 16, timeout=0.05))
+        except pexpect.TIMEOUT:
+            return
+        except pexpect.EOF:
+            self._has_ended = True
+
+
+def shows_list(screen: Screen) -> bool:
+    """Whether a screen shows claude's list of agents."""
+    marks = r"\d (awaiting input|working|completed)|enter to open|New sessions:"
+    return re.search(marks, screen.text) is not None
+
+
+def _read_all(paths: Iterable[Path]) -> list[Json]:
+    found = []
+    for path in paths:
+        try:
+            found.append(json.loads(path.read_text()))
+        except (FileNotFoundError, ValueError):  # it goes, or is half written
+            continue
+    return found
 
 
 def kill(process: subprocess.Popen[str]) -> None:

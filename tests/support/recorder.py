@@ -10,6 +10,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import subprocess
 import time
 import uuid
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-PATIENCE = 30.0
+PATIENCE = 300.0
 """Seconds after which a process that should have ended, or said something, has hung."""
 
 Text = str | bytes
@@ -76,6 +77,11 @@ class Recorder:
 
     def then(self, script: str) -> None:
         write_program(self.path, _SCRIPT.format(log=shlex.quote(str(self._log)), then=script))
+
+    def forget(self) -> None:
+        """Forget the runs so far, also those that were killed while they recorded."""
+        for record in self._log.iterdir():
+            shutil.rmtree(record)
 
     @property
     def calls(self) -> list[Call]:

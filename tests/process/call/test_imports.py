@@ -53,6 +53,18 @@ def test_a_known_key_imports_nothing_heavy(known_key: World, project: Path | Non
     assert known_key.claude.calls[-1].args[0] == b"--resume"
 
 
+def test_a_stream_of_a_known_key_imports_nothing_heavy(known_key: World) -> None:
+    stream = ("-p", "--input-format", "stream-json")
+    known_key.call(*stream)  # its link to the plugin is made
+
+    modules = imported(known_key, *stream)
+
+    ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
+    assert ours == {"shim.claude.surfaces"}
+    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert known_key.claude.calls[-1].args[0] == b"--plugin-dir"
+
+
 def test_a_call_without_that_file_imports_nothing_heavy(known_key: World) -> None:
     known_key.launcher = install(known_key.root / "bin")
     known_key.launcher.with_name(".claude-shim-modules").unlink()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shim.install.launcher import install
+from shim.store import forks
 from tests.support.recorder import World, derived
 
 ROOM = "a room"
@@ -278,6 +279,34 @@ def test_debug_says_why_and_changes_nothing(world: World) -> None:
     assert world.claude.calls[0].args == [b"--resume", U.encode(), b"-p"]
 
 
+# Forks
+
+
+def test_while_nothing_was_said_in_a_fork_what_it_is_of_goes_on(world: World) -> None:
+    world.map(ROOM, "claude", OTHER)
+    world.transcript(U)
+    forks.note(str(world.store.parent), OTHER, U)
+
+    assert told(world, "-p") == ["--resume", U, "-p"]
+    assert world.mappings == {ROOM: {"claude": U}}
+
+
+def test_a_fork_in_which_something_was_said_goes_on(world: World) -> None:
+    world.map(ROOM, "claude", OTHER)
+    world.transcript(U)
+    world.transcript(OTHER)
+    forks.note(str(world.store.parent), OTHER, U)
+
+    assert told(world, "-p") == ["--resume", OTHER, "-p"]
+
+
+def test_a_new_conversation_that_is_no_fork_starts(world: World) -> None:
+    world.map(ROOM, "claude", OTHER)
+    world.transcript(U)
+
+    assert told(world, "-p") == ["--session-id", OTHER, "-p"]
+
+
 # What can move to another conversation
 
 
@@ -288,8 +317,25 @@ def test_a_streaming_claude_gets_the_plugin_that_says_where_it_moves(
     world: World, args: list[str]
 ) -> None:
     world.transcript(U)
-    plugin = world.launcher.parent / ".claude-shim-plugin"
-    assert told(world, *args) == ["--plugin-dir", str(plugin), "--resume", U, *args]
+    option, link, *rest = told(world, *args)
+    assert [option, *rest] == ["--plugin-dir", "--resume", U, *args]
+    assert Path(link).resolve() == world.launcher.parent / ".claude-shim-plugin" / "following"
+    assert Path(link).parents[2] == world.store.parent
+
+
+def test_a_stream_that_shows_hooks_gets_those_that_do_not_show(world: World) -> None:
+    world.transcript(U)
+    args = ("--input-format", "stream-json", "--include-hook-events")
+    assert Path(told(world, *args)[1]).name == "ending"
+
+
+def test_each_room_has_a_path_of_its_own_to_the_plugin(world: World) -> None:
+    def plugin(room: str) -> bytes:
+        call = world.call("--input-format", "stream-json", env={"NSED_ROOM_ID": room})
+        return call.args[call.args.index(b"--plugin-dir") + 1]
+
+    assert plugin("one") != plugin("two")
+    assert plugin("one") == plugin("one")
 
 
 def test_without_the_plugin_a_streaming_claude_runs_all_the_same(

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import signal
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +25,9 @@ from tests.process.commands.test_changing_commands import (
     told,
     transcript,
 )
-from tests.support.recorder import World
+from tests.support.recorder import PATIENCE, World, wait_until
 
+CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
 LINE = '{"type":"user","cwd":"/home/ada/app","message":{"role":"user","content":"hello"}}\n'
 
 
@@ -97,6 +101,21 @@ def test_a_conversation_of_another_account_goes_too(world: World, there: World) 
     run = ask(world, "export", "--with-conversations", "-", env=work)
     told = ask(there, "import", "-", "--json", input=run.stdout)
     assert [each["action"] for each in json.loads(told.stdout)["conversations"]] == ["added"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_export_that_is_ended_leaves_nothing_unfinished(world: World, number: int) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    os.truncate(transcript(world, U), 1 << 32)
+    place = world.root / "place"
+    place.mkdir()
+    words = ("export", "--with-conversations", str(place / "rooms.tar.gz"))
+    with world.start(*words, program=CLAUDE_SHIM) as exporting:
+        wait_until(lambda: any(path.stat().st_size for path in place.iterdir()))
+        exporting.send_signal(number)
+        exporting.communicate(timeout=PATIENCE)
+    assert exporting.returncode == 128 + number
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.usefixtures("archive")
@@ -267,4 +286,6 @@ def test_an_archive_is_a_tar_that_others_can_read(archive: Path) -> None:
 
 def test_a_map_is_of_two_whole_paths(there: World, archive: Path) -> None:
     refused(there, "import", str(archive), "--map", "ada=/x", exit_code=2)
+    said = refused(there, "import", str(archive), "--map", "/home/ada", exit_code=2)
+    assert "'/home/ada' is no OLD=NEW" in said
     refused(there, "import", "--from-projects", "--map", "/a=/b", exit_code=2)

@@ -25,6 +25,12 @@ PATH=/usr/bin:/bin
 case "$*" in
   --version) echo "2.1.330 (Claude Code)" ;;
   --help) printf 'Usage\\n\\nOptions:\\n  -r, --resume [value]\\n\\nCommands:\\n  mcp\\n' ;;
+  *--plugin-dir*)
+    export CLAUDE_PLUGIN_ROOT="$6"
+    event='{"session_id":"'"$4"'","hook_event_name":"SessionEnd"}'
+    [ -e "$HOME/no-hooks" ] || echo "$event" | "$6/../follow"
+    echo "No conversation found with session ID: $4" >&2
+    exit 1 ;;
 esac
 """
 Json = dict[str, Any]
@@ -135,8 +141,7 @@ def test_the_report_on_a_good_set_up(good: Place) -> None:
         "✓ locks        other processes are kept out: flock and fcntl\n"
         "✓ leases       0 claudes with a lease, and nobody in the way\n"
         "✓ clean-up     claude deletes what is idle for 30 days;"
-        " kept here, to come back with the next call: 1 of 1 conversation;"
-        " compressed copies take 0.0 MB\n"
+        " kept here, too, and safe from that: 1 of 1 conversation\n"
         "✓ clock        it is not behind anything that was written\n"
         "✓ disk         81.7 GB are free\n"
         "✓ environment  no room and no agent here: claude is as ever\n"
@@ -226,7 +231,7 @@ def python_of_an_environment(world: World) -> None:
 
 
 def package_removed(world: World) -> None:
-    for path in (beside(world, "-program.py"), launcher.hook(world.launcher.parent)):
+    for path in (beside(world, "-program.py"), launcher.hook_script(world.launcher.parent)):
         edit(path, str(PACKAGE.parent), "/nowhere")
     beside(world, "-modules").unlink()
 
@@ -309,7 +314,7 @@ def named_claude_missing(world: World) -> None:
 
 
 def plugin_changed(world: World) -> None:
-    hooks = launcher.plugin(world.launcher.parent) / "hooks" / "hooks.json"
+    hooks = launcher.plugin(world.launcher.parent) / "following" / "hooks" / "hooks.json"
     hooks.write_text("{}")
 
 
@@ -317,16 +322,20 @@ def plugin_removed(world: World) -> None:
     shutil.rmtree(launcher.plugin(world.launcher.parent))
 
 
+def hooks_switched_off(world: World) -> None:
+    (world.home / "no-hooks").touch()
+
+
 def hook_that_speaks(world: World) -> None:
     edit(
-        launcher.hook(world.launcher.parent),
+        launcher.hook_script(world.launcher.parent),
         "`claude-shim install`.\n",
         "`claude-shim install`.\nprint('hi', flush=True)\n",
     )
 
 
 def hook_that_records_nothing(world: World) -> None:
-    edit(launcher.hook(world.launcher.parent), "    main()\n", "    pass\n")
+    edit(launcher.hook_script(world.launcher.parent), "    main()\n", "    pass\n")
 
 
 def torn_store(world: World) -> None:
@@ -495,7 +504,8 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
     (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
-    (plugin_removed, "plugin hook", ".claude-plugin/plugin.json, follow, hooks", INSTALL),
+    (plugin_removed, "plugin hook", "ending/.claude-plugin/plugin.json", INSTALL),
+    (hooks_switched_off, "hook", "claude runs no hooks", "disableAllHooks"),
     (hook_that_speaks, "hook plugin", "says 'hi'", INSTALL),
     (hook_that_records_nothing, "hook plugin", "records nothing", INSTALL),
     (torn_store, "store", "is damaged: it is no JSON", "with the backup"),

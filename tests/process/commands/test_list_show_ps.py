@@ -592,6 +592,15 @@ class TestTerminals:
         assert max(map(len, said)) <= columns
         assert (U in said[1]) == (columns == 150)
 
+    def test_an_earlier_conversation_has_its_date_where_there_is_space(self, home: Home) -> None:
+        home.map("refactor", "claude", U)
+        head = {"room": "refactor", "agent": "claude", "uuid": V, "last_used": stamp(DAY)}
+        (home.store / "history.jsonl").write_text(json.dumps(head) + "\n")
+        for columns, has_date in ((120, True), (80, False)):
+            said = self.on_terminal(home, columns, "show", "refactor", NO_COLOR="1")
+            (line,) = [line for line in said if V in line]
+            assert line.endswith(")") == has_date
+
     @pytest.mark.parametrize("command", [["prune", "-n"], ["import", "-n", "--from-projects"]])
     def test_no_table_is_wider_than_the_terminal(self, home: Home, command: list[str]) -> None:
         home.map("a-room-with-a-long-name" * 5, "an-agent-of-a-long-name" * 5, V, ago=9000 * DAY)

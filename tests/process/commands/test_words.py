@@ -49,7 +49,8 @@ def test_open_without_a_launcher_says_so(world: World) -> None:
 
 
 def test_status_is_one_screen(world: World) -> None:
-    store(world, {"r": {"a": entry(U), "b": entry(V)}})
+    store(world, {"r": {"a": entry(U), "b": entry(V)}, "s": {"a": entry(U)}})
+    transcript(world, U)
     with live(world, "r", "a"):
         said = told(world, "status").splitlines()
         found = json.loads(told(world, "status", "--json"))
@@ -57,7 +58,7 @@ def test_status_is_one_screen(world: World) -> None:
     assert [label for label, _ in labels] == ["Launcher", "Claude", "Rooms", "Live", "Doctor"]
     assert labels[0][1].endswith(", first on PATH")
     assert labels[1][1] == str(world.claude.path)
-    assert labels[2][1] == "1, with 2 conversations"
+    assert labels[2][1] == "2, with 1 conversation"
     assert labels[3][1].startswith("r a (")
     assert found["live"] == [{"room": "r", "agent": "a", "session_id": U}]
     assert (found["claude"], found["first_on_path"]) == (str(world.claude.path), True)
@@ -66,6 +67,11 @@ def test_status_is_one_screen(world: World) -> None:
 @pytest.mark.parametrize("words", [["version"], ["-V"], ["--version"]])
 def test_version(world: World, words: list[str]) -> None:
     assert told(world, *words).startswith("claude-shim ")
+
+
+def test_a_word_that_is_missing_is_said_on_one_line_with_what_it_can_be(world: World) -> None:
+    said = refused(world, "completion", exit_code=2)
+    assert "Choose from: bash, zsh, fish. `claude-shim completion --help` helps." in said
 
 
 @pytest.mark.parametrize(("word", "meant"), [("ls", ["list"]), ("rm", ["forget", "delete"])])

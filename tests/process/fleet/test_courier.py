@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +110,9 @@ def test_it_is_found_where_the_stores_path_is_too_long_for_a_sockets(member: Wor
         (b"[1]\n", "the courier does not understand"),
         (b'{"version":1,"request":"begin"}\n', "the courier does not understand"),
         (b'{"version":1,"request":"flush","event":1}\n', "the courier does not understand"),
-        (b'{"version":2,"request":"status"}\n', "the courier is of another version"),
-        (b'{"version":1,"request":"dance"}\n', "the courier is of another version"),
+        (b'{"version":"1","request":"status"}\n', "the courier does not understand"),
+        (b'{"version":0,"request":"status"}\n', "the courier is of a newer claude-shim"),
+        (b'{"version":1,"request":"dance"}\n', "the courier does not understand"),
         (b'{"version":1,"request":"rooms","fleet":"nats://x"}\n', "has another NSED_FLEET_URL"),
     ],
 )
@@ -169,3 +171,23 @@ def test_a_call_whose_server_is_away_does_not_wait_for_it(
     assert "no NATS server answers at" in run.warning
     assert time.monotonic() - started < 20
     assert shutil.which("claude", path=str(member.launcher.parent))
+
+
+def test_a_head_that_moved_while_the_server_was_away_is_the_fleets_later(
+    member: World, nats_server: NatsServer
+) -> None:
+    member.call("-p", "hi")
+    nats_server.kill()
+    moved = str(uuid.uuid4())
+    transcript = member.transcript(moved)
+    event = json.dumps({"session_id": moved, "transcript_path": str(transcript)}).encode()
+    told = {"room": "r", "agent": "claude", "pid": os.getpid(), "event": event}
+    assert asking.ask(store_of(member), "link", **told)["answer"] == "alone"
+
+    nats_server.start()
+
+    def heads() -> list[str]:
+        answer = asking.ask(store_of(member), "rooms", starts=False)
+        return [room["session_id"] for room in answer.get("rooms", ())]
+
+    wait_until(lambda: heads() == [moved])

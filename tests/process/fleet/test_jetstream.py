@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import nats
 import pytest
@@ -13,16 +13,16 @@ import pytest
 from shim.fleet.engine import Away, Refused
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.records import CLAIM, DATA, Holder, Record
-from tests.support.nats import NatsServer, free_port
+from tests.support.nats import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
+
+    from tests.support.nats import NatsServer
 
 U = "11111111-1111-4111-8111-111111111111"
 HOLDER = Holder("h", "name", "i", 7, "one-shot")
 TIMEOUT = 30.0
-T = TypeVar("T")
 
 
 def claim() -> Record:
@@ -217,49 +217,3 @@ def test_an_append_whose_answer_was_lost_is_stored_once(nats_server: NatsServer)
             assert await bodies(engine) == [b"", b"once", b"next"]
 
     asyncio.run(story())
-
-
-def test_a_cluster_keeps_three_copies_and_loses_one_server_without_a_word(tmp_path: Path) -> None:
-    routes = [free_port() for _ in range(3)]
-    with contextlib.ExitStack() as stack:
-        servers = [
-            stack.enter_context(NatsServer(directory(tmp_path, n), in_cluster(n, routes)))
-            for n in range(3)
-        ]
-
-        async def story(engine: JetStream) -> None:
-            about = await engine.about()
-            assert (about["is_cluster"], about["stream"]["replicas"]) == (True, 3)
-            after = await engine.append(U, claim(), 0, 20)
-            servers[0].kill()
-            record = data(b"after a death")
-            await sooner_or_later(lambda: engine.append(U, record, after, 5))
-            found = await sooner_or_later(lambda: bodies(engine))
-            assert found == [b"", b"after a death"]
-
-        run(",".join(server.url for server in servers), story)
-
-
-async def sooner_or_later(work: Callable[[], Awaitable[T]]) -> T:
-    """What comes of some work, when the engine is not away any more."""
-    end = time.monotonic() + 2 * TIMEOUT
-    while True:
-        try:
-            return await work()
-        except Away:
-            assert time.monotonic() < end
-            await asyncio.sleep(0.1)
-
-
-def directory(root: Path, number: int) -> Path:
-    path = root / str(number)
-    path.mkdir()
-    return path
-
-
-def in_cluster(number: int, routes: list[int]) -> str:
-    others = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
-    return (
-        f'server_name: "s{number}"\n'
-        f'cluster {{ name: "c", listen: "127.0.0.1:{routes[number]}", routes: [{others}] }}\n'
-    )

@@ -116,6 +116,24 @@ def test_what_stands_beside_it_is_for_all_to_read_and_nobody_to_write(
         assert (bin_dir / name).stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize("name", ["claude", ".claude-shim", ".claude-shim-plugin/hooks/hooks.json"])
+def test_what_others_put_in_its_way_is_not_written_to(
+    world: World, bin_dir: Path, name: str
+) -> None:
+    """A directory that others can write to, as /usr/local/bin is on some systems."""
+    theirs = world.root / "theirs"
+    theirs.write_text(FOREIGN)
+    in_the_way = bin_dir / f"{name}.new"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.symlink_to(theirs)
+
+    run = claude_shim(world, "install", "--bin-dir", str(bin_dir))
+
+    assert run.exit_code == 0
+    assert theirs.read_text() == FOREIGN
+    assert not (bin_dir / name).is_symlink()
+
+
 def test_install_overwrites_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:
     foreign = write_program(bin_dir / "claude", FOREIGN)
 
@@ -158,6 +176,16 @@ def test_uninstall_removes_the_launcher_and_leaves_the_store(world: World) -> No
     assert run.exit_code == 0
     assert list((world.home / ".nsed/bin").iterdir()) == []
     assert world.mappings == {"r": {"claude": derived("r")}}
+
+
+def test_uninstall_removes_what_a_killed_one_left(world: World, bin_dir: Path) -> None:
+    claude_shim(world, "install", "--bin-dir", str(bin_dir))
+    (bin_dir / "claude").unlink()
+
+    run = claude_shim(world, "uninstall", "--bin-dir", str(bin_dir))
+
+    assert f"Removed {bin_dir}/.claude-shim\n" in run.stdout.decode()
+    assert list(bin_dir.iterdir()) == []
 
 
 def test_uninstall_removes_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:

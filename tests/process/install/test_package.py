@@ -82,7 +82,7 @@ def test_the_wheel_is_the_folder_shim_with_its_data(package: Package) -> None:
     with zipfile.ZipFile(package.wheel) as wheel:
         names = set(wheel.namelist())
     # Compiled where it was built, for this system and for every Python.
-    assert ours | {"shim/install/launcher"} <= names
+    assert ours | {"shim/install/launcher", "shim/install/follow"} <= names
     assert "-py3-none-" in package.wheel.name
     assert not package.wheel.name.endswith("-any.whl")
     assert {name.partition("/")[0] for name in names} == {"shim", f"{wheel_name()}.dist-info"}

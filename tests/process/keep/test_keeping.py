@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.real_claude import TIMEOUT
 from tests.support.recorder import World, derived, wait_until, write_program
 
 ROOM = "r"
@@ -199,7 +200,7 @@ def test_housekeeping_never_shows(world: World) -> None:
     }
     assert process.cwd() == "/"
     # Who reads claude's output to its end waits for claude alone.
-    _, errors = claude.communicate(b"go on\n", timeout=30)
+    _, errors = claude.communicate(b"go on\n", timeout=TIMEOUT)
     assert (claude.returncode, errors) == (0, b"")
     assert process.is_running()
     os.close(folder)
@@ -222,7 +223,7 @@ def test_twenty_calls_beside_it_and_a_kill_lose_nothing(world: World) -> None:
             for process in housekeeping_of(world):
                 process.kill()
         for call in calls:
-            assert call.communicate(timeout=30) == (b"", b"")
+            assert call.communicate(timeout=TIMEOUT) == (b"", b"")
         wait_until(lambda: has_kept_house(world))
         for room in rooms:
             (transcript,) = world.home.glob(f".claude/projects/*/{derived(room)}.jsonl")

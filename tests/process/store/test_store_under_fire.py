@@ -19,7 +19,7 @@ from shim.base import files
 from shim.store import locked_file
 from shim.store.store import Store
 
-PATIENCE = 60
+PATIENCE = 300
 
 
 def fork(work: Callable[[int], None]) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def test_in_the_store_what_has_the_unfinished_name_goes_and_is_not_written_to(
     assert sorted(os.listdir(tmp_path)) == ["f", "victim"]
 
 
-class TestRootAndTheStoresOfOthers:
+class TestTheStoresOfOthers:
     @pytest.fixture(autouse=True)
     def owners(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         """Directories that are there, and whose; we are root."""
@@ -68,7 +68,8 @@ class TestRootAndTheStoresOfOthers:
 
         def status(path: str) -> object:
             if path in owners:
-                return SimpleNamespace(st_uid=owners[path], st_mode=0o040700)
+                mode = 0o041777 if path == "/tmp" else 0o040700
+                return SimpleNamespace(st_uid=owners[path], st_mode=mode)
             raise FileNotFoundError
 
         monkeypatch.setattr(posix, "stat", status)
@@ -76,15 +77,24 @@ class TestRootAndTheStoresOfOthers:
         return owners
 
     @pytest.mark.parametrize("path", ["/home/ada/.nsed", "/home/ada/x/y/.nsed", "/home/ada"])
-    def test_it_does_nothing_there(self, path: str) -> None:
+    def test_root_does_nothing_there(self, path: str) -> None:
         for check in (files.leave_to_its_owner, files.make_directory):
             with pytest.raises(Failure, match="belongs to another user, and you are root"):
                 check(path)
 
     @pytest.mark.parametrize("path", ["/root", "/root/.nsed", "/new/x", "/tmp/x", "relative/x"])
-    def test_its_own_is_its_own(self, path: str) -> None:
+    def test_what_is_roots_own_it_uses(self, path: str) -> None:
         files.leave_to_its_owner(path)
 
-    def test_for_users_permissions_decide(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("path", ["/home/ada/.nsed", "/tmp"])
+    def test_a_user_believes_nothing_that_others_may_have_put_there(
+        self, monkeypatch: pytest.MonkeyPatch, path: str
+    ) -> None:
         monkeypatch.setattr(posix, "geteuid", lambda: 1001)
-        files.leave_to_its_owner("/home/ada/.nsed")
+        with pytest.raises(Failure, match="is not yours alone"):
+            files.leave_to_its_owner(path)
+
+    @pytest.mark.parametrize("path", ["/home/ada/.nsed", "/home/ada/new", "/root"])
+    def test_for_users_permissions_decide(self, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+        monkeypatch.setattr(posix, "geteuid", lambda: 1000)
+        files.leave_to_its_owner(path)

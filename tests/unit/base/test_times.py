@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.base.times import nanoseconds, timestamp
+from shim.base.stamps import nanoseconds
+from shim.base.times import timestamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))

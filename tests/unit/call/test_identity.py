@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shim.base.session_key import SessionKey
 from shim.call import identity
+from shim.store import plugin_links
 
 ROOM, SESSION, AGENT = b"NSED_ROOM_ID", b"NSED_SESSION_ID", b"NSED_AGENT_NAME"
 TOLD = {b"NSED_SHIM_ROOM": b"outer", b"NSED_SHIM_AGENT": b"outer-agent"}
@@ -139,3 +141,41 @@ def test_ancestors_are_asked_only_under_opencode_without_the_variables(
     monkeypatch.setattr("shim.opencode.command_line.conversation", lambda: pytest.fail("asked"))
     under = environ and b"OPENCODE" not in environ
     assert identity.around({b"OPENCODE": b"1", **environ} if under else environ) is None
+
+
+OTHERS = environment(INHERITED, INHERITED, INHERITED) | {b"CLAUDE_JOB_DIR": b"/jobs/1"}
+
+
+class TestInTheBackground:
+    """A worker has the environment of the claude that started the service, of another room."""
+
+    @pytest.fixture(autouse=True)
+    def _worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plugin_links, "of_worker", lambda: SessionKey(b"own", b"own-agent"))
+
+    @pytest.mark.parametrize(
+        ("said", "key"),
+        [
+            ({}, ("own", "own-agent")),
+            ({ROOM: b"r"}, ("r", "claude")),
+            ({SESSION: b"s"}, ("s", "own-agent")),
+            ({AGENT: b"a"}, ("own", "a")),
+            ({ROOM: b"r", AGENT: b"a"}, ("r", "a")),
+        ],
+    )
+    def test_what_is_inherited_is_the_workers_own(
+        self, said: Environ, key: tuple[str, str]
+    ) -> None:
+        found = identity.resolve(identity.put_right({**OTHERS, **said}), b"", None)
+        assert found
+        assert (found.key.room, found.key.agent) == key
+
+    def test_in_a_worker_of_no_room_nothing_is_inherited(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(plugin_links, "of_worker", lambda: None)
+        assert identity.resolve(identity.put_right(OTHERS), b"", None) is None
+
+    def test_elsewhere_the_environment_is_as_it_is(self) -> None:
+        environ = {**TOLD, ROOM: b"outer"}
+        assert identity.put_right(environ) is environ

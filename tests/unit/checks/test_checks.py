@@ -324,7 +324,8 @@ def transcript(home: Path, days: float) -> Path:
             1,
             None,
             OK,
-            "idle for 30 days; kept here, to come back with the next call: 0 of 1 conversation",
+            "kept here, too, and safe from that: 0 of 1 conversation;"
+            " their next call or the daily housekeeping keeps the others",
         ),
         (25, None, WARNING, "of 1 conversation, 0 can go any time, and 1 within 7 days"),
         (31, None, WARNING, "of 1 conversation, 1 can go any time, and 0 within 7 days"),
@@ -352,8 +353,8 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     os.link(transcript(home, days=31), kept)
     finding = only(outliving.clean_up(Setup()))
     assert finding == ok(
-        "claude deletes what is idle for 30 days; kept here, to come back with the next call:"
-        " 1 of 1 conversation; compressed copies take 0.0 MB"
+        "claude deletes what is idle for 30 days; kept here, too, and safe from that:"
+        " 1 of 1 conversation"
     )
 
 

@@ -191,6 +191,10 @@ class TestSizes:
         assert seen(path, user("one"), picture, ANSWER, note).last_prompt == "see"
         assert seen(path, user("one"), picture, note, user("two")).last_prompt == "two"
 
+    def test_what_was_said_counts_before_what_claude_notes(self, path: Path) -> None:
+        note = line(type="last-prompt", lastPrompt="one", leafUuid="1", sessionId=U)
+        assert seen(path, user("one"), ANSWER, user("two"), ANSWER, note).last_prompt == "two"
+
     @pytest.mark.parametrize("start", [user("x" * MEGABYTE), "x" * MEGABYTE])
     def test_a_line_of_megabytes_at_the_start_hides_only_itself(
         self, path: Path, start: str

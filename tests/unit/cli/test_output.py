@@ -218,13 +218,12 @@ class TestAgesAndSizes:
 
 
 class TestJson:
-    def test_it_is_readable_and_of_a_list_each_item_a_line(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_it_is_readable_a_field_a_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         output.show_json({"room": "réf 🙂"})
         assert capsys.readouterr().out == '{\n  "room": "réf 🙂"\n}\n'
-        output.show_json([{"room": "réf 🙂"}, {}])
-        assert capsys.readouterr().out == '[\n  {"room": "réf 🙂"},\n  {}\n]\n'
+        output.show_json([{"room": "réf 🙂", "agent": "claude"}, {}])
+        shown = '[{"room": "réf 🙂",\n  "agent": "claude"},\n  {}]\n'
+        assert capsys.readouterr().out == shown
 
     @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "euc-jp"])
     @pytest.mark.parametrize("text", ["half \ud83d", "réf 🙂", "日本"])
@@ -252,3 +251,21 @@ class TestColours:
     def test_an_empty_no_color_is_unset(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(posix.environ, b"NO_COLOR", b"")
         assert output.bad("x") != "x"
+
+
+class TestProgress:
+    @pytest.mark.parametrize(("count", "is_shown"), [(499, False), (500, True)])
+    def test_many_steps_show_on_a_terminal_how_far_they_are(
+        self, count: int, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        terminal = io.StringIO()
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with output.progress(range(count), count, "Reading transcripts") as steps:
+            assert list(steps) == list(range(count))
+        assert ("Reading transcripts" in terminal.getvalue()) == is_shown
+
+    def test_a_pipe_has_no_bar(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with output.progress(range(1000), 1000, "Reading transcripts") as steps:
+            assert list(steps) == list(range(1000))
+        assert capsys.readouterr().err == ""

@@ -193,6 +193,23 @@ def test_a_busy_conversation_is_brought_as_far_as_it_goes(a: Machine, b: Machine
     assert b.said == turn("1") + line("2")
 
 
+def test_a_busy_conversation_is_brought_beside_what_was_said_apart(a: Machine, b: Machine) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        await a.begins()
+        a.says(turn("3"))
+        await a.it.keep_up()
+        b.says(line("never answered"))
+        with pytest.raises(Taken) as taken:
+            await b.begins()
+        await b.it.look(taken.value.by.sequence)
+
+    run(story())
+    assert b.said == turn("1") + turn("2") + turn("3")
+    assert b.other_conversations() == [turn("1") + turn("2") + line("never answered")]
+
+
 def test_an_answer_that_claude_takes_back_is_taken_back(a: Machine, b: Machine) -> None:
     async def story() -> None:
         await a.begins()

@@ -55,7 +55,7 @@ def image(records: Iterable[Record], bases: dict[str, int] | None = None) -> Ima
         for sequence, record in enumerate(records, 1):
             yield Stored(sequence, record, "", sequence - 1)
 
-    made = Image(bases or {})
+    made = Image(bases or {}, is_whole=not bases)
     _made.append(made)
     asyncio.run(made.read(stored(), 0))
     return made
@@ -183,3 +183,33 @@ def test_a_file_beside_the_transcript_comes_unless_it_goes_on_here(
     part = image([put(0, "result", file="tool-results/x.txt")]).beside()["tool-results/x.txt"]
     pulling.bring_beside(str(tmp_path), "tool-results/x.txt", part)
     assert path.read_text() == then
+
+
+async def followed(*follows: int) -> AsyncIterator[Stored]:
+    for sequence, before in enumerate(follows, 11):
+        yield Stored(sequence, put(0, ""), "", before)
+
+
+def read(after: int, *follows: int) -> None:
+    made = Image({})
+    _made.append(made)
+    asyncio.run(made.read(followed(*follows), after))
+
+
+def test_a_log_that_goes_on_where_it_was_known_to_be_is_read() -> None:
+    read(10, 10, 11, 12)
+
+
+def test_a_log_whose_beginning_was_purged_is_read_from_there() -> None:
+    read(0, 7, 11)
+
+
+def test_a_record_that_is_missing_is_noticed() -> None:
+    with pytest.raises(Damaged, match="a record is missing"):
+        read(10, 10, 10)
+
+
+@pytest.mark.parametrize("follows", [0, 4])
+def test_a_log_that_was_begun_anew_is_no_longer_the_known_one(follows: int) -> None:
+    with pytest.raises(ReachesBack):
+        read(10, follows)

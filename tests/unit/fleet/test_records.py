@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.fleet import records
-from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Hostile, Record
+from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Hostile, Newer, Record
 
 HOLDER = Holder("h", "name", "i", 7, "one-shot")
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -49,7 +49,7 @@ def test_any_bytes_are_a_record_or_refused(payload: bytes) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["version", "kind", "holder", "generation", "nonce", "file", "offset"]),
+        st.sampled_from(["kind", "holder", "generation", "nonce", "file", "offset"]),
         st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.integers())),
     )
 )
@@ -88,3 +88,19 @@ def test_pieces_make_up_the_body_and_each_fits_into_a_record(size: int, kind: st
     assert all(
         len(Record(DATA, HOLDER, 1, body=piece).to_bytes()) <= records.LARGEST for piece in pieces
     )
+
+
+def changed(**fields: Any) -> bytes:
+    head = json.loads(Record(CLAIM, HOLDER, 1).to_bytes())
+    return json.dumps(head | fields).encode()
+
+
+def test_a_record_may_say_more_than_is_known_here() -> None:
+    said = changed(colour="red", holder={**asdict(HOLDER), "colour": "blue"})
+
+    assert records.from_bytes(said).holder == HOLDER
+
+
+def test_a_record_of_a_newer_version_is_no_damage() -> None:
+    with pytest.raises(Newer, match="a newer claude-shim has written to this fleet: update it"):
+        records.from_bytes(changed(version=2, kind="whatever", holder=None))

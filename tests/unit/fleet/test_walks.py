@@ -106,7 +106,7 @@ class Walk:
         found = []
         for name in {name for name, _ in self.memory.stored}:
             image = Image({})
-            await image.read(self._records(name))
+            await image.read(self._records(name), 0)
             part = image.transcript
             found.append(part.read(0, part.end_of_lines()).decode())
             image.close()

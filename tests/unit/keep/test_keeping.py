@@ -10,10 +10,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from shim.base import session_key
+from shim.base import files, session_key
+from shim.base.messages import Failure
 from shim.claude import cleanup, learning, transcripts
 from shim.claude.transcripts import Transcript
 from shim.keep import folder, holding, housekeeping, putting_back
@@ -485,6 +487,37 @@ class TestADeletionThatIsNoPersons:
         world.keep_house()
         assert world.kept().exists()
 
+    def test_a_kill_as_it_is_kept_leaves_no_second_name_that_hides_one(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        transcript = world.transcript()
+        with monkeypatch.context() as killing:
+            killing.setattr("os.replace", lambda *_: pytest.fail("there are two names meanwhile"))
+            putting_back.keep_up(str(world.store), U, str(transcript))
+        transcript.unlink()
+        assert not world.put_back()
+
+    def test_in_another_users_store_is_not_believed(
+        self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held.unlink()
+        theirs = SimpleNamespace(st_uid=os.geteuid() + 1, st_mode=0o040777)
+        monkeypatch.setattr(files, "_status", lambda _: theirs)
+        with pytest.raises(Failure):
+            world.put_back()
+        assert not held.exists()
+
+    def test_a_home_restored_with_files_in_the_place_of_links_is_kept_anew(
+        self, world: World, held: Path
+    ) -> None:
+        world.map(U)
+        self.restored(world.kept())
+        for note in (folder.origin_of(str(world.kept())), folder.link_of(str(world.kept()))):
+            os.unlink(note)
+            Path(note).touch()
+        world.keep_house()
+        assert world.kept().samefile(held)
+
     def test_of_a_store_moved_with_its_files_anew(self, world: World, held: Path) -> None:
         moved = world.home / "moved"
         world.store.rename(world.home / "old")
@@ -624,6 +657,7 @@ class TestATemporaryAccount:
         temporary.mkdir(parents=True)
         transcript = temporary / f"{U}.jsonl"
         transcript.write_text(LINE)
+        transcript.with_name(f"{U}.jsonl.new").symlink_to(world.path())  # of a killed call
         world.hold(transcript)
         with transcript.open("a") as file:
             file.write(NEXT)  # claude follows the link
@@ -729,6 +763,15 @@ class TestWhatLiesBesideATranscript:
         shutil.rmtree(beside)
         world.keep_house()
         assert (beside / "tool-results" / "a.txt").read_text() == "said more"
+
+    def test_what_is_kept_of_it_stops_no_call_though_it_cannot_be_read(
+        self, world: World, beside: Path
+    ) -> None:
+        world.hold(world.path())
+        (note,) = (world.store / "kept" / U).glob("*.from")
+        note.unlink()
+        note.write_text("a file, as some tools restore links")
+        assert world.hold(world.path())
 
     def test_goes_with_what_a_person_deleted(self, world: World, beside: Path) -> None:
         world.keep_house()

@@ -133,6 +133,26 @@ def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) ->
     assert newcomer.take(goes_on=False)
 
 
+def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    suspended = fork(waiting(directory))
+    wait_until(lambda: have_locks([suspended]), "one stands in line")
+    next_one = fork(waiting(directory))
+    wait_until(lambda: have_locks([next_one]), "another stands in line")
+    os.kill(suspended.pid, signal.SIGSTOP)
+    os.waitpid(suspended.pid, os.WUNTRACED)
+
+    holder.kill()
+    assert next_one.said() == "True"
+    next_one.kill()
+    mine = lease_of(directory, KEY)
+    assert mine.take(goes_on=False)
+    os.kill(suspended.pid, signal.SIGCONT)
+    mine._unlock()
+    assert suspended.said() == "True"
+
+
 def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
     def out_of_the_line() -> bool:
         mine = lease_of(directory, KEY)
@@ -188,6 +208,23 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
     assert acts.turn(KEY, asked, is_chosen=False) == OURS
     assert acts.turn_of_conversation(KEY, asked, U, is_chosen=False) == OURS
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_turn_of_one_in_another_container_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path))
+    transcript = tmp_path / "projects" / "-work" / f"{U}.jsonl"
+    transcript.parent.mkdir(parents=True)
+    prompt = '{"type":"user","uuid":"p","message":{"role":"user","content":"hi"}}\n'
+    transcript.write_text(prompt)
+    there = Holder(0, goes_on=True)  # a pid that the system cannot say
+    patience = busy.Patience(KEY, invocation.read(["-p"]), None, lambda: U)
+    assert all(patience(there, seconds) for seconds in (0.0, 2.0, 100.0))
+    answer = '{"type":"assistant","message":{"role":"assistant","stop_reason":"end_turn"}}\n'
+    transcript.write_text(prompt + answer)
+    assert patience(there, 101.0)
+    assert not patience(there, 103.0)
 
 
 @pytest.mark.parametrize(

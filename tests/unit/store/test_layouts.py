@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shim.base import times
+from shim.base.stamps import nanoseconds
 from shim.store import document, layout
 from shim.store.layout import NotCanonical
 from shim.store.store import Store
@@ -141,7 +142,7 @@ def test_recalling_and_recording_do_what_parsing_and_writing_would(
     with store_holding(content) as store:
         model = parsed(content)
         assert model is not None
-        before = times.nanoseconds(times.now())
+        before = nanoseconds(times.now())
 
         assert store.recall(room, agent) == model.get(room, {}).get(agent, {}).get("uuid")
         after_recall = parsed(Path(store.path).read_bytes())
@@ -165,7 +166,7 @@ def without_times(mappings: Any, room: str, agent: str) -> Any:
 
 
 def was_used_since(before: int | None, entry: dict[str, Any]) -> bool:
-    used = times.nanoseconds(entry["last_used"])
+    used = nanoseconds(entry["last_used"])
     # A timestamp without a fraction is that much earlier.
     return used is not None and before is not None and used >= before - 1_000_000_000
 

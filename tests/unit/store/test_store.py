@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from shim.base import times
 from shim.base.messages import Failure
 from shim.store import document, history, lock_holders, store
 from shim.store.store import Store
@@ -392,6 +393,32 @@ class TestDamage:
         os.unlink(sessions.path)
         assert sessions.recall("r", "a") == UUIDS[0]
         assert list(read(sessions)["r"]) == ["a"]
+
+    def test_a_store_that_the_seeds_program_began_anew_is_recovered(self, sessions: Store) -> None:
+        """So it does with one that is torn or empty, as a kill leaves it."""
+        for number in range(3):
+            sessions.record(f"r{number}", "a", UUIDS[number])
+        entry = {"uuid": UUIDS[9], "last_used": times.now()}
+        write(sessions, json.dumps({"new": {"a": entry}}, indent=2))
+        assert sessions.recall("r1", "a") == UUIDS[1]
+        assert list(read(sessions)) == ["new", "r0", "r1", "r2"]
+        sessions.record("r3", "a", UUIDS[3])
+        assert list(read(sessions)) == ["new", "r0", "r1", "r2", "r3"]
+
+    def test_what_another_program_cleaned_up_or_took_out_stays_out(self, sessions: Store) -> None:
+        old, now = "2020-01-02T03:04:05Z", times.now()
+        mappings = {f"r{n}": {"a": {"uuid": UUIDS[n], "last_used": old}} for n in range(3)}
+        write(sessions, json.dumps(mappings, indent=2))
+        sessions.record("r3", "a", UUIDS[3])
+        kept = read(sessions)
+        for room in ("r0", "r3"):  # the one for its age, the other by hand
+            write(sessions, json.dumps({name: kept[name] for name in kept if name != room}))
+            assert sessions.recall(room, "a") is None
+        only_one = {"r1": {"a": {"uuid": UUIDS[1], "last_used": now}}}
+        write(sessions, json.dumps(only_one, indent=2))
+        Path(f"{sessions.path}.bak").write_text(json.dumps(mappings, indent=2))
+        os.utime(f"{sessions.path}.bak", (0, 0))
+        assert sessions.recall("r0", "a") is None
 
     def test_what_a_torn_file_has_beyond_the_backup_is_recovered_too(self, sessions: Store) -> None:
         sessions.record("r", "a", UUIDS[0])

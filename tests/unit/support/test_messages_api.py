@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.messages_api import MessagesApi, Reply
+from tests.support.real_claude import TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def body(*messages: dict[str, Any], **fields: Any) -> dict[str, Any]:
 def call(
     url: str, method: str, path: str, content: Any = None, **more_headers: str
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT)
     try:
         headers = {"X-Claude-Code-Session-Id": SESSION, **more_headers}
         connection.request(method, path, json.dumps(content).encode(), headers)

@@ -9,13 +9,12 @@ from tests.support.compiled import (
     LAUNCHER,
     RECORDER,
     SANITIZED,
+    SANITIZERS,
     CompiledRecorder,
     compiled,
     write_installation,
 )
 from tests.support.recorder import World
-
-SANITIZERS = ("-fsanitize=address,undefined", "-fsanitize=undefined")
 
 
 @pytest.fixture(scope="session", params=["as built", "sanitized"])

@@ -1,0 +1,112 @@
+"""A plugin's hooks in a call of claude: whether they run, by what its options and settings say.
+
+Measured on 2.1.197, 2.1.330 and 2.1.331 (FACTS.md, "hooks").
+"""
+
+import posix
+import sys
+
+from shim.base import environment, files
+from shim.claude.transcripts import config_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from shim.claude.invocation import Invocation
+
+_WITHOUT = ("--bare", "--safe-mode")
+_VARIABLES = ("CLAUDE_CODE_SIMPLE", "CLAUDE_CODE_SAFE_MODE")
+_HINT = "CLAUDE_CODE_RESUME_HINT_COMMAND"
+_DISABLED = "disableAllHooks"
+_ONLY_MANAGED = "allowManagedHooksOnly"
+_SCOPES = ("user", "project", "local")
+_MANAGED = (
+    "/Library/Application Support/ClaudeCode" if sys.platform == "darwin" else "/etc/claude-code"
+)
+
+
+def may_run(asked: "Invocation") -> bool:
+    """Whether the hooks of a plugin run in the claude of a call. In doubt they do not."""
+    if any(map(asked.has, _WITHOUT)) or any(map(environment.is_on, _VARIABLES)):
+        return False
+    managed, own = _managed(), _own(asked)
+    texts = [*managed, *own]
+    words = [word.encode() for word in (_DISABLED, _ONLY_MANAGED, *_VARIABLES)]
+    if not any(word in text for text in texts for word in words):
+        return True  # without a parse, as nearly always
+    return _allow([_parsed(text) for text in managed], [_parsed(text) for text in own])
+
+
+def exports(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
+    """What has claude at a terminal show, as it ends, a command without the option of the plugin.
+
+    It leaves out every option then (2.1.330 and later; measured).
+    """
+    if not asked.is_interactive or _HINT.encode() in environ:
+        return {}
+    return {_HINT: b"claude"}
+
+
+def _allow(managed: "list[dict[str, Any]]", own: "list[dict[str, Any]]") -> bool:
+    """The same of settings, in each list the strongest first."""
+    if any(settings.get(_ONLY_MANAGED) is True for settings in managed):
+        return False
+    for settings in (*managed, *own):
+        variables = settings.get("env")
+        if isinstance(variables, dict) and any(
+            str(variables.get(name, "")) not in ("", "0") for name in _VARIABLES
+        ):
+            return False
+    said = [settings.get(_DISABLED) for settings in (*managed, *own)]
+    return next((value is False for value in said if isinstance(value, bool)), True)
+
+
+def _managed() -> list[bytes]:
+    """What the machine's administrator says, the strongest first."""
+    folder = f"{_MANAGED}/managed-settings.d"
+    try:
+        names = sorted(posix.listdir(folder), reverse=True)
+    except OSError:
+        names = []
+    paths = [f"{folder}/{name}" for name in names if name.endswith(".json")]
+    return [_content(path) for path in (*paths, f"{_MANAGED}/managed-settings.json")]
+
+
+def _own(asked: "Invocation") -> list[bytes]:
+    """What the caller and the user say, the strongest first."""
+    given = asked.value("--settings") or ""
+    found = [given.encode("utf-8", "surrogateescape") if "{" in given else _content(given)]
+    sources = asked.value("--setting-sources")
+    named = _SCOPES if sources is None else sources.replace(" ", "").split(",")
+    if "local" in named:
+        found.append(_content(".claude/settings.local.json"))
+    if "project" in named:
+        found.append(_content(".claude/settings.json"))
+    if "user" in named:
+        found.append(_content(f"{config_directory()}/settings.json"))
+    return found
+
+
+def _content(path: str) -> bytes:
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return files.content(file)
+    except OSError:
+        return b""
+    finally:
+        posix.close(file)
+
+
+def _parsed(text: bytes) -> "dict[str, Any]":
+    import json
+
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}

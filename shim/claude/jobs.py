@@ -1,0 +1,116 @@
+"""Claude's own background service: what its jobs say of themselves, in `jobs/<id>/state.json`.
+
+A person at a terminal who presses ← leaves the session to a job: a copy under another session id,
+whose first eight digits are the job's id, with a worker of its own (FACTS.md, "in the background").
+"""
+
+import json
+import os
+import time
+
+from shim.base import environment
+from shim.base.session_key import is_session_id
+from shim.claude.transcripts import config_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    State = dict[str, Any]
+
+_STATE = "state.json"
+_DIGITS = 8
+# Seconds that a job's worker is given to start: some two were measured.
+_STARTS_WITHIN = 20.0
+# Of the job of a terminal whose turn was under way, until it has been answered.
+_ANSWERS = "--reply-on-resume"
+_ANSWERED = "idle"
+# Of a job that is not stopped, failed or done.
+_WANTED = "working"
+
+
+def own() -> "State | None":
+    """The state of the job that this process works for; None of one outside of any.
+
+    Empty where the job says nothing of itself, as one that waits for a task does.
+    """
+    directory = environment.get("CLAUDE_JOB_DIR")
+    return _read(f"{directory}/{_STATE}") if directory else None
+
+
+def of(session_id: str) -> "State":
+    """The state of the job that a conversation was begun in, or of none."""
+    state = of_job(id_of(session_id))
+    return state if state.get("sessionId") == session_id else {}
+
+
+def id_of(session_id: str) -> str:
+    """The id of the job that a conversation was begun in, if it was."""
+    return session_id[:_DIGITS]
+
+
+def of_job(job: str) -> "State":
+    """The state of the job of an id."""
+    return _read(f"{_directory()}/{job}/{_STATE}")
+
+
+def all_of() -> "Iterator[State]":
+    """Every job's state."""
+    try:
+        names = os.listdir(_directory())
+    except OSError:
+        return
+    for name in names:
+        state = _read(f"{_directory()}/{name}/{_STATE}")
+        if state:
+            yield state
+
+
+def goes_on_from_terminal(state: "State") -> bool:
+    """Whether the job goes on with what a person left with ←.
+
+    Not a copy that `/fork` made, and not a task of its own from the list of agents, although
+    those take the options of that terminal's claude, too.
+    """
+    return (
+        state.get("template") == "bg"
+        and not state.get("forkParentSessionId")
+        and is_session_id(str(state.get("sessionId")))
+    )
+
+
+def is_answering(state: "State") -> bool:
+    """Whether the job has a turn to answer that was under way as the terminal was left."""
+    has_turn = _ANSWERS in flags(state)
+    return has_turn and state.get("tempo") != _ANSWERED
+
+
+def flags(state: "State") -> list[str]:
+    """The options that each worker of the job is started with."""
+    given = state.get("respawnFlags")
+    return [str(flag) for flag in given] if isinstance(given, list) else []
+
+
+def is_about_to_start(state: "State") -> bool:
+    """Whether a terminal was left for the job so lately that its worker may yet be to start."""
+    job = id_of(str(state.get("sessionId")))
+    try:
+        # Not when it was made: with a turn under way, it is left some ten seconds later.
+        left = os.stat(f"{_directory()}/{job}/{_STATE}").st_mtime
+    except OSError:
+        return False
+    return state.get("state") == _WANTED and time.time() - left < _STARTS_WITHIN
+
+
+def _directory() -> str:
+    return config_directory() + "/jobs"
+
+
+def _read(path: str) -> "State":
+    try:
+        with open(path, "rb") as file:
+            state = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}

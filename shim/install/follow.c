@@ -1,0 +1,281 @@
+/*
+ * The hook that Claude Code runs before each turn and at each end of a conversation, with an account
+ * of it on stdin. Nearly always the head of the room and agent is this conversation already, and then
+ * there is nothing to do: this program sees that in a tenth of the time that a Python takes to start.
+ * Whatever it does not see at a glance, it leaves to the hook in Python beside it, which becomes it
+ * and has the same account on stdin (shim/hooks/following.py has the rules).
+ *
+ * CLAUDE_PLUGIN_ROOT is the path of the plugin as claude was given it,
+ *
+ *     STORE/plugins/DIGEST/VARIANT
+ *
+ * and DIGEST/key holds the room, a NUL and the agent (shim/store/plugin_links.py). The store is read
+ * in its canonical layout (shim/store/layout.py). It prints nothing and exits with 0.
+ */
+
+#ifdef __APPLE__
+#define _DARWIN_C_SOURCE
+#else
+#define _GNU_SOURCE
+#endif
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A longer account is left to Python, as are longer names. */
+#define LONGEST_ACCOUNT (1 << 20)
+#define LONGEST_NAME 2048
+
+#define SESSION_ID "\"session_id\""
+#define SESSION_ID_LENGTH 36
+#define STAMP "0000-00-00T00:00:00.000000000Z"
+
+/* Some bytes; a NUL may be among them. */
+struct text {
+    const char *start;
+    size_t length;
+};
+
+static bool is_settled(struct text account, const char *plugin);
+static bool read_session_id(struct text account, char *session_id);
+static bool may_leave_head(struct text account, const char *plugin);
+static bool read_key(const char *of_key, char *room, const char **agent);
+static bool is_plain(const char *name);
+static bool is_head(const char *store, const char *room, const char *agent, const char *session_id);
+static size_t read_all(int file, char *content, size_t size);
+static const char *find_stamp(struct text document, const char *room, const char *agent,
+                              const char *session_id);
+static bool is_canonical(struct text document);
+static const char *find(struct text, const char *wanted);
+static const char *find_only(struct text, const char *name);
+static struct text behind(struct text, const char *at);
+static void touch(int file, off_t at);
+static void hand_over(struct text account);
+
+int main(int argc, char **argv) {
+    static char account[LONGEST_ACCOUNT], script[PATH_MAX];
+    const char *plugin = getenv("CLAUDE_PLUGIN_ROOT");
+    size_t length = 0;
+    ssize_t got;
+
+    while (length < sizeof account &&
+           (got = read(STDIN_FILENO, account + length, sizeof account - length)) > 0)
+        length += (size_t)got;
+    if (plugin && length < sizeof account && is_settled((struct text){account, length}, plugin))
+        return EXIT_SUCCESS;
+    if (argc > 0 && (size_t)snprintf(script, sizeof script, "%s.py", argv[0]) < sizeof script) {
+        hand_over((struct text){account, length});
+        execv(script, (char *[]){script, NULL});
+    }
+    return EXIT_SUCCESS;
+}
+
+/* Whether the head is the conversation of the account, and stays it; it counts as used now. */
+static bool is_settled(struct text account, const char *plugin) {
+    static char room[LONGEST_NAME], of_key[PATH_MAX];
+    char session_id[SESSION_ID_LENGTH + 1];
+    const char *agent;
+
+    if (!read_session_id(account, session_id) || may_leave_head(account, plugin) ||
+        (size_t)snprintf(of_key, sizeof of_key, "%s", plugin) >= sizeof of_key)
+        return false;
+    char *variant = strrchr(of_key, '/');
+    if (!variant)
+        return false;
+    *variant = '\0';
+    if (!read_key(of_key, room, &agent))
+        return false;
+    /* The store is two directories up. */
+    char *digest = strrchr(of_key, '/');
+    *digest = '\0';
+    char *folder = strrchr(of_key, '/');
+    if (!folder || strcmp(folder, "/plugins") != 0)
+        return false;
+    *folder = '\0';
+    return is_head(of_key, room, agent, session_id);
+}
+
+/* The session id of an account that starts with it, as claude's do, and names no other. */
+static bool read_session_id(struct text account, char *session_id) {
+    static const char opening[] = "{" SESSION_ID ":\"";
+    size_t start = strlen(opening), end = start + SESSION_ID_LENGTH;
+
+    if (account.length <= end || memcmp(account.start, opening, start) != 0 ||
+        account.start[end] != '"' || find(behind(account, account.start + end), SESSION_ID) ||
+        find(account, "\\u")) /* a key can be spelled with escapes */
+        return false;
+    memcpy(session_id, account.start + start, SESSION_ID_LENGTH);
+    session_id[SESSION_ID_LENGTH] = '\0';
+    return strspn(session_id, "0123456789abcdef-") == SESSION_ID_LENGTH;
+}
+
+/* What begins or ends at a terminal may be a conversation that is left to the background. */
+static bool may_leave_head(struct text account, const char *plugin) {
+    static const char at_terminals[] = "/interactive";
+    size_t length = strlen(plugin), ending = strlen(at_terminals);
+
+    return length >= ending && strcmp(plugin + length - ending, at_terminals) == 0 &&
+           (find(account, "SessionStart") || find(account, "SessionEnd"));
+}
+
+/* The room and agent that a directory of links is of; false where they take more than a look. */
+static bool read_key(const char *of_key, char *room, const char **agent) {
+    static char path[PATH_MAX];
+
+    if ((size_t)snprintf(path, sizeof path, "%s/key", of_key) >= sizeof path)
+        return false;
+    int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (file == -1)
+        return false;
+    ssize_t length = read(file, room, LONGEST_NAME - 1);
+    close(file);
+    if (length <= 0)
+        return false;
+    room[length] = '\0';
+    *agent = room + strlen(room) + 1;
+    return *agent <= room + length && *agent + strlen(*agent) == room + length &&
+           is_plain(room) && is_plain(*agent);
+}
+
+/* Whether a name stands in JSON as it is. */
+static bool is_plain(const char *name) {
+    for (; *name; name++)
+        if ((unsigned char)*name < ' ' || *name == '"' || *name == '\\')
+            return false;
+    return true;
+}
+
+/* Whether the store has this session id; under its lock, if that is free. */
+static bool is_head(const char *store, const char *room, const char *agent,
+                    const char *session_id) {
+    static char path[PATH_MAX];
+    const char *stamp = NULL;
+    struct stat status;
+
+    if ((size_t)snprintf(path, sizeof path, "%s/sessions.json", store) >= sizeof path)
+        return false;
+    int file = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file == -1)
+        return false;
+    /* To tighten its mode is Python's, too. */
+    bool is_sound = fstat(file, &status) == 0 && S_ISREG(status.st_mode) &&
+                    (status.st_mode & 077) == 0 && status.st_uid == geteuid() &&
+                    flock(file, LOCK_EX | LOCK_NB) == 0;
+    char *content = is_sound ? malloc((size_t)status.st_size + 1) : NULL;
+    if (content) {
+        struct text document = {content, read_all(file, content, (size_t)status.st_size)};
+        if ((stamp = find_stamp(document, room, agent, session_id)) != NULL)
+            touch(file, stamp - content);
+        free(content);
+    }
+    close(file);
+    return stamp != NULL;
+}
+
+/* How much there is of a file of that size. */
+static size_t read_all(int file, char *content, size_t size) {
+    size_t length = 0;
+    ssize_t got;
+
+    while (length < size &&
+           (got = pread(file, content + length, size - length, (off_t)length)) > 0)
+        length += (size_t)got;
+    return length;
+}
+
+/* Where the time of use stands in a document that has the entry; NULL where that takes a parse. */
+static const char *find_stamp(struct text document, const char *room, const char *agent,
+                              const char *session_id) {
+    static char wanted[2 * LONGEST_NAME];
+    const char *at, *end;
+
+    if (!is_canonical(document) || !(at = find_only(document, room)))
+        return NULL;
+    snprintf(wanted, sizeof wanted, "\n  \"%s\": {", room);
+    struct text rest = behind(document, at - strlen("\n  "));
+    if (find(rest, wanted) != rest.start || !(end = find(rest, "\n  }")))
+        return NULL;
+    rest = behind(rest, rest.start + strlen(wanted));
+    struct text entries = {rest.start, (size_t)(end - rest.start)};
+    if (!(at = find_only(entries, agent)))
+        return NULL;
+    snprintf(wanted, sizeof wanted, "\n    \"%s\": {\n      \"uuid\": \"%s\",\n"
+             "      \"last_used\": \"", agent, session_id);
+    entries = behind(entries, at - strlen("\n    "));
+    if (find(entries, wanted) != entries.start)
+        return NULL;
+    entries = behind(entries, entries.start + strlen(wanted));
+    end = find(entries, "Z\"\n    }");
+    bool is_usual = end && end - entries.start == (ptrdiff_t)strlen(STAMP) - 1;
+    return is_usual ? entries.start : NULL;
+}
+
+/* Whether a document begins and ends as the writers of the store lay it out, with no escapes. */
+static bool is_canonical(struct text document) {
+    static const char opening[] = "{\n  \"", ending[] = "\n  }\n}";
+    size_t length = strlen(ending);
+
+    while (document.length && document.start[document.length - 1] == '\n')
+        document.length--;
+    return document.length > strlen(opening) + length && !find(document, "\\") &&
+           memcmp(document.start, opening, strlen(opening)) == 0 &&
+           memcmp(document.start + document.length - length, ending, length) == 0;
+}
+
+static const char *find(struct text text, const char *wanted) {
+    return memmem(text.start, text.length, wanted, strlen(wanted));
+}
+
+/* Where a name stands, in quotes, in a text that has it once: of two entries the last one counts. */
+static const char *find_only(struct text text, const char *name) {
+    static char quoted[LONGEST_NAME + 2];
+
+    snprintf(quoted, sizeof quoted, "\"%s\"", name);
+    const char *at = find(text, quoted);
+    return at && !find(behind(text, at + 1), quoted) ? at : NULL;
+}
+
+static struct text behind(struct text text, const char *at) {
+    return (struct text){at, text.length - (size_t)(at - text.start)};
+}
+
+/* Writes the time of use in place, as wide as it was. */
+static void touch(int file, off_t at) {
+    char stamp[64];
+    struct timespec now;
+    struct tm utc;
+
+    if (clock_gettime(CLOCK_REALTIME, &now) != 0 || !gmtime_r(&now.tv_sec, &utc))
+        return;
+    size_t length = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(stamp + length, sizeof stamp - length, ".%09ldZ", now.tv_nsec);
+    if (strlen(stamp) == strlen(STAMP)) {
+        ssize_t written = pwrite(file, stamp, strlen(stamp), at);
+        (void)written;
+    }
+}
+
+/* Has Python read the account on its stdin, from the start. */
+static void hand_over(struct text account) {
+    static char more[1 << 16];
+    FILE *whole = tmpfile();
+    ssize_t got;
+
+    if (!whole)
+        return;
+    fwrite(account.start, 1, account.length, whole);
+    while ((got = read(STDIN_FILENO, more, sizeof more)) > 0)
+        fwrite(more, 1, (size_t)got, whole);
+    rewind(whole);
+    dup2(fileno(whole), STDIN_FILENO);
+    fclose(whole);
+}

@@ -1,0 +1,72 @@
+"""Claudes whose hooks say nothing, or not all: where they went on is asked at the next call.
+
+A file `unheard/<session id>` beside the store holds the pid of the claude that went on with that
+conversation, and when it was started. While it lives, and after a kill, claude's registry says
+which conversation it is on; after an exit nothing does.
+"""
+
+import posix
+
+from shim.base import files
+from shim.base.messages import Failure, explain
+from shim.base.session_key import is_session_id
+from shim.claude import registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+FOLDER: "Final" = "unheard"
+
+_LONGEST = 64
+
+
+def note(store: str, session_id: str) -> None:
+    """Note that this process becomes such a claude, which goes on with the conversation."""
+    pid = posix.getpid()
+    start = registry.start_of(pid)
+    if start is None:
+        return
+    try:
+        files.make_directory(f"{store}/{FOLDER}")
+        files.replace_anywhere(_path(store, session_id), f"{pid} {start}".encode())
+    except (OSError, Failure) as problem:
+        explain(f"who goes on with {session_id} cannot be noted: {problem}")
+
+
+def went_on(store: str, session_id: str) -> str | None:
+    """The conversation that such a claude went on to from this one, or None."""
+    claude = _read(store, session_id)
+    other = registry.left_by(*claude) if claude else None
+    has_moved = other is not None and other != session_id and is_session_id(other)
+    return other if has_moved else None
+
+
+def pass_on(store: str, session_id: str, other: str) -> None:
+    """Let the note be one of the conversation that its claude went on to."""
+    try:
+        posix.rename(_path(store, session_id), _path(store, other))
+    except OSError as problem:
+        explain(f"who goes on with {other} cannot be noted: {problem.strerror}")
+
+
+def is_live(store: str, session_id: str) -> bool:
+    """Whether the claude that is noted of a conversation still runs."""
+    claude = _read(store, session_id)
+    return claude is not None and registry.start_of(claude[0]) == claude[1]
+
+
+def _read(store: str, session_id: str) -> tuple[int, str] | None:
+    try:
+        file = posix.open(_path(store, session_id), posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        pid, _, start = posix.read(file, _LONGEST).decode("ascii", "replace").partition(" ")
+    finally:
+        posix.close(file)
+    return (int(pid), start) if pid.isdigit() else None
+
+
+def _path(store: str, session_id: str) -> str:
+    return f"{store}/{FOLDER}/{session_id}"

@@ -1,0 +1,1 @@
+"""The hook as claude runs it."""

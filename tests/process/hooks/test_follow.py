@@ -1,0 +1,205 @@
+"""The hook in C: what it sees at a glance, and what it leaves to Python with the account whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shim.base import stamps
+from shim.base.session_key import SessionKey
+from shim.store import document, plugin_links
+from shim.store.store import Store
+from tests.support.compiled import HOOK, SANITIZED, SANITIZERS, compiled
+
+U, V = (f"00000000-0000-4000-8000-00000000000{n}" for n in range(2))
+ROOM, AGENT = "réf room", "claude"
+# Stands in for the hook in Python: says that it was asked, and what.
+SCRIPT = "import sys; print('asked', len(sys.stdin.buffer.read()))"
+
+
+@dataclass
+class Hook:
+    """The hook of a claude with a room, in a store of its own."""
+
+    program: Path
+    plugin: str
+    store: Path
+
+    def run(self, account: bytes, plugin: str | None = None) -> str:
+        """What it has printed: nothing, unless Python was asked."""
+        done = subprocess.run(
+            [self.program],
+            input=account,
+            env={"CLAUDE_PLUGIN_ROOT": plugin or self.plugin, "PATH": os.defpath},
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode()
+
+    @property
+    def document(self) -> Path:
+        return self.store / "sessions.json"
+
+
+@pytest.fixture(scope="module", params=["as built", "sanitized"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("hook") / "follow"
+    if request.param == "as built":
+        assert compiled(HOOK, path, "-O2"), "no C compiler"
+    elif not any(compiled(HOOK, path, *SANITIZED, sanitizer) for sanitizer in SANITIZERS):
+        pytest.skip("no compiler here has a sanitizer")
+    script = path.with_suffix(".py")
+    script.write_text(f"#!{sys.executable} -IS\n{SCRIPT}\n")
+    script.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def hook(tmp_path: Path, program: Path) -> Hook:
+    return hook_of(tmp_path, program, ROOM, AGENT)
+
+
+def hook_of(root: Path, program: Path, room: str, agent: str) -> Hook:
+    variants = root / "variants"
+    for variant in ("following", "interactive"):
+        (variants / variant).mkdir(parents=True, exist_ok=True)
+    store = root / "store"
+    Store(str(store)).record(room, agent, U)
+    key = SessionKey(room.encode("utf-8", "surrogateescape"), agent.encode())
+    plugin = plugin_links.made(str(store), key, str(variants), "following")
+    assert plugin
+    return Hook(program, plugin, store)
+
+
+def event(name: str, session_id: str, **more: str) -> bytes:
+    account = {"session_id": session_id, "hook_event_name": name, **more}
+    return json.dumps(account, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+PROMPT = event("UserPromptSubmit", U, prompt='say "session_id" in 日本')
+
+
+@pytest.mark.parametrize(
+    "account", [PROMPT, event("SessionEnd", U, reason="other"), event("Stop", U)]
+)
+def test_an_event_of_the_head_is_settled_at_a_glance(hook: Hook, account: bytes) -> None:
+    assert hook.run(account) == ""
+
+
+def test_it_counts_as_a_use(hook: Hook) -> None:
+    before = time.time_ns()
+    hook.run(PROMPT)
+    [entry] = json.loads(hook.document.read_text())[ROOM].values()
+    assert before <= (stamps.nanoseconds(entry["last_used"]) or 0) <= time.time_ns()
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        event("UserPromptSubmit", V),
+        PROMPT.replace(b'{"', b'{ "', 1),
+        PROMPT[:-1] + b',"session_id":"' + V.encode() + b'"}',
+        PROMPT[:-1] + b',"sess\\u0069on_id":"' + V.encode() + b'"}',
+        b'{"prompt":"x","session_id":"' + U.encode() + b'"}',
+        event("UserPromptSubmit", U, prompt="x" * (1 << 20)),
+        b"",
+        b"{",
+        b"\xff\x00",
+    ],
+)
+def test_what_it_does_not_see_at_a_glance_python_is_asked(hook: Hook, account: bytes) -> None:
+    before = hook.document.read_bytes()
+    assert hook.run(account) == f"asked {len(account)}\n"
+    assert hook.document.read_bytes() == before
+
+
+def test_at_a_terminal_a_conversation_that_begins_or_ends_may_leave_the_head(hook: Hook) -> None:
+    terminal = hook.plugin.replace("/following", "/interactive")
+    assert hook.run(event("UserPromptSubmit", U), terminal) == ""
+    for name in ("SessionStart", "SessionEnd"):
+        assert hook.run(event(name, U), terminal).startswith("asked")
+
+
+def test_a_plugin_without_a_key_is_python_s(hook: Hook, tmp_path: Path) -> None:
+    for plugin in (str(tmp_path / "variants/following"), "following", "/", "/x" * 3000):
+        assert hook.run(PROMPT, plugin).startswith("asked")
+
+
+@pytest.mark.parametrize("content", [b"", b"no room", b"a\0b\0c", b"x" * 4000 + b"\0" + b"a"])
+def test_a_key_that_is_none_is_python_s(hook: Hook, content: bytes) -> None:
+    Path(hook.plugin).parent.joinpath("key").write_bytes(content)
+    assert hook.run(PROMPT).startswith("asked")
+
+
+def test_a_store_that_is_locked_is_python_s(hook: Hook) -> None:
+    with hook.document.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert hook.run(PROMPT).startswith("asked")
+
+
+def test_a_store_that_others_may_read_is_python_s_to_tighten(hook: Hook) -> None:
+    hook.document.chmod(0o644)
+    assert hook.run(PROMPT).startswith("asked")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        (b"{\n  ", b"!\n  "),
+        (b"}\n}", b"}\n"),
+        (b"-4000-", b"-4001-"),
+        (b'"uuid": ', b'"uuid":'),
+        (b"Z", b"+00:00"),
+        (b'"claude"', b'"cl\\u0061ude"'),
+        (b"\n}", b',\n  "\xc3\xa9": {\n    "a": 5\n  },\n  "r\xc3\xa9f room": {}\n}'),
+    ],
+)
+def test_a_store_in_another_layout_is_python_s(hook: Hook, edit: tuple[bytes, bytes]) -> None:
+    hook.document.write_bytes(hook.document.read_bytes().replace(*edit))
+    assert hook.run(PROMPT).startswith("asked")
+
+
+names = st.text(st.sampled_from('ab"\\é\n:{}, '), max_size=6)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    mappings=st.dictionaries(
+        names, st.dictionaries(names, st.sampled_from([U, V]), max_size=3), max_size=4
+    ),
+    key=st.tuples(names, names),
+    session_id=st.sampled_from([U, V]),
+    cut=st.none() | st.tuples(st.integers(0, 900), st.integers(1, 30)),
+)
+def test_it_settles_nothing_that_a_parse_would_not(
+    tmp_path: Path,
+    program: Path,
+    mappings: dict[str, dict[str, str]],
+    key: tuple[str, str],
+    session_id: str,
+    cut: tuple[int, int] | None,
+) -> None:
+    hook = hook_of(tmp_path, program, *key)
+    mappings.setdefault(key[0], {})[key[1]] = session_id
+    used = {"last_used": "2026-11-22T16:26:24.123456789Z"}
+    data = document.dump(
+        {
+            room: {agent: {"uuid": own, **used} for agent, own in agents.items()}
+            for room, agents in mappings.items()
+        }
+    )
+    if cut:
+        data = data[: cut[0]] + data[sum(cut) :]
+    hook.document.write_bytes(data)
+    if hook.run(PROMPT) == "":
+        assert json.loads(data)[key[0]][key[1]]["uuid"] == U
