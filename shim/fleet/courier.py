@@ -232,18 +232,14 @@ class Courier:
             "session_id": session_id,
             "generation": conversation.log.generation,
             "was_late": was_late,
-            **self._warning(),
+            "space_taken": self._space_taken(),
         }
 
-    def _warning(self) -> Message:
-        """What a call is to say once a day: that the engine will soon have no space left."""
+    def _space_taken(self) -> str:
+        """Which part, where that is much, and for one call a day; else empty."""
         stamp = f"{self._directory}/{_WARNED}"
-        if self._taken < NEARLY_FULL or not retention.has_passed(stamp, is_first=True):
-            return {}
-        return {
-            "warning": f"{self._taken:.0%} of the fleet's space for conversations is taken:"
-            " `claude-shim doctor` says what to do"
-        }
+        is_said = self._taken >= NEARLY_FULL and retention.has_passed(stamp, is_first=True)
+        return f"{self._taken:.0%}" if is_said else ""
 
     async def _take(
         self, engine: Engine, conversation: Conversation, asked: Message

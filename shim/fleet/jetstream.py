@@ -660,7 +660,8 @@ class JetStream:
         if isinstance(problem, ImportError):
             return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
         is_tls = any(server.startswith("tls:") for server in self._servers)
-        if is_tls and not self._certificates.certificate and "connection lost" in said:
+        wants_ours = "connection lost" in said or "certificate required" in said
+        if is_tls and not self._certificates.certificate and wants_ours:
             return Away(
                 f"the NATS server at {at} hangs up: where it asks for a certificate,"
                 " NSED_FLEET_CERT has to name one"

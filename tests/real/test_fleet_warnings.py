@@ -202,8 +202,8 @@ def test_the_extra_that_is_not_installed(place: Place, launcher_without_the_extr
 
 def test_a_server_that_is_nearly_full_is_said_once_a_day(place: Place) -> None:
     with place.server() as server:
-        asyncio.run(make_stream(server.url, max_bytes=100_000))
-        asyncio.run(fill(server.url, 85_000))
+        asyncio.run(make_stream(server.url, max_bytes=1_000_000))
+        asyncio.run(fill(server.url, 850_000))
         with place.host(server.url) as host:
             claude_shim(host, "fleet", "status")  # starts the courier
             first, second = (host.run("-p", words, room="r") for words in ("one", "two"))
