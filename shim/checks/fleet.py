@@ -10,7 +10,7 @@ from shim.base.messages import Failure
 from shim.base.plain_text import shell_word
 from shim.base.session_key import stored_key
 from shim.checks.finding import Finding, counted, ok, problem, warning
-from shim.fleet import asking, extra, overview
+from shim.fleet import asking, extra, keys, overview
 from shim.fleet.serving import Server
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def fleet(setup: Setup) -> Iterator[Finding]:
         yield problem("NSED_FLEET_URL is set, and NATS's client is not here", extra.how_to_add())
         return
     yield from _credentials()
+    yield from _keys()
     try:
         status = overview.status(str(setup.store))
     except Failure as failure:
@@ -41,6 +42,8 @@ def fleet(setup: Setup) -> Iterator[Finding]:
         return
     yield from _server(status.engine, serves_here=bool(Server(str(setup.store)).pid()))
     yield from _courier(status)
+    if status.engine["is_reachable"] and status.engine["is_sealed"]:
+        yield from _sealed(str(setup.store))
 
 
 def _credentials() -> Iterator[Finding]:
@@ -53,6 +56,40 @@ def _credentials() -> Iterator[Finding]:
     elif os.stat(path).st_mode & 0o077:
         mend = f"chmod go= {shell_word(path)}"
         yield warning(f"{path}, which lets one into the fleet, is open to others", mend)
+
+
+def _keys() -> Iterator[Finding]:
+    """The file of keys can be read, by this user alone."""
+    path = environment.get("NSED_FLEET_KEY_FILE")
+    if not path:
+        return
+    try:
+        found = len(keys.read(path))
+    except Failure as failure:
+        yield problem(str(failure), "see to that: `claude-shim help fleet`")
+        return
+    if not extra.can_seal():
+        yield problem(
+            "NSED_FLEET_KEY_FILE is set, and cryptography is not here", extra.how_to_add()
+        )
+    else:
+        yield ok(f"{counted(found, 'key')} in {path}, of which the first one seals")
+
+
+def _sealed(store: str) -> Iterator[Finding]:
+    """What other hosts have sealed can be read here."""
+    try:
+        locked = overview.unreadable(store)
+    except Failure as failure:
+        yield problem(str(failure), "claude-shim fleet status")
+        return
+    if locked:
+        yield warning(
+            f"{counted(locked, 'conversation')} of the fleet cannot be read with the keys here",
+            "add the key that other hosts have: `claude-shim help fleet`",
+        )
+    else:
+        yield ok("all conversations of the fleet can be read with the keys here")
 
 
 def _server(engine: Mapping[str, Any], serves_here: bool) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.base import environment
+from shim.base import environment, files
 from shim.base.plain_text import printable, shell_word
 from shim.cli.output import (
     age,
@@ -25,7 +25,7 @@ from shim.cli.output import (
     size,
     span,
 )
-from shim.fleet import asking, overview, serving, units
+from shim.fleet import asking, keys, overview, serving, units
 from shim.fleet.serving import Address, Server
 from shim.store import store
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from shim.fleet.overview import Failed, Following, Running, Status
 
+_KEYS = "fleet.key"
 _UNITS = {"systemd": units.systemd, "launchd": units.launchd}
 _HERE = "launchd" if sys.platform == "darwin" else "systemd"
 _HINTS = {
@@ -57,6 +58,7 @@ def command(context: click.Context) -> None:
 
     \b
       claude-shim fleet serve --detach         a server, and the line that hosts need
+      claude-shim fleet key new                have that server keep no text
       claude-shim fleet status
       claude-shim help fleet
     """
@@ -211,12 +213,44 @@ def stop() -> None:
     click.echo(f"Ended {' and '.join(ended)}.")
 
 
+@command.group("key", short_help="Keys that seal what leaves for the server.")
+def key() -> None:
+    """Keys that seal what leaves for the server: with one, the server has no text and no names.
+
+    \b
+      claude-shim fleet key new
+    """
+
+
+@key.command("new")
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+def new_key(file: str | None) -> None:
+    """Make a file with a new key, for this user alone.
+
+    It prints the line that every host of the fleet needs, with a copy of the file (scp -p); nobody
+    else is to have one. A file that is there is left as it is. Who loses the key loses what it has
+    sealed, but for what hosts have.
+
+    \b
+      eval "$(claude-shim fleet key new)"              # fleet.key beside the store
+      claude-shim fleet key new ~/keys/fleet.key
+    """
+    where = store.directory()
+    if file is None:
+        files.make_directory(where)
+    path = os.path.abspath(file or f"{where}/{_KEYS}")
+    keys.make(path)
+    click.echo(f"export NSED_FLEET_KEY_FILE={shell_word(path)}")
+
+
 def _rows(found: Status, server: int | None) -> Iterator[tuple[str, str]]:
     """What a person reads: labels, and what stands beside them."""
     now = time.time()
     engine, stream = found.engine, found.engine["stream"]
     if engine["is_reachable"]:
-        yield "Engine", f"{good('reached')}: nats-server {engine['version']} at {engine['url']}"
+        seal = ", sealed" if engine["is_sealed"] else ""
+        server_name = f"nats-server {engine['version']} at {engine['url']}{seal}"
+        yield "Engine", f"{good('reached')}: {server_name}"
     else:
         yield "Engine", f"{bad('not reached')}: {printable(str(engine['why']))}"
     if stream:
@@ -261,6 +295,7 @@ def _as_json(found: Status, server: int | None) -> dict[str, Any]:
         "why": engine["why"],
         "version": engine["version"],
         "cluster": engine["is_cluster"],
+        "sealed": engine["is_sealed"],
         "stored": stream.get("bytes"),
         "limit": limit if (limit := stream.get("max_bytes", -1)) > 0 else None,
         "host": found.hostname,

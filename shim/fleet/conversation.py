@@ -204,7 +204,7 @@ class Conversation:
         self.since = times.now()
         if self.log.before < self.note.sequence:
             # Somebody has deleted it: what is remembered of it is of another one.
-            self.note.sequence, self.note.tails = 0, {}
+            self._forget_the_log()
         await self._agree(self.log.sequence)
         self.remember()
 
@@ -258,7 +258,9 @@ class Conversation:
 
     async def _image(self, until: int) -> Image:
         """The files as the log has them, read from where they are known on."""
-        bases = self._bases() if until >= self.note.sequence else {}
+        if self.note.stream != self._engine.stream or until < self.note.sequence:
+            self._forget_the_log()
+        bases = self._bases()
         while True:
             image = Image(bases, is_whole=not bases)
             after = self.note.sequence if bases else 0
@@ -274,6 +276,11 @@ class Conversation:
             except BaseException:
                 image.close()
                 raise
+
+    def _forget_the_log(self) -> None:
+        """Know nothing of the log any more: it is not the one that was read."""
+        self.note.sequence, self.note.tails, self.note.count = 0, {}, 0
+        self.note.stream = self._engine.stream
 
     def _bases(self) -> dict[str, int]:
         """How much of each file is as the log had it; empty where the transcript is not."""
@@ -356,7 +363,7 @@ class Conversation:
         note, room, agent = self.note, self.note.room, self.note.agent
         moved = forking.move(self._store, room, agent, self.transcript, fork)
         if moved is not None:
-            theirs = notes.Note(fork, room, agent, moved, note.sequence, note.tails)
+            theirs = notes.Note(fork, room, agent, moved, note.sequence, note.stream, note.tails)
             theirs.behind, theirs.is_fork, theirs.count = note.behind, True, note.count
             notes.write(self._directory, theirs)
             self._on_fork(theirs)

@@ -36,9 +36,13 @@ class Stored:
 
 
 class Engine(Protocol):
-    """Every method may raise Away. `why` says why it is away, and is empty where it is not."""
+    """Every method may raise Away. `why` says why it is away, and is empty where it is not.
+
+    `stream` tells where all logs are from another such place, whose sequences mean other records.
+    """
 
     why: str
+    stream: str
 
     @property
     def is_here(self) -> bool:

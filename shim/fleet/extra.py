@@ -15,6 +15,13 @@ def is_installed() -> bool:
     return find_spec("nats") is not None
 
 
+def can_seal() -> bool:
+    """Whether what seals can be imported."""
+    from importlib.util import find_spec
+
+    return find_spec("cryptography") is not None
+
+
 def how_to_add() -> str:
     """What to type to add the extra to the environment that this package was installed into."""
     # The courier's Python is the one below the environment: what it imports says which that is.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from datetime import datetime
 
+    from nats.js.api import StreamInfo
     from nats.js.client import JetStreamContext
 
     from shim.fleet.records import Holder, Record
@@ -97,6 +98,7 @@ class JetStream:
         certificates: tls.Files = _NO_FILES,
     ) -> None:
         self.life = LIFE
+        self.stream = ""
         self.why = "its server has not answered yet"
         self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
@@ -378,11 +380,12 @@ class JetStream:
             raise self._away_because(problem) from problem
         self._nats = client
         self._require_what_is_needed(client)
-        await self._make(STREAM, StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW))
+        config = StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW)
+        self.stream = str((await self._make(STREAM, config)).created)
         await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
         await self._agree_on_charter()
-        config = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
-        self.life = config.max_age or LIFE
+        couriers = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
+        self.life = couriers.config.max_age or LIFE
         if self._sign is not None:
             await self.say_alive(*self._sign)
         self._is_ready, self._is_mute, self.why = True, False, ""
@@ -459,34 +462,34 @@ class JetStream:
         except Away:
             self._closed.set()
 
-    async def _make(self, name: str, config: StreamConfig) -> StreamConfig:
+    async def _make(self, name: str, config: StreamConfig) -> StreamInfo:
         """Make a stream, unless it is there: then it is used as the administrator made it.
 
         One that we made while the cluster had fewer servers gets the copies that it lacks.
         """
         async with self._asking() as stream:
             try:
-                found: StreamConfig = (await stream.stream_info(name)).config
+                found: StreamInfo = await stream.stream_info(name)
             except NotFoundError:
                 return await self._make_new(stream, name, config)
-            is_ours = _OURS.items() <= (found.metadata or {}).items()
-            if self._is_cluster and is_ours and (found.num_replicas or 1) < _REPLICAS:
+            is_ours = _OURS.items() <= (found.config.metadata or {}).items()
+            if self._is_cluster and is_ours and (found.config.num_replicas or 1) < _REPLICAS:
                 with contextlib.suppress(APIError):
-                    await stream.update_stream(found.evolve(num_replicas=_REPLICAS))
+                    await stream.update_stream(found.config.evolve(num_replicas=_REPLICAS))
             return found
 
     async def _make_new(
         self, stream: JetStreamContext, name: str, config: StreamConfig
-    ) -> StreamConfig:
+    ) -> StreamInfo:
         config = config.evolve(name=name, storage=StorageType.FILE, metadata=_OURS)
         for copies in (_REPLICAS, 1) if self._is_cluster else (1,):
             try:
-                made = await stream.add_stream(config, num_replicas=copies)
+                made: StreamInfo = await stream.add_stream(config, num_replicas=copies)
                 break
             except APIError as problem:
                 if problem.err_code not in _TOO_FEW_SERVERS or copies == 1:
                     raise
-        return made.config
+        return made
 
     @property
     def _is_cluster(self) -> bool:

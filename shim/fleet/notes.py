@@ -33,6 +33,8 @@ class Note:
     transcript: str = ""
     sequence: int = 0
     """That of the last record of its log, up to which the files are as `tails` says."""
+    stream: str = ""
+    """Where that log is."""
     tails: dict[str, Tail] = field(default_factory=dict)
     fork: str | None = None
     behind: bool = False

@@ -131,6 +131,11 @@ def rooms(store: str) -> dict[tuple[str, str], Room]:
     return {(each.room, each.agent): each for each in found}
 
 
+def unreadable(store: str) -> int:
+    """How many of the fleet's conversations this host could not read. Raises Failure."""
+    return int(_answer(asking.ask(store, "rooms"))["unreadable"])
+
+
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
     """Have a room and agent go on with a conversation, on every host. Raises Failure."""
     _answer(asking.ask(store, "head", room=room, agent=agent, session_id=session_id))

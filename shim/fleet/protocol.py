@@ -27,7 +27,8 @@ A line that cannot be understood is answered by `alone`, too.
 A courier that is asked in a newer version than its own ends, without an answer: it keeps no truth,
 and who asked starts another. Asked in an older one it answers `alone`, or as that version has it;
 `stop` is the same in all of them. Within a version, a question or an answer may get more fields,
-which who does not know them passes over, and no other meaning.
+which who does not know them passes over, and no other meaning. Where a `fleet` is named, its
+`key_file` is, too.
 """
 
 TYPE_CHECKING = False

@@ -240,3 +240,32 @@ def test_a_host_that_misses_the_new_key_is_told_and_writes_nothing(
     assert done.stdout == "heard: alone\n"
     assert done.stderr.endswith(f"with a key that {tmp_path}/b.keys lacks\n")
     assert messages(nats_server) == before
+
+
+def test_an_open_fleet_that_is_emptied_is_a_sealed_one_and_all_hosts_go_on(
+    add: Add, nats_server: NatsServer, key: str, tmp_path: Path
+) -> None:
+    a, b = add("a", nats_server.url), add("b", nats_server.url)
+    a.ask("one", room="r")
+    b.ask("two", room="r")
+    for host in (a, b):
+        host.wait_until_given_back()
+        host.kill_courier()
+    asyncio.run(empty(nats_server))
+    for host, name in ((a, "a"), (b, "b")):
+        write(tmp_path / name / "keys", key)
+        host.seal_with(tmp_path / name / "keys")
+
+    assert b.ask("three", room="r") == "heard: three | before: one ; two"
+    assert a.ask("four", room="r") == "heard: four | before: one ; two ; three"
+    c = add("c", nats_server.url, key)
+    assert c.ask("five", room="r") == "heard: five | before: one ; two ; three ; four"
+
+
+async def empty(server: NatsServer) -> None:
+    """Delete all that a server has stored."""
+    client = await nats.connect(server.url)
+    jetstream = client.jetstream()
+    for found in await jetstream.streams_info():
+        await jetstream.delete_stream(found.config.name)
+    await client.close()

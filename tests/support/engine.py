@@ -34,6 +34,7 @@ class MemoryEngine:
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory or Memory()
         self.why = ""
+        self.stream = "memory"
         self.life = 30.0
         self.loses_the_next_answer = False
 

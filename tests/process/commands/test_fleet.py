@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -281,3 +282,22 @@ def test_fleet_stop_ends_the_courier(world: World, courier: Courier) -> None:
     assert told(world, "fleet", "stop") == "Ended the courier.\n"
 
     assert [each["request"] for each in courier.asked] == ["stop"]
+
+
+def test_a_new_key_is_beside_the_store_and_said_in_one_line(world: World) -> None:
+    said = told(world, "fleet", "key", "new")
+
+    path = world.store.parent / "fleet.key"
+    assert said == f"export NSED_FLEET_KEY_FILE={path}\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_there_is_not_overwritten(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "my.key"
+    told(world, "fleet", "key", "new", str(path))
+    before = path.read_text()
+
+    assert "is there already, and is left as it is" in refused(
+        world, "fleet", "key", "new", str(path)
+    )
+    assert path.read_text() == before

