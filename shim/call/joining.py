@@ -154,6 +154,12 @@ class _Joining:
             raise Failure(answer["why"])
         if answer["answer"] not in _ANSWERS:
             raise Failure("the courier is of a newer claude-shim: update this one")
+        if answer.get("space_taken"):
+            taken = answer["space_taken"]
+            warn(
+                f"{taken} of the fleet's space for conversations is taken: `claude-shim doctor`"
+                " says what to do"
+            )
         return answer
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COPIES = 3
 # A record with its headers.
 _LARGEST_RECORD = 512 << 10
-_NEARLY = 0.9
+_NEARLY = 0.8
 _STREAM = "claude_transcripts"
 
 
@@ -132,10 +132,9 @@ def _limits(stream: Mapping[str, Any]) -> Iterator[Finding]:
             "the server drops the oldest conversations when it is full",
             f"nats stream edit {_STREAM} --discard=new",
         )
-    most = stream["max_bytes"]
-    if most > 0 and stream["bytes"] > _NEARLY * most:
+    if stream["taken"] >= _NEARLY:
         yield problem(
-            f"{stream['bytes'] / most:.0%} of the room for conversations is taken",
+            f"{stream['taken']:.0%} of the space for conversations is taken",
             f"nats stream edit {_STREAM} --max-bytes=…, or delete some: claude-shim delete ROOM",
         )
 

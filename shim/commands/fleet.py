@@ -88,6 +88,17 @@ def command(context: click.Context) -> None:
 @click.option(
     "--tls-key", type=click.Path(exists=True, dir_okay=False), help="The certificate's key."
 )
+@click.option(
+    "--tls-ca",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Let in only who shows a certificate of this authority (PEM).",
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS,…",
+    default="",
+    help="Be one of several servers: the addresses of all, with commas between.",
+)
 @click.option("--detach", is_flag=True, help="Start it in the background, unless it runs already.")
 @click.option(
     "--print-unit",
@@ -102,6 +113,8 @@ def serve(
     port: int,
     tls_cert: str | None,
     tls_key: str | None,
+    tls_ca: str | None,
+    cluster: str,
     detach: bool,
     unit: str | None,
 ) -> None:
@@ -113,14 +126,23 @@ def serve(
     It listens on this machine alone, unless --listen says otherwise; then what is said crosses the
     network open, unless there is a certificate.
 
+    Three servers are a cluster, which goes on while one of them is away. The first one prints the
+    line; give it to the shells in which the other two are started: they take its token over. They
+    talk among themselves at the port that is 2000 above, 6222.
+
     \b
+      claude-shim fleet serve --listen 10.0.0.1 --cluster 10.0.0.1,10.0.0.2,10.0.0.3
       eval "$(claude-shim fleet serve --detach)"
       claude-shim fleet serve --listen 10.0.0.5
       claude-shim fleet serve --print-unit > ~/.config/systemd/user/claude-shim-fleet.service
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
-    address = Address(listen, port, _absolute(tls_cert), _absolute(tls_key))
+    if tls_ca and not tls_cert:
+        raise click.UsageError("--tls-ca goes with --tls-cert.")
+    servers = tuple(filter(None, (each.strip() for each in cluster.split(","))))
+    certificate, key, authority = map(_absolute, (tls_cert, tls_key, tls_ca))
+    address = Address(listen, port, certificate, key, authority, servers)
     if unit is not None:
         click.echo(_UNITS[unit](_command(address), _environment()), nl=False)
         click.echo(_HINTS[unit], err=True)
@@ -327,6 +349,10 @@ def _command(address: Address) -> list[str]:
     given = ["--listen", address.host, "--port", str(address.port)]
     if address.certificate:
         given += ["--tls-cert", address.certificate, "--tls-key", address.key]
+    if address.authority:
+        given += ["--tls-ca", address.authority]
+    if address.servers:
+        given += ["--cluster", ",".join(address.servers)]
     return [sys.executable, "-I", "-m", "shim.commands", "fleet", "serve", *given]
 
 

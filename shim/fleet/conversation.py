@@ -173,7 +173,8 @@ class Conversation:
         if not self.log.is_held:
             return
         try:
-            await self._compact()
+            if self._has_too_many_records():
+                await self._compact()
             await self.log.release()
         except Refused:
             explain(f"{self.session_id} is another host's already")
@@ -187,6 +188,7 @@ class Conversation:
         if self._following is not None:
             self.note.tails = self._following.tails
             self.note.sequence = max(self.note.sequence, self.log.sequence)
+            self.note.count, self.log.appended = self.note.count + self.log.appended, 0
         try:
             notes.write(self._directory, self.note)
         except OSError as problem:
@@ -377,16 +379,27 @@ class Conversation:
         self._following = None
         self.remember()
 
+    def _has_too_many_records(self) -> bool:
+        return self.note.count + self.log.appended >= _MOST_RECORDS
+
     async def _compact(self) -> None:
-        """Write the files anew, and drop all records before, where those are too many."""
-        is_long = self.note.count + self.log.appended >= _MOST_RECORDS
-        if not is_long or self._following is None or not os.path.exists(self.transcript):
-            return
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        first = await self._following.append_again(self.log, deadline)
-        await self.log.purge(first)
-        self.note.count = 0
-        self.log.appended = 0
+        """Write the files anew, and drop all records before.
+
+        Until they are dropped they count as before: what was written anew, whole or not, is but the
+        same once more. One that is not whole is void by the next claim (`Image`).
+        """
+        assert self._following is not None
+        anew = Following(self.transcript, {})
+        if not anew.has_all(self._following.tails):
+            return  # the log has what is gone here
+        try:
+            first = await anew.append_again(self.log)
+            await self.log.purge(first)
+        except BaseException:
+            self.log.let_go()
+            raise
+        self._following = anew
+        self.note.count = self.log.appended = 0
 
 
 def _holds(path: str, tail: Tail) -> bool:

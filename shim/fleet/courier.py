@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, times
 from shim.base.session_key import is_session_id
 from shim.claude import answers
-from shim.fleet import asking, extra, host, lives, notes, protocol, rooms
+from shim.fleet import asking, extra, host, lives, notes, protocol, retention, rooms, tls
 from shim.fleet.conversation import Conversation
 from shim.fleet.engine import Away
 from shim.fleet.lives import Lives
@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 
 LOCK = "courier.lock"
 LOG = "courier.log"
+NEARLY_FULL = 0.8
+"""Which part of the engine's space is taken when people are told."""
 
 _IDLE_FOR = 600.0
 _LOOKS_EVERY = 0.25
 _SAYS_WAIT_EVERY = 0.5
+_KEEPS_HOUSE_EVERY = 60.0
 _CONNECTS_WITHIN = 3.0
 # Seconds for which a turn's answer is waited for in the transcript, and where nothing says which.
 _WRITES_WITHIN = 0.3
@@ -55,6 +58,8 @@ _REMEMBERS = 20
 # Seconds that a conversation is given to come into the fleet, all of which was said here so far.
 _PATIENCE_AT_FIRST = 600.0
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
+# Of which the time is when a call has said last that space runs short.
+_WARNED = "nearly-full"
 _NO_ENGINE: dict[str, Any] = {
     "url": "",
     "is_reachable": False,
@@ -84,6 +89,8 @@ class Courier:
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sign: dict[str, Any] = {}
+        # Which part of the engine's space is taken.
+        self._taken = 0.0
 
     async def run(self, listening: socket.socket) -> None:
         """Answer, and follow, until there is nothing to do any more."""
@@ -98,6 +105,7 @@ class Courier:
                 self._take_over(note)
         self._spawn(self._keep_up())
         self._spawn(self._give_signs())
+        self._spawn(self._keep_house())
         await self._over.wait()
         # Whoever is started from now on waits for our lock.
         os.unlink(protocol.SOCKET)
@@ -226,7 +234,14 @@ class Courier:
             "session_id": session_id,
             "generation": conversation.log.generation,
             "was_late": was_late,
+            "space_taken": self._space_taken(),
         }
+
+    def _space_taken(self) -> str:
+        """Which part, where that is much, and for one call a day; else empty."""
+        stamp = f"{self._directory}/{_WARNED}"
+        is_said = self._taken >= NEARLY_FULL and retention.has_passed(stamp, is_first=True)
+        return f"{self._taken:.0%}" if is_said else ""
 
     async def _take(
         self, engine: Engine, conversation: Conversation, asked: Message
@@ -362,6 +377,8 @@ class Courier:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(engine.was_tried.wait(), _CONNECTS_WITHIN)
         told = await engine.about() if engine is not None else _NO_ENGINE
+        if told["stream"] is not None:
+            self._taken = told["stream"]["taken"]
         elsewhere: list[dict[str, Any]] = []
         if engine is not None and engine.is_here:
             signs = await engine.signs()
@@ -576,7 +593,7 @@ class Courier:
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         credentials = environment.get("NSED_FLEET_CREDS")
-        self._engine = JetStream(self._url, credentials, self._key_file)
+        self._engine = JetStream(self._url, credentials, self._key_file, tls.files())
         self._spawn(self._engine.run())
 
     def _require_extra(self) -> None:
@@ -619,6 +636,18 @@ class Courier:
                         await engine.say_alive(self._us.host, sign)
                         self._sign, last = sign, time.monotonic()
             await asyncio.sleep(_LOOKS_EVERY)
+
+    async def _keep_house(self) -> None:
+        """Look once in a while how much space is left, and once a day for what is too old."""
+        while True:
+            engine = self._engine
+            is_here = engine is not None and engine.is_here
+            if engine is not None and is_here:
+                with contextlib.suppress(Away, Hostile):
+                    self._taken = await engine.taken()
+                    if self._sign and retention.is_due(self._directory):
+                        await retention.forget(engine, self._us, retention.days())
+            await asyncio.sleep(_KEEPS_HOUSE_EVERY if is_here else _LOOKS_EVERY)
 
     async def _say_goodbye(self) -> None:
         if self._engine is None or not self._engine.is_here:

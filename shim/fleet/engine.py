@@ -94,5 +94,11 @@ class Engine(Protocol):
     async def signs(self) -> dict[str, dict[str, Any]]:
         """The signs of life of all hosts."""
 
+    async def now(self) -> float:
+        """The time by the engine's clock, as of a moment ago, in seconds since 1970."""
+
+    async def taken(self) -> float:
+        """Which part of the space for conversations is taken; 0 where it has no limit."""
+
     async def about(self) -> dict[str, Any]:
         """What `claude-shim fleet status` says of it."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LINES = ".jsonl"
 _CHUNK = 1 << 20
+# Seconds for a file of a conversation that is written anew.
+_TAKES_WITHIN = 60.0
 
 _Look = tuple[int, int, int]
 
@@ -66,16 +68,28 @@ class Following:
                 await self._send(log, TRANSCRIPT, file, stretch, deadline)
         self._looks[TRANSCRIPT] = look
 
-    async def append_again(self, log: Log, deadline: float) -> int:
+    def has_all(self, tails: dict[str, Tail]) -> bool:
+        """Whether all files are here of which something is in the log, and as they are there."""
+        try:
+            are_held = (self._holds(name, tail) for name, tail in tails.items())
+            return TRANSCRIPT in tails and all(are_held)
+        except OSError:
+            return False
+
+    def _holds(self, name: str, tail: Tail) -> bool:
+        with _Opened(self.path(name)) as file:
+            return tail.holds(file) and not tail.cuts
+
+    async def append_again(self, log: Log) -> int:
         """Append all files whole, and return the sequence of the first of these records."""
-        first = 0
+        first, clock = 0, asyncio.get_running_loop().time
         for name in [*self._sidecars(), TRANSCRIPT]:
             self.tails[name] = Tail(cuts=True)
             with _Opened(self.path(name)) as file:
                 stretch = self.tails[name].stretch(file, name.endswith(_LINES) or not name)
                 if stretch:
                     first = first or log.sequence + 1
-                    await self._send(log, name, file, stretch, deadline)
+                    await self._send(log, name, file, stretch, clock() + _TAKES_WITHIN)
         return first
 
     def _tail(self, name: str) -> Tail:

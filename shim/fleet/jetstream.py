@@ -26,10 +26,15 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+from nats.js.errors import (
+    APIError,
+    NoStreamResponseError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 
 from shim.base import times
-from shim.fleet import extra, keys, records, sealing
+from shim.fleet import extra, keys, records, sealing, tls
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
@@ -56,6 +61,10 @@ _ANSWERS_WITHIN = 2.0
 # Seconds between two tries; less than a host waits before it takes from one that seems dead.
 _TRIES_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0)
 _PINGS_EVERY, _MISSED_PINGS = 5, 2
+# How many signs of life may fail before another server of the cluster is tried.
+_BEARS = 2
+# Seconds for a server of a cluster to have what its leader has.
+_CATCHES_UP_WITHIN = 5.0
 _BATCH = 500
 _NAP = 0.02
 
@@ -63,24 +72,38 @@ _WRONG_LAST_SEQUENCE, _IN_FLIGHT = 10071, 10164
 _TOO_LARGE = 10054
 _NO_JETSTREAM = (10039, 10076)
 _TOO_FEW_SERVERS = (10005, 10074)
+# What no majority of a cluster can be asked for.
+_NO_MAJORITY = (10008, 10009)
+_LOST = "records got lost on the way: try again"
+# By which we know a stream that we have made.
+_OURS = {"made-by": "claude-shim"}
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 _OPERATION = "KV-Operation"
+
+_NO_FILES = tls.Files()
 
 
 class JetStream:
     """An engine, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
 
     `credentials` is the path of a file of NATS's, `key_file` that of one of our own keys; each may
-    be empty. `was_tried` is set when the first try to connect is over.
+    be empty. `certificates` are for TLS. `was_tried` is set when the first try to connect is over.
     """
 
-    def __init__(self, servers: str, credentials: str, key_file: str = "") -> None:
+    def __init__(
+        self,
+        servers: str,
+        credentials: str,
+        key_file: str = "",
+        certificates: tls.Files = _NO_FILES,
+    ) -> None:
         self.life = LIFE
         self.stream = ""
         self.why = "its server has not answered yet"
         self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._credentials = credentials
+        self._certificates = certificates
         self._key_file = key_file
         self._keys_look: object = None
         self._code: Code = sealing.Open()
@@ -186,23 +209,26 @@ class JetStream:
             raise Away(str(problem)) from problem
 
     async def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
-        """The records between two sequences; each is checked to be the one behind the last."""
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            inactive_threshold=LIFE,
-            mem_storage=True,
-        )
+        """The records between two sequences; each is checked to be the one behind the last.
+
+        The server that is read from may be behind its leader: it is asked until it is not.
+        """
         subject = self._subject(conversation)
-        async with contextlib.aclosing(self._fetched(STREAM, subject, config)) as messages:
-            async for message in messages:
-                place = message.metadata.sequence.stream
-                if place <= until:
-                    record, follows = self._read(message.data, subject, message.headers)
-                    yield Stored(place, record, _moment(message.metadata.timestamp), follows)
-                if place >= until:
-                    return
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _CATCHES_UP_WITHIN
+        while after < until:
+            found = self._fetched(STREAM, subject, _from(after + 1))
+            async with contextlib.aclosing(found) as messages:
+                async for message in messages:
+                    after = message.metadata.sequence.stream
+                    if after <= until:
+                        record, follows = self._read(message.data, subject, message.headers)
+                        yield Stored(after, record, _moment(message.metadata.timestamp), follows)
+                    if after >= until:
+                        return
+            if clock() > deadline:
+                raise Away(_LOST)
+            await asyncio.sleep(_NAP)
 
     async def holders(self) -> dict[str, tuple[Holder | None, str]]:
         """Who wrote the last record of each conversation, and when."""
@@ -275,6 +301,26 @@ class JetStream:
         """What the bucket has."""
         return {key: value async for key, value in self._values(COURIERS)}
 
+    async def now(self) -> float:
+        """When this host's last sign of life was stored."""
+        if self._sign is None:
+            raise Away("this host has given no sign of life yet")
+        found = await self._last(f"KV_{COURIERS}", f"$KV.{COURIERS}.{self._sign[0]}")
+        if found is None:
+            raise Away(_LOST)
+        return float(found.time.timestamp())
+
+    async def taken(self) -> float:
+        """The largest part of what the stream and the account may have."""
+        async with self._asking() as stream:
+            found = await stream.stream_info(STREAM)
+            account = await stream.account_info()
+        return max(
+            _part(found.state.bytes, found.config.max_bytes),
+            _part(found.state.messages, found.config.max_msgs),
+            _part(account.storage, account.limits.max_storage),
+        )
+
     async def about(self) -> dict[str, Any]:
         """The server and the stream."""
         told: dict[str, Any] = {
@@ -300,6 +346,7 @@ class JetStream:
                 "messages": found.state.messages,
                 "bytes": found.state.bytes,
                 "max_bytes": found.config.max_bytes,
+                "taken": await self.taken(),
             }
         return told
 
@@ -312,12 +359,14 @@ class JetStream:
         self._keys_look = keys.look(self._key_file)
         self._code = sealing.code(self._key_file)
         self._found_as.clear()
+        context = tls.context(self._certificates)
         client = Client()
         try:
             await client.connect(
                 servers=self._servers,
                 name="claude-shim",
                 user_credentials=self._credentials or None,
+                tls=context,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
@@ -343,8 +392,7 @@ class JetStream:
 
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version
-        is_cluster = bool(client._server_info.get("cluster"))
-        if is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
+        if self._is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
             raise Away(
                 f"the NATS servers at {self._places} are of version {version.major}."
                 f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
@@ -415,32 +463,55 @@ class JetStream:
             self._closed.set()
 
     async def _make(self, name: str, config: StreamConfig) -> StreamInfo:
-        """Make a stream, unless it is there: then it is used as the administrator made it."""
+        """Make a stream, unless it is there: then it is used as the administrator made it.
+
+        One that we made while the cluster had fewer servers gets the copies that it lacks.
+        """
         async with self._asking() as stream:
             try:
-                return await stream.stream_info(name)
+                found: StreamInfo = await stream.stream_info(name)
             except NotFoundError:
-                pass
-            config.name = name
-            config.storage = StorageType.FILE
-            if self._client()._server_info.get("cluster"):
-                config.num_replicas = _REPLICAS
+                return await self._make_new(stream, name, config)
+            is_ours = _OURS.items() <= (found.config.metadata or {}).items()
+            if self._is_cluster and is_ours and (found.config.num_replicas or 1) < _REPLICAS:
+                with contextlib.suppress(APIError):
+                    await stream.update_stream(found.config.evolve(num_replicas=_REPLICAS))
+            return found
+
+    async def _make_new(
+        self, stream: JetStreamContext, name: str, config: StreamConfig
+    ) -> StreamInfo:
+        config = config.evolve(name=name, storage=StorageType.FILE, metadata=_OURS)
+        for copies in (_REPLICAS, 1) if self._is_cluster else (1,):
             try:
-                return await stream.add_stream(config)
+                made: StreamInfo = await stream.add_stream(config, num_replicas=copies)
+                break
             except APIError as problem:
-                if problem.err_code not in _TOO_FEW_SERVERS:
+                if problem.err_code not in _TOO_FEW_SERVERS or copies == 1:
                     raise
-                config.num_replicas = 1
-                return await stream.add_stream(config)
+        return made
+
+    @property
+    def _is_cluster(self) -> bool:
+        return bool(self._client()._server_info.get("cluster"))
 
     async def _keep_listening(self) -> None:
-        """Wait for the end of the connection, and meanwhile for who was late to speak again."""
+        """Wait for the end of the connection, and meanwhile for who was late to speak again.
+
+        A server of a cluster that is cut off from the others is left, for one that is not.
+        """
+        failures = 0
         while not self._closed.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
-            if self._is_mute:
-                with contextlib.suppress(Away):
-                    await self._speak_again()
+            if not self._is_mute:
+                failures = 0
+                continue
+            with contextlib.suppress(Away):
+                await self._speak_again()
+            failures += 1
+            if failures > _BEARS and len(self._servers) > 1:
+                return
         self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
 
     async def _speak_again(self) -> None:
@@ -558,7 +629,7 @@ class JetStream:
                     for message in batch:
                         seen += 1
                         if message.metadata.sequence.consumer != seen:
-                            raise Away("records got lost on the way: try again")
+                            raise Away(_LOST)
                         yield message
             finally:
                 with contextlib.suppress(Exception):
@@ -576,7 +647,8 @@ class JetStream:
     def _away_because(self, problem: BaseException) -> Away:
         """What went wrong, in a line for people; who was late is away until it speaks again."""
         away = self._explained(problem)
-        if isinstance(problem, TimeoutError | asyncio.TimeoutError | nats.errors.TimeoutError):
+        has_no_majority = isinstance(problem, APIError) and problem.err_code in _NO_MAJORITY
+        if isinstance(problem, _LATE) or has_no_majority:
             self._is_mute = True
             self.why = str(away)
         return away
@@ -590,6 +662,13 @@ class JetStream:
             return Away(f"the NATS server at {at} gives this user no leave to use its streams")
         if isinstance(problem, ImportError):
             return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
+        is_tls = any(server.startswith("tls:") for server in self._servers)
+        wants_ours = "connection lost" in said or "certificate required" in said
+        if is_tls and not self._certificates.certificate and wants_ours:
+            return Away(
+                f"the NATS server at {at} hangs up: where it asks for a certificate,"
+                " NSED_FLEET_CERT has to name one"
+            )
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
             return Away(
                 f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
@@ -615,11 +694,21 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
+        if problem.err_code in _NO_MAJORITY:
+            return Away(f"most NATS servers of the cluster of {self._places} are away ({what})")
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
             return Away(f"the NATS server at {self._places} has no JetStream ({what})")
         return Away(f"the NATS server at {self._places} refuses ({what})")
 
 
+# A stream without a leader, too, answers not at all: its server may be cut off from the others.
+_LATE = (
+    TimeoutError,
+    asyncio.TimeoutError,
+    nats.errors.TimeoutError,
+    nats.errors.NoRespondersError,
+    NoStreamResponseError,
+)
 _PROBLEMS = (OSError, nats.errors.Error, asyncio.TimeoutError, EOFError)
 
 
@@ -643,6 +732,22 @@ def _last_ones() -> ConsumerConfig:
         inactive_threshold=LIFE,
         mem_storage=True,
     )
+
+
+def _from(sequence: int) -> ConsumerConfig:
+    """For all messages from a sequence on."""
+    return ConsumerConfig(
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=sequence,
+        inactive_threshold=LIFE,
+        mem_storage=True,
+    )
+
+
+def _part(has: int, most: int | None) -> float:
+    """Which part of a limit is taken; NATS's word for none is -1, or 0."""
+    return has / most if most and most > 0 else 0.0
 
 
 def _moment(time: datetime) -> str:

@@ -43,7 +43,6 @@ class Log:
         self.before = 0
         self.generation = 0
         self.is_held = False
-        self.since = ""
         self._engine = engine
         self._us = us
         self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
@@ -69,6 +68,10 @@ class Log:
             self.before = after
             self.is_held = True
             return
+
+    def let_go(self) -> None:
+        """Be as if it was never taken: what was begun is not gone on with."""
+        self.is_held, self._unknown = False, None
 
     async def last(self) -> Stored | None:
         """The last record, taken or not. Raises Away."""

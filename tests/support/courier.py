@@ -44,6 +44,7 @@ class Courier:
                 "messages": 1204,
                 "bytes": 12_300_000,
                 "max_bytes": -1,
+                "taken": 0.0,
             },
         }
         self.here: list[Json] = []

@@ -6,15 +6,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from shim.base import times
 from shim.fleet import records
 from shim.fleet.engine import Away, Refused, Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shim.fleet.records import Record
-
-NOW = "2026-01-02T03:04:05.000000000Z"
+    from shim.fleet.records import Holder, Record
 
 
 class Memory:
@@ -25,6 +24,8 @@ class Memory:
         self.values: dict[str, dict[str, Any]] = {}
         self.signs_of_life: dict[str, dict[str, Any]] = {}
         self.sequence = 0
+        self.clock = 1767322800.0
+        """Seconds since 1970, by which records are stored."""
 
 
 class MemoryEngine:
@@ -60,7 +61,8 @@ class MemoryEngine:
             raise Refused(conversation)
         self.memory.sequence += 1
         copy = records.from_bytes(record.to_bytes())
-        self.stored.append((conversation, Stored(self.memory.sequence, copy, NOW, after)))
+        copied = Stored(self.memory.sequence, copy, self._stamp(), after)
+        self.stored.append((conversation, copied))
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Away("the answer came too late")
@@ -114,11 +116,20 @@ class MemoryEngine:
     async def signs(self) -> dict[str, dict[str, Any]]:
         return self.signs_of_life
 
-    async def holders(self) -> dict[str, Any]:
-        return {}
+    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
+        return {name: (it.record.holder, it.time) for name, it in self.stored}
+
+    async def now(self) -> float:
+        return self.memory.clock
+
+    async def taken(self) -> float:
+        return 0.0
 
     async def about(self) -> dict[str, Any]:
         return {}
+
+    def _stamp(self) -> str:
+        return times.timestamp(int(self.memory.clock * 1e9)).decode()
 
     def _require(self) -> None:
         if self.why:

@@ -9,12 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import nats
 import pytest
 
+from shim.fleet import tls
+from shim.fleet.engine import Away
+from shim.fleet.jetstream import JetStream
 from tests.process.commands.test_changing_commands import ask, refused, told
+from tests.support.certificates import Authority
 from tests.support.nats import free_port
 from tests.support.recorder import PATIENCE, World
 
@@ -132,6 +137,57 @@ def test_with_a_certificate_it_speaks_tls(
     assert url.startswith("tls://")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert records(url) == 1
+
+
+def test_three_of_them_are_a_cluster_that_bears_the_loss_of_one(
+    world: World, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("server")
+    ports = [free_port() for _ in range(3)]
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    given = ["--cluster", addresses, "--tls-cert", str(certificate), "--tls-key", str(key)]
+    given += ["--tls-ca", str(authority.path)]
+    stores = [{"NSED_SESSION_DIR": str(world.root / f"server {n}")} for n in range(3)]
+    line = ""
+    try:
+        for env, port in zip(stores, ports, strict=True):
+            told_of = {"NSED_FLEET_URL": line} if line else {}
+            said = told(
+                world,
+                *("fleet", "serve", "--detach", "--port", str(port), *given),
+                env={**env, **told_of},
+            )
+            url = shlex.split(said.partition("NSED_FLEET_URL=")[2])[0]
+            assert url == (line or url)
+            line = url
+        certificates = tls.Files(str(authority.path), str(authority.of_host("host")))
+        for ended in (None, stores[0]):
+            if ended:
+                ask(world, "fleet", "stop", env=ended)
+            assert copies(JetStream(line, "", certificates=certificates)) == 3
+    finally:
+        for env in stores:
+            ask(world, "fleet", "stop", env=env)
+
+
+def copies(engine: JetStream) -> int:
+    """How many copies of a stream there are, once a record is stored in it."""
+
+    async def store() -> int:
+        running = asyncio.create_task(engine.run())
+        try:
+            while True:
+                with suppress(Away):
+                    if engine.is_here:
+                        await engine.put_room("room", {})
+                        return int((await engine.about())["stream"]["replicas"])
+                await asyncio.sleep(0.05)
+        finally:
+            running.cancel()
+            await engine.close()
+
+    return asyncio.run(asyncio.wait_for(store(), PATIENCE * 4))
 
 
 def test_a_server_that_cannot_start_says_why(world: World, port: str) -> None:

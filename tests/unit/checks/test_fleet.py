@@ -107,7 +107,7 @@ def unreachable(courier: Courier) -> None:
 
 
 def nearly_full(courier: Courier) -> None:
-    courier.engine["stream"] |= {"bytes": 950, "max_bytes": 1000}
+    courier.engine["stream"]["taken"] = 0.95
 
 
 def forgetful(courier: Courier) -> None:
@@ -122,7 +122,7 @@ def narrow(courier: Courier) -> None:
     ("change", "says"),
     [
         (unreachable, "nobody answers at 10.0.0.5:4222"),
-        (nearly_full, "95% of the room for conversations is taken"),
+        (nearly_full, "95% of the space for conversations is taken"),
         (forgetful, "drops the oldest conversations"),
         (narrow, "no more than 65,536 bytes at once"),
     ],

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.fleet import conversation, log
+from shim.fleet import conversation, log, records
 from shim.fleet.engine import Away
 from shim.fleet.log import Taken
 from tests.support.engine import MemoryEngine
 from tests.support.machine import PID, Machine, U, line, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -287,6 +288,108 @@ def test_a_long_log_is_written_anew(
     whole = "".join(map(turn, "12345"))
     assert a.said == b.said == whole
     assert len(engine.stored) < 8
+
+
+class Killed(BaseException):
+    """The courier, in the middle of something."""
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("how", [Killed, Away])
+@pytest.mark.parametrize("steps", range(6))
+def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
+    a: Machine,
+    b: Machine,
+    engine: MemoryEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    how: type[BaseException],
+    remembers: bool,
+) -> None:
+    monkeypatch.setattr(records, "pieces", lambda body: in_pieces(body, 100))
+    left = [steps]
+
+    def counted(act: Callable[..., Any]) -> Callable[..., Any]:
+        async def counting(*arguments: Any, **named: Any) -> Any:
+            if not left[0]:
+                raise how
+            left[0] -= 1
+            return await act(*arguments, **named)
+
+        return counting
+
+    async def story() -> None:
+        for name in "12":
+            await a.turn(turn(name))
+        await a.begins()
+        a.says(turn("3"))
+        await a.it.keep_up()
+        with monkeypatch.context() as patched:
+            patched.setattr(conversation, "_MOST_RECORDS", 1)
+            patched.setattr(engine, "append", counted(engine.append))
+            patched.setattr(engine, "purge", counted(engine.purge))
+            with contextlib.suppress(Killed, Away):
+                await a.ends()
+        if how is Killed:
+            a.start_again(remembers)
+            engine.signs_of_life.pop("a", None)
+        else:
+            await a.ends()
+        await b.turn(turn("4"))
+        engine.signs_of_life["a"] = {}
+        await a.begins()
+
+    run(story())
+    assert a.said == b.said == "".join(map(turn, "1234"))
+    assert a.other_conversations() == b.other_conversations() == []
+
+
+def in_pieces(body: bytes, size: int) -> Iterator[bytes]:
+    return (body[at : at + size] for at in range(0, len(body), size))
+
+
+def test_a_log_is_not_written_anew_without_what_is_gone_here(
+    a: Machine, b: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        await a.begins()
+        (a.project / U / "tool-results").mkdir(parents=True)
+        (a.project / U / "tool-results" / "x.txt").write_text("long")
+        a.says(turn("1"))
+        await a.it.keep_up()
+        (a.project / U / "tool-results" / "x.txt").unlink()
+        monkeypatch.setattr(conversation, "_MOST_RECORDS", 1)
+        await a.ends()
+        await b.begins()
+
+    run(story())
+    assert (b.project / U / "tool-results" / "x.txt").read_text() == "long"
+
+
+def test_one_hosts_own_records_count(a: Machine, engine: MemoryEngine) -> None:
+    async def story() -> None:
+        for name in "123456":
+            await a.turn(turn(name))
+            a.start_again(remembers=True)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(conversation, "_MOST_RECORDS", 10)
+        run(story())
+    assert len(engine.stored) < 14
+
+
+def test_a_conversation_that_was_purged_is_begun_anew_by_who_had_some_of_it(
+    a: Machine, b: Machine, engine: MemoryEngine
+) -> None:
+    async def story() -> None:
+        await a.turn(turn("1"))
+        await b.turn(turn("2"))
+        await engine.purge(U)
+        await b.turn(turn("3"))
+        await a.begins()
+
+    run(story())
+    assert a.said == b.said == "".join(map(turn, "123"))
 
 
 def test_a_kept_name_of_the_transcript_stays_its_name(a: Machine, b: Machine) -> None:

@@ -1,0 +1,104 @@
+"""What the fleet forgets by itself: conversations that nobody has used for longer than is kept.
+
+`NSED_KEEP_DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
+which no host has a copy of its own. Days are those of the engine's clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim.base import stamps
+from shim.base.messages import explain
+from shim.claude import cleanup, transcripts
+from shim.fleet import rooms
+from shim.fleet.log import Log, Taken
+from shim.keep import folder
+
+if TYPE_CHECKING:
+    from shim.fleet.engine import Engine
+    from shim.fleet.host import Host
+
+_STAMP = "retention"
+_DAY = 86400.0
+_NANOSECONDS = 1e9
+
+
+def is_due(directory: str) -> bool:
+    """Whether a day has passed since this host looked; from then on it has.
+
+    Where it never has, the first day begins now: a container that lives for one call never looks.
+    """
+    return has_passed(f"{directory}/{_STAMP}", is_first=False)
+
+
+def has_passed(stamp: str, is_first: bool) -> bool:
+    """Whether a day has passed since the time of a file, which is now then.
+
+    `is_first` is the answer where there is none.
+    """
+    try:
+        is_over = not -_DAY < time.time() - os.stat(stamp).st_mtime < _DAY
+    except FileNotFoundError:
+        Path(stamp).touch(mode=0o600)
+        return is_first
+    if is_over:
+        os.utime(stamp)
+    return is_over
+
+
+def days() -> float:
+    """For how many days a conversation is kept after its last use."""
+    anywhere = f"{transcripts.config_directory()}/projects/any/any.jsonl"
+    return folder.days() or cleanup.period(anywhere)
+
+
+async def forget(engine: Engine, us: Host, kept_days: float) -> set[str]:
+    """Delete what is too old, and return the session ids. Raises Away, Hostile."""
+    oldest = await engine.now() - kept_days * _DAY
+    holders = await engine.holders()
+    # What cannot be read here is other people's to forget.
+    doomed = [name for name, (who, when) in holders.items() if who and _seconds(when) < oldest]
+    gone = {name for name in doomed if await _forget_one(engine, us, name, oldest)}
+    for room in await engine.rooms():
+        has_none = room["session_id"] not in holders or room["session_id"] in gone
+        if has_none and _seconds(str(room["moved"])) < oldest:
+            await _forget_room(engine, room)
+    return gone
+
+
+async def _forget_one(engine: Engine, us: Host, conversation: str, oldest: float) -> bool:
+    """Delete a conversation, unless a host has it or has used it meanwhile; whether it is gone.
+
+    It is taken first, in the name of a host that does not live: whoever wants it as well is refused
+    until it is gone, and a courier that is killed in between leaves nothing behind.
+    """
+    last = await engine.last(conversation)
+    if last is None or _seconds(last.time) >= oldest:
+        return False
+    log = Log(engine, conversation, dataclasses.replace(us, host=secrets.token_hex(16)))
+    try:
+        await log.take(0, "")
+    except Taken:
+        return False
+    if log.generation != last.record.generation + 1:
+        await log.release()  # another host has used it in between
+        return False
+    await engine.purge(conversation, log.sequence + 1)
+    explain(f"{conversation} was last used in {last.time}: the fleet has forgotten it")
+    return True
+
+
+async def _forget_room(engine: Engine, room: dict[str, object]) -> None:
+    name = rooms.key(str(room["room"]), str(room["agent"]))
+    if await engine.room(name) == room:
+        await engine.put_room(name, None)
+
+
+def _seconds(stamp: str) -> float:
+    return (stamps.nanoseconds(stamp) or 0) / _NANOSECONDS

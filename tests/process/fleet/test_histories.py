@@ -1,0 +1,200 @@
+"""Hosts that write through random failures of three servers: one log, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shim.fleet.engine import Away, Refused
+from shim.fleet.host import Host
+from shim.fleet.jetstream import STREAM, JetStream
+from shim.fleet.log import Log, Taken
+from tests.support.history import Append, History
+from tests.support.nats_proxied import SERVERS, ProxiedCluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from shim.fleet.engine import Stored
+    from shim.fleet.records import Record
+
+HOSTS = 4
+CONVERSATIONS = [f"{n}1111111-1111-4111-8111-111111111111" for n in range(2)]
+FAULTS, FEW = 1000, 10
+KILLS, FEW_KILLS = 30, 2
+# Seconds for a cluster to be of use again, at twenty times the load.
+PATIENCE = 240.0
+
+# nats-py leaves the socket open of a connection whose making was cancelled.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
+    with ProxiedCluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+    gc.collect()
+
+
+class Recorded(JetStream):
+    """A host's engine, of which all appends go into the histories."""
+
+    def __init__(self, url: str, histories: dict[str, History]) -> None:
+        super().__init__(url, "")
+        self.histories = histories
+
+    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+        clock = asyncio.get_running_loop().time
+        known = self.histories[conversation].appends
+        # What is sent again is the same append: it began when it was sent first.
+        its = next((it for it in known if it.record is record), None)
+        if its is None:
+            its = Append(record, clock())
+            known.append(its)
+        its.sequence = await super().append(conversation, record, after, patience)
+        its.ended = clock()
+        return its.sequence
+
+
+class Writers:
+    """Hosts that take conversations in turn, read them, write to them and give them back."""
+
+    def __init__(self, url: str, chance: random.Random) -> None:
+        self.histories = {name: History() for name in CONVERSATIONS}
+        self.engines = [Recorded(url, self.histories) for _ in range(HOSTS)]
+        self._chance = chance
+
+    @contextlib.asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        async with _running([engine.run() for engine in self.engines]):
+            async with _running([self._write(n) for n in range(HOSTS)]):
+                yield
+            await self._check()
+            for engine in self.engines:
+                await engine.close()
+
+    async def until_all_is_well(self) -> None:
+        """Wait until something more is acknowledged of each conversation."""
+        before = {name: self._acknowledged(name) for name in CONVERSATIONS}
+        deadline = time.monotonic() + PATIENCE
+        while any(self._acknowledged(name) < before[name] + 2 for name in CONVERSATIONS):
+            assert time.monotonic() < deadline, [engine.why for engine in self.engines]
+            await asyncio.sleep(0.05)
+
+    def _acknowledged(self, name: str) -> int:
+        return sum(bool(it.sequence) for it in self.histories[name].appends)
+
+    async def _write(self, number: int) -> None:
+        engine, us = self.engines[number], Host(f"h{number}", f"host {number}", "1")
+        while True:
+            name = self._chance.choice(CONVERSATIONS)
+            with contextlib.suppress(Away, Refused, Taken):
+                await engine.say_alive(us.host, {"hostname": us.hostname})
+                await self._turn(Log(engine, name, us))
+            await asyncio.sleep(self._chance.uniform(0, 0.05))
+
+    async def _turn(self, log: Log) -> None:
+        await log.take(1, "one-shot")
+        until = log.sequence
+        self.histories[log.conversation].reads.append([it async for it in log.records(0, until)])
+        for offset in range(self._chance.randrange(1, 4)):
+            while True:
+                try:
+                    await log.put("", offset, b"x", goes_on=False, patience=1.0)
+                    break
+                except Away:
+                    await asyncio.sleep(0.1)
+        await log.release()
+
+    async def _check(self) -> None:
+        for name, known in self.histories.items():
+            log = await self._whole(name)
+            assert known.violations(log) == []
+
+    async def _whole(self, name: str) -> list[Stored]:
+        """The log, by a reader of its own, behind an append that was accepted."""
+        engine, deadline = self.engines[0], time.monotonic() + PATIENCE
+        while True:
+            assert time.monotonic() < deadline, engine.why
+            with contextlib.suppress(Away, Taken, Refused):
+                for number in range(HOSTS):
+                    await engine.say_alive(f"h{number}", None)
+                log = Log(engine, name, Host("reader", "reader", "1"))
+                await log.take(1, "one-shot")
+                return [it async for it in log.records(0, log.sequence)]
+            await asyncio.sleep(0.1)
+
+
+@contextlib.asynccontextmanager
+async def _running(work: list[object]) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(it) for it in work]  # type: ignore[call-overload]
+    try:
+        yield
+        assert [task.exception() for task in tasks if task.done()] == []
+    finally:
+        while left := [task for task in tasks if not task.done()]:
+            for task in left:  # before Python 3.12, `wait_for` swallows one now and then
+                task.cancel()
+            await asyncio.wait(left, timeout=0.5)
+
+
+def test_whatever_fails_it_is_one_log_a_conversation(cluster: ProxiedCluster, long: bool) -> None:
+    chance = random.Random(21)
+    writers = Writers(cluster.url, chance)
+
+    async def story() -> None:
+        async with writers.at_work():
+            await writers.until_all_is_well()
+            for number in range(FAULTS if long else FEW):
+                await fail(cluster, chance)
+                if number % 10 == 9:
+                    await writers.until_all_is_well()
+
+    asyncio.run(story())
+
+
+async def fail(cluster: ProxiedCluster, chance: random.Random) -> None:
+    """Have one server fail for a moment: by a cut, a freeze, or now and then by its death."""
+    victim = chance.randrange(SERVERS)
+    server = cluster.servers[victim]
+    kind = chance.choices(["cut", "freeze", "one way", "kill"], [5, 5, 3, 1])[0]
+    if kind == "kill":
+        server.kill()
+    elif kind == "freeze":
+        server.stop()
+    elif kind == "cut":
+        cluster.isolate(victim)
+    else:
+        cluster.proxies.cut({(victim, (victim + 1) % SERVERS)})
+    await asyncio.sleep(chance.expovariate(2))
+    if kind == "kill":
+        server.start()
+    server.cont()
+    cluster.heal()
+    await asyncio.sleep(chance.expovariate(10))
+
+
+def test_servers_that_are_killed_in_turn_with_the_leader_lose_nothing(
+    cluster: ProxiedCluster, long: bool
+) -> None:
+    chance = random.Random(22)
+    writers = Writers(cluster.url, chance)
+
+    async def story() -> None:
+        async with writers.at_work():
+            for number in range(KILLS if long else FEW_KILLS):
+                await writers.until_all_is_well()
+                leader = cluster.leader(STREAM)
+                victim = leader if number % 2 and leader is not None else number % SERVERS
+                cluster.servers[victim].kill()
+                await writers.until_all_is_well()
+                cluster.servers[victim].start()
+                await asyncio.to_thread(cluster.wait_until_whole)
+
+    asyncio.run(story())

@@ -1,0 +1,127 @@
+"""What nobody has used for longer than is kept is forgotten, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shim.fleet import log, retention, rooms
+from shim.fleet.host import Host
+from shim.fleet.log import Log
+from tests.support.engine import MemoryEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shim.fleet.records import Record
+
+U, V = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+A, B = Host("a", "host a", "1"), Host("b", "host b", "1")
+DAY = 86400.0
+MOVED = "2026-01-02T03:04:05Z"
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> MemoryEngine:
+    """One that has two conversations, each of a room, of which one was used 100 days ago."""
+    monkeypatch.setattr(log, "_COMES_BACK_WITHIN", 0.0)
+    made = MemoryEngine()
+    made.signs_of_life.update(a={}, b={})
+    for session_id, name in ((U, "old"), (V, "new")):
+        asyncio.run(use(made, session_id, A))
+        value = {"room": name, "agent": "claude", "session_id": session_id, "moved": MOVED}
+        asyncio.run(made.put_room(rooms.key(name, "claude"), value))
+        made.memory.clock += 100 * DAY
+    return made
+
+
+async def use(engine: MemoryEngine, session_id: str, host: Host, gives_back: bool = True) -> None:
+    its = Log(engine, session_id, host)
+    await its.take(1, "one-shot")
+    if gives_back:
+        await its.release()
+
+
+def conversations(engine: MemoryEngine) -> set[str]:
+    return {name for name, _ in engine.stored}
+
+
+def forget(engine: MemoryEngine, days: float) -> set[str]:
+    return asyncio.run(retention.forget(engine, B, days))
+
+
+def test_what_is_too_old_goes_with_its_room(engine: MemoryEngine) -> None:
+    assert forget(engine, 150) == {U}
+
+    assert conversations(engine) == {V}
+    assert [it["room"] for it in asyncio.run(engine.rooms())] == ["new"]
+
+
+def test_nothing_goes_that_is_young_enough(engine: MemoryEngine) -> None:
+    assert forget(engine, 201) == set()
+
+    assert conversations(engine) == {U, V}
+    assert len(asyncio.run(engine.rooms())) == 2
+
+
+def test_what_a_living_host_holds_stays_however_old_it_is(engine: MemoryEngine) -> None:
+    asyncio.run(use(engine, U, A, gives_back=False))
+    engine.memory.clock += 400 * DAY
+
+    assert forget(engine, 150) == {V}
+
+    assert conversations(engine) == {U}
+
+
+def test_what_a_dead_host_held_goes(engine: MemoryEngine) -> None:
+    asyncio.run(use(engine, U, A, gives_back=False))
+    engine.memory.clock += 400 * DAY
+    del engine.signs_of_life["a"]
+
+    assert forget(engine, 150) == {U, V}
+
+
+def test_what_is_used_while_it_is_being_forgotten_stays(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = engine.append
+    is_used = []
+
+    async def appended(conversation: str, record: Record, after: int, patience: float) -> int:
+        if not is_used and record.holder.host not in "ab":
+            is_used.append(conversation)
+            await use(engine, conversation, A)
+        return await append(conversation, record, after, patience)
+
+    monkeypatch.setattr(engine, "append", appended)
+
+    assert forget(engine, 150) == set()
+    assert is_used == [U]
+    assert conversations(engine) == {U, V}
+
+
+def test_a_forgotten_conversation_can_be_begun_anew(engine: MemoryEngine) -> None:
+    forget(engine, 150)
+
+    asyncio.run(use(engine, U, A))
+
+    assert conversations(engine) == {U, V}
+
+
+def test_it_is_done_once_a_day_and_not_on_the_first(tmp_path: Path) -> None:
+    assert not retention.is_due(str(tmp_path))
+    stamp = tmp_path / "retention"
+    os.utime(stamp, (stamp.stat().st_mtime - DAY - 1,) * 2)
+
+    assert [retention.is_due(str(tmp_path)) for _ in range(2)] == [True, False]
+
+
+def test_where_nothing_is_kept_claudes_own_period_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("posix.environ", {b"HOME": bytes(tmp_path), b"NSED_KEEP_DAYS": b"0"})
+
+    assert retention.days() == 30
