@@ -549,6 +549,9 @@ class Courier:
         conversation.remember()
 
     def _is_idle(self) -> bool:
+        """Whether nobody needs it any more; of a store that was deleted, nobody does."""
+        if not os.path.isdir(self._store):
+            return True
         has_work = any(each.claudes for each in self._conversations.values())
         return not self._busy and not has_work and time.monotonic() - self._last_asked > _IDLE_FOR
 
