@@ -41,13 +41,14 @@ def test_the_sdk_has_what_its_recipe_uses(code: str) -> None:
     (sdk,) = (console.README.parent / ".cache").glob("claude-agent-sdk==*/claude_agent_sdk")
     options = (sdk / "types.py").read_text().split("class ClaudeAgentOptions", 1)[1]
     assert "\n    cli_path: str | Path | None" in options
+    assert "\n    session_store: " in options
     assert "\n    env: dict[str, str]" in options
     exported = (sdk / "__init__.py").read_text()
     assert all(f'"{name}"' in exported for name in ("ClaudeAgentOptions", "ResultMessage", "query"))
 
 
 def test_every_recipe_is_tried() -> None:
-    assert len(RECIPES) == 4
+    assert len(RECIPES) == 5
 
 
 @pytest.mark.parametrize(
