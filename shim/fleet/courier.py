@@ -87,6 +87,8 @@ class Courier:
         self._since = times.now()
         self._failed: list[dict[str, Any]] = []
         self._over = asyncio.Event()
+        # Set when a conversation was given back: other hosts are told at once.
+        self._given_back = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sign: dict[str, Any] = {}
         # Which part of the engine's space is taken.
@@ -481,6 +483,7 @@ class Courier:
         )
         if not is_needed and not notes.is_due(conversation.note):
             self._conversations.pop(conversation.session_id, None)
+            self._given_back.set()
 
     def _live_on(self, conversation: Conversation, pid: int, kind: str) -> None:
         if self._lives.watch(pid):
@@ -638,7 +641,9 @@ class Courier:
                     with contextlib.suppress(Away):
                         await engine.say_alive(self._us.host, sign)
                         self._sign, last = sign, time.monotonic()
-            await asyncio.sleep(_LOOKS_EVERY)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._given_back.wait(), _LOOKS_EVERY)
+            self._given_back.clear()
 
     async def _keep_house(self) -> None:
         """Look once in a while how much space is left, and once a day for what is too old."""

@@ -685,7 +685,7 @@ class JetStream:
         return Away(f"no NATS server answers at {at} ({reason})")
 
     def _refused_because(self, problem: APIError) -> Away:
-        what = str(problem.description)
+        what = str(problem.description or "no answer")
         if problem.err_code == _TOO_LARGE:
             return Away(
                 f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
@@ -694,7 +694,9 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
-        if problem.err_code in _NO_MAJORITY:
+        # While a cluster chooses a leader, nobody in it answers.
+        is_unanswered = self._is_cluster and isinstance(problem, ServiceUnavailableError)
+        if problem.err_code in _NO_MAJORITY or is_unanswered:
             return Away(f"most NATS servers of the cluster of {self._places} are away ({what})")
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
             return Away(f"the NATS server at {self._places} has no JetStream ({what})")

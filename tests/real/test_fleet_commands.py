@@ -11,7 +11,7 @@ import nats
 
 from shim.fleet.jetstream import STREAM
 from tests.real.test_commands import PROGRAM, claude_shim, way_back
-from tests.support.real_claude import ROOT
+from tests.support.real_claude import ROOT, wait_until
 
 if TYPE_CHECKING:
     from tests.support.fleet import Host
@@ -37,6 +37,7 @@ def test_forgotten_on_one_host_is_forgotten_on_the_other(hosts: Hosts) -> None:
     a, b = hosts
     a.ask("one", room="r")
     b.ask("two", room="r")
+    wait_until(lambda: not a.status()["elsewhere"], "the end of b's claude is known")
 
     claude_shim(a, "forget", "r")
 
@@ -48,8 +49,10 @@ def test_what_was_forgotten_on_one_host_is_had_back_on_the_other(hosts: Hosts) -
     a, b = hosts
     a.ask("one", room="r")
     b.ask("two", room="r")
+    wait_until(lambda: not a.status()["elsewhere"], "the end of b's claude is known")
     told = claude_shim(a, "forget", "r")
     a.ask("three", room="r")
+    wait_until(lambda: not b.status()["elsewhere"], "the end of a's claude is known")
 
     claude_shim(b, *way_back(told))
 
@@ -141,6 +144,8 @@ def test_fleet_status_knows_both_sides(hosts: Hosts) -> None:
     a, b = hosts
     with_a = a.stream(room="r")
     with_a.ask("one")
+    # What claude writes behind a turn's answer follows.
+    wait_until(lambda: a.status()["behind"] == 0, "all is sent")
 
     here = json.loads(claude_shim(a, "fleet", "status", "--json"))
     there = json.loads(claude_shim(b, "fleet", "status", "--json"))

@@ -41,6 +41,7 @@ def test_the_minority_refuses_and_its_host_goes_on_alone_until_it_heals(
             wait_until(lambda: is_served(b), "a leader of the other two", AGREES_WITHIN)
             assert b.ask("three", room="r") == "heard: three | before: one ; two"
             cluster.heal()
+            cluster.wait_until_whole()
 
             wait_until(lambda: is_served(a), "a majority for the third one", AGREES_WITHIN)
             a.wait_until_given_back()

@@ -239,7 +239,7 @@ def test_an_interpreter_in_an_odd_place_runs_the_launcher(world: World, name: st
 
     assert f" {python}\n" in launcher.with_name(".claude-shim").read_text()
     assert call.args == [b"--session-id", derived("r").encode(), b"-p", b"a  b", b""]
-    hook = launcher.with_name(".claude-shim-plugin") / "follow"
+    hook = launcher.with_name(".claude-shim-plugin") / "follow.py"
     start = "".join(hook.read_text().splitlines()[:2])
     assert str(world.root) in start
     assert " -IS" in start
