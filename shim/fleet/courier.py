@@ -110,7 +110,8 @@ class Courier:
         self._spawn(self._keep_house())
         await self._over.wait()
         # Whoever is started from now on waits for our lock.
-        os.unlink(protocol.SOCKET)
+        with contextlib.suppress(FileNotFoundError):  # the store was deleted
+            os.unlink(protocol.SOCKET)
         server.close()
         for conversation in self._conversations.values():
             conversation.note.claudes = {
