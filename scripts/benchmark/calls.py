@@ -17,7 +17,7 @@ def calls(world: World) -> Iterable[Row]:
     one, many = world.known(1), world.known(10_000)
     busy, scattered = one | _ten_live_claudes(world), one | _a_thousand_projects(world)
     fresh = world.root / "fresh"
-    shutil.copytree(world.store(10_000), fresh)
+    shutil.copytree(world.store(10_000), fresh, symlinks=True)
     new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
     restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
     floor = Timed(FLOOR, world.floor, one)

@@ -423,11 +423,15 @@ class Acts:
 
     def followed(self, key: "SessionKey", stored: str) -> str:
         """Where a claude that no hook tells of has gone on from the stored conversation."""
-        moved = unheard.went_on(self.store.directory, stored) if self.store else None
-        if self.store is None or moved is None:
+        if self.store is None:
+            return stored
+        where = self.store.directory
+        moved = unheard.went_on(where, stored)
+        if moved is None:
+            unheard.drop(where, stored)
             return stored
         explain(f"a claude without our hooks went on from {stored}")
-        unheard.pass_on(self.store.directory, stored, moved)
+        unheard.pass_on(where, stored, moved)
         self.record(key, moved)
         return moved
 

@@ -11,7 +11,7 @@ from shim.base import session_key
 from shim.base.session_key import stored_key
 from shim.cli import asking, hosts, mapped, output
 from shim.cli.names import AGENT, ROOM
-from shim.keep import belongings
+from shim.keep import belongings, tidying
 from shim.store import history, store
 from shim.store.store import Store
 
@@ -155,6 +155,8 @@ def _delete(sessions: Store, doomed: list[Doomed]) -> None:
         return []
 
     sessions.change(act)
+    for room, agent in {(each.room, each.agent) for each in doomed if not each.is_earlier}:
+        tidying.remove_links_of(sessions.directory, stored_key(room, agent))
 
 
 def _told(doomed: list[Doomed]) -> str:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # Seconds for a courier that runs to say that it has heard, and for one that was just started.
 _ACKNOWLEDGES_WITHIN = 0.5
 _STARTS_WITHIN = 10.0
-_STARTS_AGAIN_AFTER = 2.0
+# How often one is started for a question, and seconds after which it counts as dead again.
+_STARTS, _STARTS_AGAIN_AFTER = 3, 2.0
 # It says so twice a second while it is at work.
 _WORKS_SILENTLY_FOR = 5.0
 _NAP = 0.005
@@ -48,20 +49,19 @@ def ask(
     `patience` is for how many seconds it may be silent while it is at work. Raises Unanswered.
     """
     question = protocol.encode({"version": protocol.VERSION, "request": request, **fields})
-    deadline = time.monotonic() + _STARTS_WITHIN
-    acknowledges_within = _ACKNOWLEDGES_WITHIN
-    started = -_STARTS_AGAIN_AFTER
+    acknowledges_within, started, starts_left = _ACKNOWLEDGES_WITHIN, 0.0, _STARTS if starts else 0
     while True:
         try:
             return _asked(store, question, acknowledges_within, patience)
         except (FileNotFoundError, ConnectionError) as problem:
-            # None there, or one that was just ending: its lock may outlast who is started now.
-            now = time.monotonic()
-            if not starts or now > deadline:
-                raise Unanswered("no courier runs for this store") from problem
-            if now - started > _STARTS_AGAIN_AFTER:
+            # None there, or one that was just ending, or beginning.
+            since = time.monotonic() - started
+            if starts_left and since > _STARTS_AGAIN_AFTER:
                 _start(store)
-                started, acknowledges_within = now, _STARTS_WITHIN
+                acknowledges_within, started = _STARTS_WITHIN, time.monotonic()
+                starts_left -= 1
+            elif not starts or since > _STARTS_WITHIN:
+                raise Unanswered("no courier runs for this store") from problem
             time.sleep(_NAP)
         except OSError as problem:
             raise Unanswered(f"the courier does not answer ({problem.strerror})") from problem

@@ -200,13 +200,18 @@ class Conversation:
         await self._claim(pid, kind)
 
     async def _claim(self, pid: int, kind: str) -> None:
-        await self.log.take(pid, kind, self._project)
+        log = self.log
+        await log.take(pid, kind, self._project)
         self.since = times.now()
-        if self.log.before < self.note.sequence:
+        if log.before < self.note.sequence:
             # Somebody has deleted it: what is remembered of it is of another one.
             self._forget_the_log()
-        await self._agree(self.log.sequence)
-        self.remember()
+        # Not the claim itself: to read records takes as long as all else.
+        await self._agree(log.before)
+        if self.log is log:
+            self.note.sequence = log.sequence
+        # A cache, which nobody waits for.
+        asyncio.get_running_loop().call_soon(self.remember)
 
     async def _agree(self, until: int) -> None:
         """Have the files here and in the log be the same, or say what is to be appended.

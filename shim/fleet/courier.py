@@ -55,6 +55,8 @@ _WRITES_SOON = 0.12
 _NAP = 0.005
 _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
+# Seconds that a conversation is given to come into the fleet, all of which was said here so far.
+_PATIENCE_AT_FIRST = 600.0
 _TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
 # Of which the time is when a call has said last that space runs short.
 _WARNED = "nearly-full"
@@ -218,7 +220,7 @@ class Courier:
                 self._live_on(conversation, pid, kind)
                 if asked["moves_head"] and head != session_id:
                     # First of all what was said there: a head without it would be a new beginning.
-                    await conversation.keep_up()
+                    await conversation.keep_up(_PATIENCE_AT_FIRST)
                     await rooms.move(engine, self._us, conversation.note, session_id)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
@@ -540,13 +542,16 @@ class Courier:
             return
         if note.is_fork:
             await rooms.remember(engine, note)
-        if conversation.is_in_the_log:
+        if note.moves and conversation.is_in_the_log:
             await rooms.move(engine, self._us, note, note.session_id)
         elif not conversation.claudes and not os.path.exists(conversation.transcript):
             note.moves = False
         conversation.remember()
 
     def _is_idle(self) -> bool:
+        """Whether nobody needs it any more; of a store that was deleted, nobody does."""
+        if not os.path.isdir(self._store):
+            return True
         has_work = any(each.claudes for each in self._conversations.values())
         return not self._busy and not has_work and time.monotonic() - self._last_asked > _IDLE_FOR
 

@@ -31,6 +31,7 @@ LONGEST_NAME = 255
 """Characters of a name of anything but a conversation."""
 
 _LARGEST_BODY = 1 << 20
+_PIECE = 448 << 10
 _LARGEST_HEAD = 16 << 10
 _LONGEST_TEXT = 1024
 _DEEPEST = 8
@@ -141,14 +142,10 @@ def require_known(version: object) -> None:
         raise Hostile("a record of no version that there was")
 
 
-def pieces(body: bytes, largest: int = _LARGEST_BODY) -> Iterator[bytes]:
+def pieces(body: bytes) -> Iterator[bytes]:
     """A body in pieces that a record each can hold, however badly they are compressed."""
-    for at in range(0, len(body), largest):
-        piece = body[at : at + largest]
-        if len(zlib.compress(piece, _LEVEL)) <= LARGEST - _LARGEST_HEAD:
-            yield piece
-        else:
-            yield from pieces(piece, largest // 2)
+    for at in range(0, len(body), _PIECE):
+        yield body[at : at + _PIECE]
 
 
 def require_path(name: object) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shim.base.session_key import is_session_id
 from shim.claude import projects, transcripts
 from shim.keep import folder, putting_back
+from shim.store import forks, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +27,9 @@ def paths(store: str, session_id: str) -> list[str]:
     elsewhere = putting_back.origin(store, session_id).rsplit("/", 3)[0]
     configs = dict.fromkeys(map(os.path.abspath, (transcripts.config_directory(), elsewhere)))
     found = [path for config in configs for path in projects.belongings(config, session_id)]
-    return [*found, *projects.named_after(f"{store}/{folder.NAME}", session_id)]
+    beside = (forks.FOLDER, unheard.FOLDER, folder.NAME)
+    own = [path for name in beside for path in projects.named_after(f"{store}/{name}", session_id)]
+    return [*found, *own]
 
 
 def size(found: Iterable[str]) -> int:

@@ -21,6 +21,7 @@ from shim.store import forks, plugin_links, unheard
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from shim.base.session_key import SessionKey
     from shim.store.document import Document
 
 _DAY = 86400.0
@@ -42,6 +43,11 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
     for session_id in _old(f"{store}/{unheard.FOLDER}"):
         if not unheard.is_live(store, session_id):
             _remove(f"{store}/{unheard.FOLDER}/{session_id}")
+
+
+def remove_links_of(store: str, key: SessionKey) -> None:
+    """Remove the links of a key that no claude is live for."""
+    shutil.rmtree(plugin_links.directory_of(store, key), ignore_errors=True)
 
 
 def _remove_links(store: str, mappings: Document) -> None:

@@ -45,9 +45,14 @@ def made(store: str, key: SessionKey, plugin: str, variant: str) -> str | None:
 
 def path(store: str, key: SessionKey, variant: str) -> str:
     """Where a key's own link to a variant of the plugin is, or would be."""
+    return f"{directory_of(store, key)}/{variant}"
+
+
+def directory_of(store: str, key: SessionKey) -> str:
+    """Where a key's own links are, or would be."""
     # Absolute, because claude may be in another directory when its hook runs.
     where = store if store.startswith("/") else f"{posix.getcwd()}/{store}"
-    return f"{where}/{FOLDER}/{sha1(_content(key)).hex()}/{variant}"
+    return f"{where}/{FOLDER}/{sha1(_content(key)).hex()}"
 
 
 def is_link(plugin_root: str) -> bool:

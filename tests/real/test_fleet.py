@@ -316,6 +316,8 @@ def test_a_host_that_was_paused_while_another_took_the_room_goes_on_in_a_fork(
     pids = [stream.process.pid, a.courier or 0]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    b.ask("hello", room="another")
+    wait_until(lambda: b.status().get("elsewhere") == [], "the end of a's life")
 
     assert b.ask("two", room="r") == "heard: two | before: one"
     for pid in pids:

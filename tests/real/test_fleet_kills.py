@@ -82,7 +82,10 @@ def killed_by_chance(
     instant: float,
     chance: random.Random,
 ) -> str:
-    """What a call has printed before it, or the courier, or both were killed at an instant."""
+    """What a call has printed before it, or the courier, or both were killed at an instant.
+
+    Nothing of one that says that it goes on alone: its turn comes to the fleet later.
+    """
     try:
         return process.communicate(said, timeout=instant)[0]
     except subprocess.TimeoutExpired:
@@ -92,6 +95,7 @@ def killed_by_chance(
     if victims != "courier":
         os.killpg(process.pid, signal.SIGKILL)
     try:
-        return process.communicate(timeout=60)[0]
+        printed, complaint = process.communicate(timeout=60)
+        return "" if "goes on here alone" in complaint else printed
     finally:
         kill(process)

@@ -78,6 +78,21 @@ def test_what_was_cleared_stays_cleared_after_a_kill(any_claude: World, way: str
     assert answer == "heard: next | before: two"
 
 
+@pytest.mark.parametrize("way", ["user settings", "--safe-mode"])
+def test_what_was_cleared_stays_cleared_after_an_exit(any_claude: World, way: str) -> None:
+    world = any_claude
+    without = Without(world, way)
+    stream = world.stream(*without.args, room="r", env=without.env)
+    stream.ask("one")
+    clear(stream)
+    stream.ask("two")
+    assert stream.close() == 0
+
+    for prompt, before in (("next", "two"), ("last", "two ; next")):
+        answer = world.ask(prompt, *without.args, room="r", env=without.env)
+        assert answer == f"heard: {prompt} | before: {before}"
+
+
 def test_beside_a_claude_that_lives_a_call_goes_on_from_what_it_moved_to(world: World) -> None:
     without = Without(world, "user settings")
     stream = world.stream(*without.args, room="r")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim.keep import folder
+from shim.store import forks
 from tests.process.commands.test_changing_commands import (
     U,
     V,
@@ -23,6 +24,7 @@ from tests.process.commands.test_changing_commands import (
     told,
     transcript,
 )
+from tests.support.real_claude import STREAM_JSON
 from tests.support.recorder import World, derived
 
 
@@ -49,6 +51,8 @@ def with_all(world: World, session_id: str) -> None:
     kept.hardlink_to(path)
     kept.with_suffix(".from").symlink_to(path)
 
+    forks.note(str(world.store.parent), session_id, V)
+
 
 def earlier(world: World, room: str, agent: str, session_id: str) -> None:
     line = {"room": room, "agent": agent, **entry(session_id)}
@@ -68,6 +72,25 @@ def test_nothing_is_left_of_a_conversation(world: World) -> None:
     assert world.mappings == {"other": {"claude": V}}
     call = world.call("-p", env={"NSED_ROOM_ID": "r"})
     assert call.args[:2] == [b"--session-id", derived("r").encode()]
+
+
+def test_nothing_says_that_there_was_the_room(world: World) -> None:
+    room = "a room of its own"
+    store(world, {room: {"claude": entry(U)}})
+    transcript(world, U)
+    world.call("-p", *STREAM_JSON, env={"NSED_ROOM_ID": room})
+    assert named(world, room)
+
+    told(world, "delete", room, "--yes")
+
+    # The backup is what the store held before its last change.
+    assert {path.name for path in named(world, room)} <= {"sessions.json.bak"}
+
+
+def named(world: World, room: str) -> list[Path]:
+    """The files beside the store that have the name of a room."""
+    files = [path for path in world.store.parent.rglob("*") if path.is_file()]
+    return [path for path in files if room.encode() in path.read_bytes()]
 
 
 def test_what_its_name_derives_does_not_come_back(world: World) -> None:

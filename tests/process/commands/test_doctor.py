@@ -126,7 +126,7 @@ def named_python() -> str:
 def test_the_report_on_a_good_set_up(good: Place) -> None:
     free = shown(good).split("disk         ")[1].split(" GB")[0]
     assert shown(good).replace(f"{free} GB", "81.7 GB") == (
-        "✓ version      0.1.0, with Python PYTHON\n"
+        "✓ version      0.2.0, with Python PYTHON\n"
         "✓ launcher     ROOT/home/.nsed/bin/claude\n"
         f"✓ python       {named_python()}\n"
         "✓ path         the launcher is the first claude on PATH\n"
@@ -156,7 +156,7 @@ def test_the_report_on_an_empty_home(tmp_path: Path, launcher_path: Path) -> Non
     world.environment["SHELL"] = "/usr/bin/zsh"
     free = shown(world).split("disk         ")[1].split(" GB")[0]
     assert shown(world).replace(f"{free} GB", "81.7 GB") == (
-        "✓ version      0.1.0, with Python PYTHON\n"
+        "✓ version      0.2.0, with Python PYTHON\n"
         "✗ launcher     there is none on PATH, nor in ROOT/home/.nsed/bin\n"
         "               mend: claude-shim install\n"
         "✓ shell        no start-up file has an alias in front of the launcher\n"

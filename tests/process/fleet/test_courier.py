@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from shim.fleet import asking, courier
@@ -134,6 +135,14 @@ def test_a_stop_ends_it(member: World) -> None:
     assert asking.ask(store_of(member), "stop", starts=False) == {"answer": "done"}
     wait_until(lambda: courier_of(member) is None)
     assert not (member.store.parent / "courier").exists()
+
+
+def test_one_whose_store_was_deleted_ends(member: World) -> None:
+    member.call("-p")
+    pid = courier_of(member)
+    assert pid
+    shutil.rmtree(store_of(member))
+    wait_until(lambda: not psutil.pid_exists(pid))
 
 
 def test_a_second_one_ends_at_once(member: World) -> None:

@@ -1,42 +1,43 @@
-"""Many calls of a host at once, whose one courier is started by the first of them."""
+"""Many calls of a host at once, which have one courier."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-
-import pytest
+from contextlib import ExitStack
+from pathlib import Path
 
 from shim.fleet import asking
-from tests.support.nats import NatsServer
 from tests.support.real_claude import wait_until
-from tests.support.recorder import World
+from tests.support.recorder import World, write_program
 
 MANY = 20
-
-
-@pytest.fixture
-def world(world: World, nats_server: NatsServer) -> Iterator[World]:
-    """A host of a fleet, whose claudes live on."""
-    world.environment["NSED_FLEET_URL"] = nats_server.url
-    world.claude.then("exec sleep 600")
-    yield world
-    with suppress(asking.Unanswered):
-        asking.ask(str(world.store.parent), "stop", starts=False)
 
 
 def followed(world: World) -> set[str]:
     """The rooms whose claude the courier follows."""
     try:
         said = asking.ask(str(world.store.parent), "status", starts=False)
-    except asking.Unanswered:
+    except asking.Unanswered:  # busy with the calls
         return set()
     return {each["room"] for each in said["conversations"] if each["pid"]}
 
 
-def test_every_claude_is_followed(world: World) -> None:
-    rooms = {f"room-{number}" for number in range(MANY)}
-    with ExitStack() as stack:
-        for room in rooms:
-            call = stack.enter_context(world.start("-p", env={"NSED_ROOM_ID": room}))
-            stack.callback(call.kill)
+def is_claude(pid: int) -> bool:
+    """Whether a call has become the program that plays claude."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/sleep\0")
 
-        wait_until(lambda: followed(world) == rooms, "all are followed", 120)
+
+def test_every_claude_is_followed_that_is_not_said_to_go_on_alone(member: World) -> None:
+    member.call("-p", "hi")
+    sleeping = member.root / "sleeping"
+    write_program(sleeping, "#!/bin/sh\nexec /bin/sleep 600\n")
+    complaints = {f"room-{number}": member.root / f"stderr-{number}" for number in range(MANY)}
+    with ExitStack() as stack:
+        calls = []
+        for room, path in complaints.items():
+            stderr = stack.enter_context(path.open("w"))
+            env = {"NSED_ROOM_ID": room, "NSED_CLAUDE_BIN": str(sleeping)}
+            calls.append(stack.enter_context(member.start("-p", env=env, stderr=stderr)))
+            stack.callback(calls[-1].kill)
+        wait_until(lambda: all(is_claude(call.pid) for call in calls), "all run", 120)
+
+        taken = {room for room, path in complaints.items() if not path.read_text()}
+
+        wait_until(lambda: followed(member) >= taken, "all are followed", 120)

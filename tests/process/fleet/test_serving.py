@@ -122,6 +122,8 @@ def test_beyond_this_machine_it_says_that_words_cross_open(world: World, port: s
     assert f"@{os.uname().nodename}:{port}" in run.stdout.decode()
 
 
+# nats-py does not wait for the end of a TLS connection that it closes.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_with_a_certificate_it_speaks_tls(
     world: World, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

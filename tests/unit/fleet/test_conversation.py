@@ -32,13 +32,17 @@ def engine() -> MemoryEngine:
 
 
 @pytest.fixture
-def a(tmp_path: Path, engine: MemoryEngine) -> Machine:
-    return Machine(tmp_path, engine, "a")
+def a(tmp_path: Path, engine: MemoryEngine) -> Iterator[Machine]:
+    machine = Machine(tmp_path, engine, "a")
+    yield machine
+    machine.close()
 
 
 @pytest.fixture
-def b(tmp_path: Path, engine: MemoryEngine) -> Machine:
-    return Machine(tmp_path, engine, "b")
+def b(tmp_path: Path, engine: MemoryEngine) -> Iterator[Machine]:
+    machine = Machine(tmp_path, engine, "b")
+    yield machine
+    machine.close()
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:

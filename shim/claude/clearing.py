@@ -1,0 +1,55 @@
+"""Conversations that were begun by `/clear`: a transcript says so in what stands first in it.
+
+The user's first lines there are claude's caveat and the command (measured in streams and at
+terminals on 2.1.197, 2.1.330 and 2.1.331).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+from shim.base import stamps
+from shim.claude import projects, transcripts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_COMMAND = "<command-name>/clear</command-name>"
+_CAVEAT = "<local-command-caveat>"
+# So many lines of claude's own may stand before the command.
+_LINES = 20
+_LONGEST_LINE = 1 << 16
+
+
+def begun_since(transcript: str, moment: float, known: Collection[str]) -> str | None:
+    """The conversation that `/clear` began in a transcript's project since a moment, or None.
+
+    `moment` is in seconds of the system's clock. The conversations that are `known` are others',
+    and of several nothing tells which is meant: none. Raises OSError.
+    """
+    found = []
+    for path in projects.transcripts_in(os.path.dirname(transcript)):
+        session_id = os.path.basename(path).removesuffix(".jsonl")
+        if session_id not in known and os.stat(path).st_mtime >= moment:
+            began = _began(path)
+            if began is not None and began >= moment:
+                found.append(session_id)
+    return found[0] if len(found) == 1 else None
+
+
+def _began(path: str) -> float | None:
+    """When a conversation was begun by `/clear`, in seconds of the system's clock, or None."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        for line in itertools.islice(iter(lambda: file.readline(_LONGEST_LINE), b""), _LINES):
+            entry = transcripts.message(line)
+            if entry is None or entry["type"] != "user":
+                continue
+            said = str(entry["message"].get("content"))
+            if _COMMAND in said:
+                began = stamps.nanoseconds(entry.get("timestamp"))
+                return None if began is None else began / 1e9
+            if not said.startswith(_CAVEAT):
+                return None
+    return None
