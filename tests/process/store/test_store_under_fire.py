@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from shim.base import files
 from shim.store import locked_file
 from shim.store.store import Store
