@@ -24,7 +24,7 @@ from shim.base.session_key import is_session_id
 from shim.claude import answers
 from shim.fleet import asking, extra, host, lives, notes, protocol, retention, rooms, tls
 from shim.fleet.conversation import Conversation
-from shim.fleet.engine import Away
+from shim.fleet.engine import AGREES_WITHIN, Away
 from shim.fleet.lives import Lives
 from shim.fleet.local import Leases
 from shim.fleet.log import Taken
@@ -206,38 +206,54 @@ class Courier:
             return await self._begin_on(conversation, asked)
 
     async def _begin_on(self, conversation: Conversation, asked: Message) -> Message:
-        room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
         conversation.transcript = os.path.realpath(str(asked["transcript"]))
-        pid, kind = int(asked["pid"]), str(asked["kind"])
         try:
-            engine = await self._required_engine()
-            head = None
-            if not asked["is_chosen"]:
-                head = await rooms.head(engine, room, agent, self._pending_moves())
-                if head is not None and head != session_id:
-                    return {"answer": "other", "session_id": head}
-            async with conversation.lock:
-                taken = await self._take(engine, conversation, asked)
-                if taken is not None:
-                    return await self._busy_answer(conversation, taken)
-                self._live_on(conversation, pid, kind)
-                if asked["moves_head"] and head != session_id:
-                    # First of all what was said there: a head without it would be a new beginning.
-                    await conversation.keep_up(_PATIENCE_AT_FIRST)
-                    await rooms.move(engine, self._us, conversation.note, session_id)
+            answer = await self._try_to_begin(conversation, asked)
         except (Away, Damaged, Hostile):
             # It goes on here, and is appended when the engine is back.
             conversation.note.behind = conversation.is_alone = True
-            self._live_on(conversation, pid, kind)
+            self._live_on(conversation, int(asked["pid"]), str(asked["kind"]))
             conversation.remember()
             raise
-        was_late, conversation.was_late, conversation.is_alone = conversation.was_late, "", False
+        if answer["answer"] == "granted":
+            answer |= {"was_late": conversation.was_late, "space_taken": self._space_taken()}
+            conversation.was_late, conversation.is_alone = "", False
+        return answer
+
+    async def _try_to_begin(self, conversation: Conversation, asked: Message) -> Message:
+        """Begin, also where servers that have just lost their leader agree on another."""
+        deadline = time.monotonic() + AGREES_WITHIN
+        while True:
+            try:
+                return await self._begin_now(conversation, asked)
+            except Away:
+                engine = self._engine
+                if engine is None or engine.is_here or time.monotonic() > deadline:
+                    raise
+                if not await engine.settle():
+                    raise
+
+    async def _begin_now(self, conversation: Conversation, asked: Message) -> Message:
+        room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
+        engine = await self._required_engine()
+        head = None
+        if not asked["is_chosen"]:
+            head = await rooms.head(engine, room, agent, self._pending_moves())
+            if head is not None and head != session_id:
+                return {"answer": "other", "session_id": head}
+        async with conversation.lock:
+            taken = await self._take(engine, conversation, asked)
+            if taken is not None:
+                return await self._busy_answer(conversation, taken)
+            self._live_on(conversation, int(asked["pid"]), str(asked["kind"]))
+            if asked["moves_head"] and head != session_id:
+                # First of all what was said there: a head without it would be a new beginning.
+                await conversation.keep_up(_PATIENCE_AT_FIRST)
+                await rooms.move(engine, self._us, conversation.note, session_id)
         return {
             "answer": "granted",
             "session_id": session_id,
             "generation": conversation.log.generation,
-            "was_late": was_late,
-            "space_taken": self._space_taken(),
         }
 
     def _space_taken(self) -> str:
@@ -382,16 +398,18 @@ class Courier:
         told = await engine.about() if engine is not None else _NO_ENGINE
         if told["stream"] is not None:
             self._taken = told["stream"]["taken"]
-        elsewhere: list[dict[str, Any]] = []
+        signs: dict[str, dict[str, Any]] = {}
         if engine is not None and engine.is_here:
-            signs = await engine.signs()
-            elsewhere = [
-                {**held, "host": name, "hostname": sign.get("hostname")}
-                for name, sign in signs.items()
-                if name != self._us.host
-                for held in sign.get("held", ())
-            ]
-        conversations = [self._account(each) for each in self._conversations.values()]
+            with contextlib.suppress(Away):
+                signs = await engine.signs()
+        elsewhere = [
+            {**held, "host": name, "hostname": sign.get("hostname")}
+            for name, sign in signs.items()
+            if name != self._us.host
+            for held in sign.get("held", ())
+        ]
+        followed = filter(_is_followed, self._conversations.values())
+        conversations = [self._account(each) for each in followed]
         return {
             "answer": "status",
             "host": self._us.host,
@@ -476,13 +494,7 @@ class Courier:
 
     def _let_go(self, conversation: Conversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
-        is_needed = (
-            conversation.claudes
-            or conversation.asked_for
-            or conversation.log.is_held
-            or conversation.was_late
-        )
-        if not is_needed and not notes.is_due(conversation.note):
+        if not _is_followed(conversation) and not conversation.was_late:
             self._conversations.pop(conversation.session_id, None)
             self._given_back.set()
 
@@ -726,6 +738,16 @@ async def _say_wait(writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(protocol.WAIT)
         await asyncio.sleep(_SAYS_WAIT_EVERY)
+
+
+def _is_followed(conversation: Conversation) -> bool:
+    """Whether there is, or may soon be, something to do for it."""
+    return bool(
+        conversation.claudes
+        or conversation.asked_for
+        or conversation.log.is_held
+        or notes.is_due(conversation.note)
+    )
 
 
 def _alone(why: str) -> Message:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from shim.fleet.records import Holder, Record
 
 
+AGREES_WITHIN = 10.0
+"""Seconds that servers which have lost their leader are given to agree on another."""
+
+
 class Away(Failure):
     """The engine cannot be used now; the message says why, and what to do."""
 
@@ -47,6 +51,9 @@ class Engine(Protocol):
     @property
     def is_here(self) -> bool:
         """Whether it can be used now, as far as that is known."""
+
+    async def settle(self) -> bool:
+        """Wait for it, for seconds, where it has just gone and may be back; whether it is here."""
 
     async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
         """Append a record behind the one of a sequence (0: the first), and return its own.

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,13 +37,13 @@ from nats.js.errors import (
 
 from shim.base import times
 from shim.fleet import extra, keys, records, sealing, tls
-from shim.fleet.engine import Away, Refused, Stored
+from shim.fleet.engine import AGREES_WITHIN, Away, Refused, Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
     from datetime import datetime
 
-    from nats.js.api import StreamInfo
+    from nats.js.api import PubAck, StreamInfo
     from nats.js.client import JetStreamContext
 
     from shim.fleet.records import Holder, Record
@@ -75,6 +77,8 @@ _TOO_FEW_SERVERS = (10005, 10074)
 # What no majority of a cluster can be asked for.
 _NO_MAJORITY = (10008, 10009)
 _LOST = "records got lost on the way: try again"
+# Whichever of them is seen first, where a server misses the certificate of who has connected.
+_HANGS_UP = ("connection lost", "certificate required", "broken pipe", "reset by peer")
 # By which we know a stream that we have made.
 _OURS = {"made-by": "claude-shim"}
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -115,6 +119,7 @@ class JetStream:
         self._is_mute = False
         self._sign: tuple[str, dict[str, Any] | None] | None = None
         self._complaint = ""
+        self._lost_at = -math.inf
 
     @property
     def is_here(self) -> bool:
@@ -144,6 +149,16 @@ class JetStream:
         if client is not None and not client.is_closed:
             with contextlib.suppress(Exception):
                 await client.close()
+
+    async def settle(self) -> bool:
+        """Wait for it where a cluster may be about to agree on who leads; whether it is here."""
+        while (
+            not self.is_here
+            and len(self._servers) > 1
+            and time.monotonic() < self._lost_at + AGREES_WITHIN
+        ):
+            await asyncio.sleep(_NAP)
+        return self.is_here
 
     async def heed_keys(self) -> None:
         """Connect anew where the file of keys has changed since."""
@@ -323,32 +338,34 @@ class JetStream:
 
     async def about(self) -> dict[str, Any]:
         """The server and the stream."""
-        told: dict[str, Any] = {
+        stream = None
+        if self.is_here:
+            with contextlib.suppress(Away):
+                stream = await self._about_stream()
+        info = self._nats._server_info if self._nats is not None else {}
+        return {
             "url": self._places,
             "is_reachable": self.is_here,
             "is_sealed": bool(self._key_file),
             "why": self.why or None,
-        }
-        info = self._nats._server_info if self._nats is not None else {}
-        told |= {
             "version": info.get("version"),
             "server": info.get("server_name"),
             "is_cluster": bool(info.get("cluster")),
             "max_payload": info.get("max_payload"),
-            "stream": None,
+            "stream": stream,
         }
-        if self.is_here:
-            async with self._asking() as stream:
-                found = await stream.stream_info(STREAM)
-            told["stream"] = {
-                "replicas": found.config.num_replicas,
-                "discard": DiscardPolicy(found.config.discard or "old").value,
-                "messages": found.state.messages,
-                "bytes": found.state.bytes,
-                "max_bytes": found.config.max_bytes,
-                "taken": await self.taken(),
-            }
-        return told
+
+    async def _about_stream(self) -> dict[str, Any]:
+        async with self._asking() as stream:
+            found = await stream.stream_info(STREAM)
+        return {
+            "replicas": found.config.num_replicas,
+            "discard": DiscardPolicy(found.config.discard or "old").value,
+            "messages": found.state.messages,
+            "bytes": found.state.bytes,
+            "max_bytes": found.config.max_bytes,
+            "taken": await self.taken(),
+        }
 
     async def _connect(self) -> None:
         """Connect, and see that all is there. Raises Away."""
@@ -528,7 +545,12 @@ class JetStream:
         self._complaint = str(problem) or type(problem).__name__
 
     async def _note_end(self) -> None:
+        self._note_loss()
         self._closed.set()
+
+    def _note_loss(self) -> None:
+        if self._is_ready and not self._is_mute:
+            self._lost_at = time.monotonic()
 
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
@@ -552,7 +574,7 @@ class JetStream:
         """Have a message stored; its sequence. Raises APIError, Away."""
         stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
         publishing = asyncio.ensure_future(
-            stream.publish(subject, payload, patience, headers=headers or None)
+            self._published(stream, subject, payload, headers, patience)
         )
         # A connection that ends would let it wait for all of its patience.
         closing = asyncio.ensure_future(self._closed.wait())
@@ -568,6 +590,26 @@ class JetStream:
         finally:
             publishing.cancel()
             closing.cancel()
+
+    async def _published(
+        self,
+        stream: JetStreamContext,
+        subject: str,
+        payload: bytes,
+        headers: dict[str, str],
+        patience: float,
+    ) -> PubAck:
+        """What is said when it is stored; a cluster is given time to agree on who stores it."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience
+        while True:
+            rest = max(deadline - clock(), _NAP)
+            try:
+                return await stream.publish(subject, payload, rest, headers=headers or None)
+            except NoStreamResponseError:
+                if not self._is_cluster or clock() > deadline:
+                    raise
+            await asyncio.sleep(_NAP)
 
     async def _last(self, stream_name: str, subject: str) -> Any:
         async with self._asking() as stream:
@@ -647,11 +689,20 @@ class JetStream:
     def _away_because(self, problem: BaseException) -> Away:
         """What went wrong, in a line for people; who was late is away until it speaks again."""
         away = self._explained(problem)
-        has_no_majority = isinstance(problem, APIError) and problem.err_code in _NO_MAJORITY
-        if isinstance(problem, _LATE) or has_no_majority:
+        if isinstance(problem, _LATE) or self._has_no_majority(problem):
+            self._note_loss()
             self._is_mute = True
             self.why = str(away)
         return away
+
+    def _has_no_majority(self, problem: BaseException) -> bool:
+        """Whether too few servers of a cluster reach one another; while they choose who leads, too,
+        when nobody answers.
+        """
+        if not isinstance(problem, APIError):
+            return False
+        is_unanswered = isinstance(problem, ServiceUnavailableError) and self._is_cluster
+        return problem.err_code in _NO_MAJORITY or is_unanswered
 
     def _explained(self, problem: BaseException) -> Away:
         said = f"{self._complaint} {problem}".lower()
@@ -663,7 +714,7 @@ class JetStream:
         if isinstance(problem, ImportError):
             return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
         is_tls = any(server.startswith("tls:") for server in self._servers)
-        wants_ours = "connection lost" in said or "certificate required" in said
+        wants_ours = any(words in said for words in _HANGS_UP)
         if is_tls and not self._certificates.certificate and wants_ours:
             return Away(
                 f"the NATS server at {at} hangs up: where it asks for a certificate,"
@@ -694,9 +745,7 @@ class JetStream:
             return Away(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
-        # While a cluster chooses a leader, nobody in it answers.
-        is_unanswered = self._is_cluster and isinstance(problem, ServiceUnavailableError)
-        if problem.err_code in _NO_MAJORITY or is_unanswered:
+        if self._has_no_majority(problem):
             return Away(f"most NATS servers of the cluster of {self._places} are away ({what})")
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
             return Away(f"the NATS server at {self._places} has no JetStream ({what})")

@@ -52,6 +52,9 @@ class MemoryEngine:
     def is_here(self) -> bool:
         return not self.why
 
+    async def settle(self) -> bool:
+        return self.is_here
+
     async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
         self._require()
         last = await self.last(conversation)
