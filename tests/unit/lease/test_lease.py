@@ -208,6 +208,8 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
     assert acts.turn(KEY, asked, is_chosen=False) == OURS
     assert acts.turn_of_conversation(KEY, asked, U, is_chosen=False) == OURS
     assert capsys.readouterr().err.count("\n") == 1
+    assert acts.leases is not None
+    os.close(acts.leases)
 
 
 def test_the_turn_of_one_in_another_container_is_waited_for(
