@@ -145,10 +145,10 @@ class Patience:
     def _is_at_work(self, holder: Holder) -> bool:
         if isinstance(holder, HolderAbroad):
             return holder.is_answering
-        if holder.pid > 0:
-            return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
-        # In another container: of it, no more than the transcript is seen from here.
-        return turns.is_under_way(self._conversation())
+        if holder.pid == 0:
+            # In another container: of it, no more than the transcript is seen from here.
+            return turns.is_under_way(self._conversation())
+        return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
 
 
 def _who(holder: Holder | None) -> str:

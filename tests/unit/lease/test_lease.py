@@ -13,7 +13,7 @@ import pytest
 
 from shim.base.session_key import SessionKey
 from shim.call import continuing
-from shim.claude import invocation
+from shim.claude import invocation, registry
 from shim.lease import busy, lease
 from shim.lease.lease import OURS, Holder, open_leases
 from tests.support.children import Child, Fork
@@ -210,6 +210,12 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
     assert capsys.readouterr().err.count("\n") == 1
     assert acts.leases is not None
     os.close(acts.leases)
+
+
+def test_a_worker_that_is_about_to_start_is_waited_for() -> None:
+    worker = Holder(registry.ABOUT_TO_START, goes_on=True)
+    patience = busy.Patience(KEY, invocation.read(["-p"]), None, lambda: U)
+    assert all(patience(worker, seconds) for seconds in (0.0, 2.0, 10.0))
 
 
 def test_the_turn_of_one_in_another_container_is_waited_for(
