@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -106,6 +108,9 @@ class NatsServer:
     def stop(self) -> None:
         """Freeze it: its connections stay, and nothing answers."""
         self._send(signal.SIGSTOP)
+        tasks = psutil.Process(self.pid).threads
+        while any(psutil.Process(task.id).status() != psutil.STATUS_STOPPED for task in tasks()):
+            time.sleep(0.001)
 
     def cont(self) -> None:
         """Let it go on."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import configparser
+import gc
 import os
 import plistlib
 import shlex
@@ -29,6 +30,17 @@ def port(world: World) -> Iterator[str]:
     """A free port; what serves the world's store at the end is ended."""
     yield str(free_port())
     ask(world, "fleet", "stop")
+
+
+# nats-py does not wait for the end of a TLS connection that it closes.
+speaks_tls = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """What a test leaves to be collected is complained of in no other."""
+    yield
+    gc.collect()
 
 
 def served(world: World, *args: str) -> str:
@@ -122,8 +134,8 @@ def test_beyond_this_machine_it_says_that_words_cross_open(world: World, port: s
     assert f"@{os.uname().nodename}:{port}" in run.stdout.decode()
 
 
-# nats-py does not wait for the end of a TLS connection that it closes.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@speaks_tls
+@pytest.mark.usefixtures("collected")
 def test_with_a_certificate_it_speaks_tls(
     world: World, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +153,8 @@ def test_with_a_certificate_it_speaks_tls(
     assert records(url) == 1
 
 
+@speaks_tls
+@pytest.mark.usefixtures("collected")
 def test_three_of_them_are_a_cluster_that_bears_the_loss_of_one(
     world: World, tmp_path: Path
 ) -> None:
@@ -183,7 +197,8 @@ def copies(engine: JetStream) -> int:
                 with suppress(Away):
                     if engine.is_here:
                         await engine.put_room("room", {})
-                        return int((await engine.about())["stream"]["replicas"])
+                        if stream := (await engine.about())["stream"]:
+                            return int(stream["replicas"])
                 await asyncio.sleep(0.05)
         finally:
             running.cancel()
