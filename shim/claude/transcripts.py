@@ -243,10 +243,14 @@ def message(line: bytes) -> "dict[str, Any] | None":
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_message = (
+    return entry if is_message(entry) else None
+
+
+def is_message(entry: object) -> bool:
+    """Whether an entry is a message of the conversation itself."""
+    return (
         isinstance(entry, dict)
         and entry.get("type") in ("user", "assistant")
         and isinstance(entry.get("message"), dict)
         and not entry.get("isSidechain")
     )
-    return entry if is_message else None

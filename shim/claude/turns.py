@@ -4,6 +4,7 @@ A turn that waits for a person's permission counts as ended, and so does one of 
 the background goes on (FACTS.md, "many at once").
 """
 
+import contextlib
 import json
 import os
 import select
@@ -15,12 +16,14 @@ from shim.claude import jobs, registry, transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _BUSY = "busy"
 _IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
+_PARENT, _MESSAGE = b'"parentUuid"', b'"message"'
 _ENDINGS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 _INTERRUPTED = "[Request interrupted by user"
 # Seconds for which a claude that tells nothing of itself is taken to be starting.
@@ -107,4 +110,34 @@ def _last_messages(transcript: str) -> "list[dict[str, Any]]":
             lines = file.read(_TAIL).split(b"\n")
     except OSError:
         return []
-    return [entry for line in lines if (entry := transcripts.message(line))]
+    return [entry for entry in _in_order(_entries(lines)) if transcripts.is_message(entry)]
+
+
+def _entries(lines: list[bytes]) -> "list[dict[str, Any]]":
+    found = []
+    for line in lines:
+        # Millions of other lines would take a minute.
+        if _PARENT in line or _MESSAGE in line:
+            with contextlib.suppress(ValueError, RecursionError):
+                found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
+def _in_order(entries: "list[dict[str, Any]]") -> "Iterator[dict[str, Any]]":
+    """Entries in the order of the file, but each behind the one that it follows.
+
+    2.1.197, when busy, writes an answer in front of what it answers now and then.
+    """
+    to_come = {str(entry["uuid"]) for entry in entries if "uuid" in entry}
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        ready = [entry]
+        while ready:
+            each = ready.pop()
+            parent, own = str(each.get("parentUuid")), str(each.get("uuid"))
+            if parent in to_come and parent != own:
+                waiting.setdefault(parent, []).append(each)
+                continue
+            yield each
+            to_come.discard(own)
+            ready += reversed(waiting.pop(own, []))

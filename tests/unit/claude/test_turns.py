@@ -23,6 +23,9 @@ def answer(stop_reason: str | None, uuid: str = "a") -> dict[str, Any]:
     return {"type": "assistant", "uuid": uuid, "message": {"stop_reason": stop_reason}}
 
 
+ANSWER_OF_P = {**answer("end_turn"), "parentUuid": "s"}
+
+
 def written(path: Path, *entries: dict[str, Any]) -> str:
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return str(path)
@@ -42,6 +45,9 @@ def written(path: Path, *entries: dict[str, Any]) -> str:
         ([PROMPT, answer("end_turn"), PROMPT], False),
         ([PROMPT, answer("end_turn"), {**PROMPT, "isSidechain": True}], True),
         ([PROMPT, INTERRUPTED], True),
+        ([ANSWER_OF_P, {"uuid": "s", "parentUuid": "p"}, PROMPT], True),
+        ([ANSWER_OF_P, PROMPT, {**PROMPT, "uuid": "q", "parentUuid": "a"}], False),
+        ([{**PROMPT, "parentUuid": "p"}], False),
     ],
 )
 def test_a_turn_has_ended_with_its_answer(
@@ -56,6 +62,9 @@ def test_the_last_answer_is_that_of_the_last_finished_turn(tmp_path: Path) -> No
     assert turns.last_answer(written(path, *under_way)) is None
     finished = [PROMPT, answer("end_turn", "a"), PROMPT, answer("end_turn", "b")]
     assert turns.last_answer(written(path, *finished, *under_way)) == "b"
+    out_of_order = [ANSWER_OF_P, {"uuid": "s", "parentUuid": "p"}, answer("end_turn", "o"), PROMPT]
+    under_way = [{**PROMPT, "uuid": "q", "parentUuid": "a"}]
+    assert turns.last_answer(written(path, *out_of_order, *under_way)) == "a"
     assert turns.last_answer(str(tmp_path / "none")) is None
 
 
