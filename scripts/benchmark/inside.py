@@ -61,6 +61,7 @@ def _imports(world: World, script: list[str], environ: dict[str, str]) -> dict[s
     """Each module that a Python script imports, and the seconds that it took for itself."""
     command = [world.python, "-X", "importtime", "-IS", *script]
     found: dict[str, list[float]] = defaultdict(list)
+    world.run(command, environ, capture_output=True)  # what a first call alone does
     for _ in range(5 if world.quick else 15):
         for line in world.run(command, environ, capture_output=True).stderr.splitlines()[1:]:
             own, _, name = line.removeprefix("import time:").split("|")

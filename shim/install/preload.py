@@ -28,6 +28,7 @@ MODULES: "Final" = (
     "shim.claude",
     "shim.claude.options",
     "shim.claude.invocation",
+    "shim.claude.surfaces",
     "shim.claude.learned",
     "shim.claude.transcripts",
     "shim.claude.registry",

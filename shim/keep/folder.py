@@ -104,17 +104,6 @@ def _noted(link: str) -> str | None:
         return None
 
 
-def is_known(store: str, session_id: str) -> bool:
-    """Whether the conversation is kept, or where it is is noted."""
-    if is_kept(store, session_id):
-        return True
-    try:
-        posix.lstat(origin_of(path(store, session_id)))
-    except OSError:
-        return False
-    return True
-
-
 def is_kept(store: str, session_id: str) -> bool:
     """Whether the conversation has a kept file."""
     try:

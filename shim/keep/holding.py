@@ -138,7 +138,7 @@ def can_be_had_back(store: str, session_id: str) -> bool:
 
     Raises OSError.
     """
-    if not folder.is_known(store, session_id):
+    if not _can_be_elsewhere(store, session_id):
         return False
     from shim.keep import accounts, putting_back
 
@@ -164,7 +164,7 @@ def have_back(store: str, session_id: str) -> "Transcript | None":
     Of one that a person deleted, the kept file goes too. Raises OSError where it cannot be put
     back: it stays kept then.
     """
-    if not folder.is_known(store, session_id):
+    if not _can_be_elsewhere(store, session_id):
         return None
     from shim.keep import accounts
 
@@ -187,3 +187,14 @@ def forget(store: str, session_id: str) -> None:
     from shim.keep import putting_back
 
     putting_back.drop(store, session_id)
+
+
+def _can_be_elsewhere(store: str, session_id: str) -> bool:
+    """Whether the conversation is kept, or was last in another account."""
+    if folder.is_kept(store, session_id):
+        return True
+    try:
+        noted = posix.readlink(folder.origin_of(folder.path(store, session_id)))
+    except OSError:
+        return False
+    return not noted.startswith(transcripts.config_directory() + "/")

@@ -45,10 +45,9 @@ def test_a_known_key_imports_nothing_heavy(known_key: World, project: Path | Non
 
     modules = imported(known_key, "-p", "hi")
 
-    # Ours are all in the one file, each behind what it imports itself: none is looked for, but
-    # what a claude that is a script needs.
+    # Ours are all in the one file, each behind what it imports itself: none is looked for.
     ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
-    assert ours == {"shim.claude.surfaces"}
+    assert ours == set()
     assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
     assert known_key.claude.calls[-1].args[0] == b"--resume"
 
@@ -60,9 +59,21 @@ def test_a_stream_of_a_known_key_imports_nothing_heavy(known_key: World) -> None
     modules = imported(known_key, *stream)
 
     ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
-    assert ours == {"shim.claude.surfaces"}
+    assert ours == set()
     assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
     assert known_key.claude.calls[-1].args[0] == b"--plugin-dir"
+
+
+def test_a_known_key_whose_claude_has_written_nothing_imports_nothing_heavy(
+    known_key: World,
+) -> None:
+    known_key.transcript(derived("r")).unlink()
+    known_key.call("-p", "hi")  # where its conversation will be is noted
+
+    modules = imported(known_key, "-p", "hi")
+
+    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert known_key.claude.calls[-1].args[0] == b"--session-id"
 
 
 def test_a_call_without_that_file_imports_nothing_heavy(known_key: World) -> None:
