@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
-_MESSAGE = b'"message"'
+_MESSAGE, _PARENT = b'"message"', b'"parentUuid"'
 # Claude cuts longer project names and appends a hash of its own (FACTS.md).
 LONGEST_PROJECT_NAME = 200
 # What claude takes no project's name from a variable for: Windows has these names for devices.
@@ -235,15 +235,21 @@ def _looks_like_message(line: bytes) -> bool:
 
 def message(line: bytes) -> "dict[str, Any] | None":
     """The entry of a transcript's line, if it is a message of the conversation itself."""
-    if _MESSAGE not in line:
+    found = entry(line)
+    return found if is_message(found) else None
+
+
+def entry(line: bytes) -> "dict[str, Any] | None":
+    """The entry of a transcript's line, if it is a message or has a place among them."""
+    if _MESSAGE not in line and _PARENT not in line:
         return None  # ten million of them, or a gigabyte of NULs, would take a minute
     import json
 
     try:
-        entry = json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return entry if is_message(entry) else None
+    return found if isinstance(found, dict) else None
 
 
 def is_message(entry: object) -> bool:

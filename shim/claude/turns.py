@@ -4,7 +4,6 @@ A turn that waits for a person's permission counts as ended, and so does one of 
 the background goes on (FACTS.md, "many at once").
 """
 
-import contextlib
 import json
 import os
 import select
@@ -23,7 +22,6 @@ _BUSY = "busy"
 _IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
-_PARENT, _MESSAGE = b'"parentUuid"', b'"message"'
 _ENDINGS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 _INTERRUPTED = "[Request interrupted by user"
 # Seconds for which a claude that tells nothing of itself is taken to be starting.
@@ -110,17 +108,8 @@ def _last_messages(transcript: str) -> "list[dict[str, Any]]":
             lines = file.read(_TAIL).split(b"\n")
     except OSError:
         return []
-    return [entry for entry in _in_order(_entries(lines)) if transcripts.is_message(entry)]
-
-
-def _entries(lines: list[bytes]) -> "list[dict[str, Any]]":
-    found = []
-    for line in lines:
-        # Millions of other lines would take a minute.
-        if _PARENT in line or _MESSAGE in line:
-            with contextlib.suppress(ValueError, RecursionError):
-                found.append(json.loads(line))
-    return [entry for entry in found if isinstance(entry, dict)]
+    entries = [entry for line in lines if (entry := transcripts.entry(line))]
+    return [entry for entry in _in_order(entries) if transcripts.is_message(entry)]
 
 
 def _in_order(entries: "list[dict[str, Any]]") -> "Iterator[dict[str, Any]]":

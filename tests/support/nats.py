@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.support.real_claude import wait_until
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -108,9 +110,7 @@ class NatsServer:
     def stop(self) -> None:
         """Freeze it: its connections stay, and nothing answers."""
         self._send(signal.SIGSTOP)
-        tasks = psutil.Process(self.pid).threads
-        while any(psutil.Process(task.id).status() != psutil.STATUS_STOPPED for task in tasks()):
-            time.sleep(0.001)
+        wait_until(self._is_stopped, "a server that does nothing more")
 
     def cont(self) -> None:
         """Let it go on."""
@@ -119,6 +119,10 @@ class NatsServer:
     def _send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+    def _is_stopped(self) -> bool:
+        threads = psutil.Process(self.pid).threads()
+        return all(psutil.Process(it.id).status() == psutil.STATUS_STOPPED for it in threads)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         end = time.monotonic() + TIMEOUT
