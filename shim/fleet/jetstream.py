@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import nats
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -124,8 +125,11 @@ class JetStream:
     @property
     def is_here(self) -> bool:
         """Whether the connection is there, and the last append was not late."""
-        is_connected = self._nats is not None and self._nats.is_connected
-        return is_connected and self._is_ready and not self._is_mute
+        return self._is_connected and self._is_ready and not self._is_mute
+
+    @property
+    def _is_connected(self) -> bool:
+        return self._nats is not None and self._nats.is_connected
 
     async def run(self) -> None:
         """Be connected, as far as that is possible, for ever."""
@@ -139,26 +143,38 @@ class JetStream:
             except Away as problem:
                 self.why = str(problem)
                 self.was_tried.set()
-            await self.close()
+            finally:
+                await self.close()
             await asyncio.sleep(_TRIES_AGAIN_AFTER[min(tries, len(_TRIES_AGAIN_AFTER) - 1)])
             tries += 1
 
     async def close(self) -> None:
-        """End the connection, if there is one."""
+        """End the connection, if there is one, without waiting for a server that takes nothing.
+
+        nats-py would send what is left, and leaves sockets open whose making failed.
+        """
         client, self._nats, self._is_ready = self._nats, None, False
-        if client is not None and not client.is_closed:
-            with contextlib.suppress(Exception):
-                await client.close()
+        if client is None:
+            return
+        transport = client._transport
+        if isinstance(transport, TcpTransport) and transport._io_writer is not None:
+            transport._io_writer.transport.abort()
+        with contextlib.suppress(Exception):
+            await client.close()
 
     async def settle(self) -> bool:
         """Wait for it where a cluster may be about to agree on who leads; whether it is here."""
         while (
             not self.is_here
-            and len(self._servers) > 1
+            and self._may_agree
             and time.monotonic() < self._lost_at + AGREES_WITHIN
         ):
             await asyncio.sleep(_NAP)
         return self.is_here
+
+    @property
+    def _may_agree(self) -> bool:
+        return len(self._servers) > 1 or (self._is_connected and self._is_cluster)
 
     async def heed_keys(self) -> None:
         """Connect anew where the file of keys has changed since."""
@@ -377,7 +393,7 @@ class JetStream:
         self._code = sealing.code(self._key_file)
         self._found_as.clear()
         context = tls.context(self._certificates)
-        client = Client()
+        self._nats = client = Client()
         try:
             await client.connect(
                 servers=self._servers,
@@ -395,7 +411,6 @@ class JetStream:
             )
         except (*_PROBLEMS, ValueError, ImportError) as problem:
             raise self._away_because(problem) from problem
-        self._nats = client
         self._require_what_is_needed(client)
         config = StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW)
         self.stream = str((await self._make(STREAM, config)).created)
@@ -518,9 +533,8 @@ class JetStream:
         A server of a cluster that is cut off from the others is left, for one that is not.
         """
         failures = 0
-        while not self._closed.is_set():
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), _TRIES_AGAIN_AFTER[1])
+        while self._is_connected and not self._closed.is_set():
+            await self._wait_for_end(_TRIES_AGAIN_AFTER[1])
             if not self._is_mute:
                 failures = 0
                 continue
@@ -530,6 +544,14 @@ class JetStream:
             if failures > _BEARS and len(self._servers) > 1:
                 return
         self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
+
+    async def _wait_for_end(self, seconds: float) -> None:
+        """Wait for the end of the connection; unlike `wait_for` of 3.11, heed a cancellation."""
+        closing = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait((closing,), timeout=seconds)
+        finally:
+            closing.cancel()
 
     async def _speak_again(self) -> None:
         """See whether who was late answers now: by an append, if there is one to make."""

@@ -44,6 +44,7 @@ _LINES, _ABOUT = ".jsonl", ".meta.json"
 _METADATA = "agent_metadata"
 _KIND = "one-shot"
 _CONNECTS_WITHIN = 3.0
+_ENDS_WITHIN = 0.5
 _NANOSECONDS_A_MILLISECOND = 1_000_000
 _HAS_GONE_ON = (
     "this conversation has gone on elsewhere since this program loaded it: resume it again"
@@ -92,10 +93,9 @@ class JetStreamSessionStore:
     async def aclose(self) -> None:
         """End the connection; the next question makes another."""
         connecting, self._connecting, self._loop = self._connecting, None, None
-        if connecting is not None:
-            connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await connecting
+        while connecting is not None and not connecting.done():
+            connecting.cancel()  # nats-py swallows one now and then, and so does `wait_for` of 3.11
+            await asyncio.wait((connecting,), timeout=_ENDS_WITHIN)
 
     # Rooms.
 
@@ -319,7 +319,7 @@ class JetStreamSessionStore:
 
         self._loop, self._locks, self._said_alive_at = loop, {}, 0.0
         self._engine = JetStream(self._url, self._credentials, self._key_file)
-        self._connecting = loop.create_task(_be_connected(self._engine))
+        self._connecting = loop.create_task(self._engine.run())
 
     async def _say_alive(self, engine: JetStream) -> None:
         """Have other hosts know that we live, for as long as we may have something."""
@@ -328,13 +328,6 @@ class JetStreamSessionStore:
             sign = {"hostname": self._us.hostname, "incarnation": self._us.incarnation, "held": []}
             await engine.say_alive(self._us.host, sign)
             self._said_alive_at = now
-
-
-async def _be_connected(engine: JetStream) -> None:
-    try:
-        await engine.run()
-    finally:
-        await engine.close()
 
 
 def _conversation(key: Key) -> str:

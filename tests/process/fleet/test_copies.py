@@ -6,9 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from shim.fleet.jetstream import JetStream
+from tests.support.meanwhile import meanwhile
 from tests.support.nats_proxied import ProxiedCluster
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 # Seconds for a cluster to do something, at twenty times the load.
 PATIENCE = 240.0
 
-# nats-py leaves the socket open of a connection whose making was cancelled.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 async def copies(url: str, is_enough: Callable[[int], bool]) -> int:
     """How many copies a host finds, which connects until there are enough."""
@@ -28,14 +24,10 @@ async def copies(url: str, is_enough: Callable[[int], bool]) -> int:
     found = 0
     while not is_enough(found) and time.monotonic() < deadline:
         engine = JetStream(url, "")
-        running = asyncio.create_task(engine.run())
-        await engine.was_tried.wait()
-        if engine.is_here:
-            found = (await engine.about())["stream"]["replicas"]
-        while not running.done():
-            running.cancel()
-            await asyncio.wait([running], timeout=0.5)
-        await engine.close()
+        async with meanwhile(engine.run()):
+            await engine.was_tried.wait()
+            if engine.is_here:
+                found = (await engine.about())["stream"]["replicas"]
         await asyncio.sleep(0.1)
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from shim.fleet.host import Host
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.log import Log, Taken
 from tests.support.history import Append, History
+from tests.support.meanwhile import meanwhile
 from tests.support.nats_proxied import SERVERS, ProxiedCluster
 
 if TYPE_CHECKING:
@@ -31,15 +31,11 @@ KILLS, FEW_KILLS = 30, 2
 # Seconds for a cluster to be of use again, at twenty times the load.
 PATIENCE = 240.0
 
-# nats-py leaves the socket open of a connection whose making was cancelled.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster]:
     with ProxiedCluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
-    gc.collect()
 
 
 class Recorded(JetStream):
@@ -72,12 +68,10 @@ class Writers:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        async with _running([engine.run() for engine in self.engines]):
-            async with _running([self._write(n) for n in range(HOSTS)]):
+        async with meanwhile(*(engine.run() for engine in self.engines)):
+            async with meanwhile(*(self._write(n) for n in range(HOSTS))):
                 yield
             await self._check()
-            for engine in self.engines:
-                await engine.close()
 
     async def until_all_is_well(self) -> None:
         """Wait until something more is acknowledged of each conversation."""
@@ -129,19 +123,6 @@ class Writers:
                 await log.take(1, "one-shot")
                 return [it async for it in log.records(0, log.sequence)]
             await asyncio.sleep(0.1)
-
-
-@contextlib.asynccontextmanager
-async def _running(work: list[object]) -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(it) for it in work]  # type: ignore[call-overload]
-    try:
-        yield
-        assert [task.exception() for task in tasks if task.done()] == []
-    finally:
-        while left := [task for task in tasks if not task.done()]:
-            for task in left:  # before Python 3.12, `wait_for` swallows one now and then
-                task.cancel()
-            await asyncio.wait(left, timeout=0.5)
 
 
 def test_whatever_fails_it_is_one_log_a_conversation(cluster: ProxiedCluster, long: bool) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import nats
+import psutil
 import pytest
 
+from shim.fleet import records
 from shim.fleet.engine import Away, Refused
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.records import CLAIM, DATA, Holder, Record
+from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
 
 if TYPE_CHECKING:
@@ -36,13 +41,9 @@ def data(body: bytes, offset: int = 0) -> Record:
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[JetStream]:
     engine = JetStream(url, "")
-    running = asyncio.create_task(engine.run())
-    try:
+    async with meanwhile(engine.run()):
         await until(lambda: engine.is_here)
         yield engine
-    finally:
-        running.cancel()
-        await engine.close()
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -195,6 +196,37 @@ class Proxy:
                     writer.write(piece)
         finally:
             writer.close()
+
+
+def test_a_server_that_takes_nothing_more_is_left(nats_server: NatsServer) -> None:
+    async def story(engine: JetStream) -> None:
+        nats_server.stop()
+        much = data(b"x" * records.LARGEST)
+        appending = (engine.append(str(n), much, 0, 0.2) for n in range(30))
+        lost = await asyncio.gather(*appending, return_exceptions=True)
+        assert {type(it) for it in lost} == {Away}
+        with pytest.raises(Away):
+            await engine.append(U, data(b"left over"), 0, 0.2)
+
+        await asyncio.wait_for(engine.close(), TIMEOUT)
+
+    run(nats_server.url, story)
+    gc.collect()
+
+
+def test_who_stops_while_it_connects_leaves_nothing_open(nats_server: NatsServer) -> None:
+    async def story() -> None:
+        nats_server.stop()
+        async with meanwhile(JetStream(nats_server.url, "").run()):
+            await until(lambda: is_connected_to(nats_server.url))
+
+    asyncio.run(story())
+    gc.collect()
+
+
+def is_connected_to(url: str) -> bool:
+    places = [it.raddr for it in psutil.Process().net_connections("tcp")]
+    return urlsplit(url).port in [place.port for place in places if place]
 
 
 def test_an_append_whose_answer_was_lost_is_stored_once(nats_server: NatsServer) -> None:

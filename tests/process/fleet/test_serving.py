@@ -2,7 +2,6 @@
 
 import asyncio
 import configparser
-import gc
 import os
 import plistlib
 import shlex
@@ -13,16 +12,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import nats
 import pytest
 
 from shim.fleet import tls
 from shim.fleet.engine import Away
 from shim.fleet.jetstream import JetStream
+from shim.fleet.records import CLAIM, Holder, Record
 from tests.process.commands.test_changing_commands import ask, refused, told
 from tests.support.certificates import Authority
+from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
 from tests.support.recorder import PATIENCE, World
+
+U = "11111111-1111-4111-8111-111111111111"
+HOLDER = Holder("h", "name", "i", 7, "one-shot")
 
 
 @pytest.fixture
@@ -30,17 +33,6 @@ def port(world: World) -> Iterator[str]:
     """A free port; what serves the world's store at the end is ended."""
     yield str(free_port())
     ask(world, "fleet", "stop")
-
-
-# nats-py does not wait for the end of a TLS connection that it closes.
-speaks_tls = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """What a test leaves to be collected is complained of in no other."""
-    yield
-    gc.collect()
 
 
 def served(world: World, *args: str) -> str:
@@ -52,15 +44,15 @@ def served(world: World, *args: str) -> str:
 
 
 def records(url: str) -> int:
-    """How many records the server has once one more is stored. Raises where it lets nobody in."""
+    """How many records the server has once one more is stored. Raises Away."""
 
     async def append() -> int:
-        connection = await nats.connect(url, allow_reconnect=False, connect_timeout=PATIENCE)
-        stream = connection.jetstream()
-        await stream.add_stream(name="records", subjects=["records"])
-        stored = await stream.publish("records", b"one")
-        await connection.close()
-        return stored.seq
+        engine = JetStream(url, "")
+        async with meanwhile(engine.run()):
+            await engine.was_tried.wait()
+            last = await engine.last(U)
+            after = last.sequence if last else 0
+            return await engine.append(U, Record(CLAIM, HOLDER, 1), after, PATIENCE)
 
     return asyncio.run(append())
 
@@ -114,7 +106,7 @@ def test_without_the_token_nobody_gets_in(world: World, port: str) -> None:
     token, _, address = address.partition("@")
     assert len(token) >= 32
 
-    with pytest.raises(nats.errors.Error, match="Authorization"):
+    with pytest.raises(Away, match="refuses these credentials"):
         records(f"{scheme}://{address}")
 
 
@@ -134,8 +126,6 @@ def test_beyond_this_machine_it_says_that_words_cross_open(world: World, port: s
     assert f"@{os.uname().nodename}:{port}" in run.stdout.decode()
 
 
-@speaks_tls
-@pytest.mark.usefixtures("collected")
 def test_with_a_certificate_it_speaks_tls(
     world: World, port: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,8 +143,6 @@ def test_with_a_certificate_it_speaks_tls(
     assert records(url) == 1
 
 
-@speaks_tls
-@pytest.mark.usefixtures("collected")
 def test_three_of_them_are_a_cluster_that_bears_the_loss_of_one(
     world: World, tmp_path: Path
 ) -> None:
@@ -191,8 +179,7 @@ def copies(engine: JetStream) -> int:
     """How many copies of a stream there are, once a record is stored in it."""
 
     async def store() -> int:
-        running = asyncio.create_task(engine.run())
-        try:
+        async with meanwhile(engine.run()):
             while True:
                 with suppress(Away):
                     if engine.is_here:
@@ -200,9 +187,6 @@ def copies(engine: JetStream) -> int:
                         if stream := (await engine.about())["stream"]:
                             return int(stream["replicas"])
                 await asyncio.sleep(0.05)
-        finally:
-            running.cancel()
-            await engine.close()
 
     return asyncio.run(asyncio.wait_for(store(), PATIENCE * 4))
 
