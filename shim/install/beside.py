@@ -1,6 +1,8 @@
 """What stands beside the launcher: which Python to become, and what that is to run."""
 
 import ast
+import importlib.util
+import marshal
 import os
 import re
 import shlex
@@ -8,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 import filelock
 import psutil
@@ -18,9 +21,9 @@ from shim.install import python as pythons
 
 _LIBRARIES = (psutil, filelock)
 
-# It is compiled at each call: it is kept short. A call makes no garbage that would be worth the
-# search for it. Where the wrapper cannot begin, it becomes the launcher, which becomes claude (see
-# launcher.c); it says why in few words, so that arguments at the system's limit fit once more.
+# A call makes no garbage that would be worth the search for it. Where the wrapper cannot begin, it
+# becomes the launcher, which becomes claude (see launcher.c); it says why in few words, so that
+# arguments at the system's limit fit once more.
 _PROGRAM = """\
 # claude-shim program: made by `claude-shim install`.
 import gc, marshal, posix, sys
@@ -102,6 +105,30 @@ def program_text(plugin: Path, preload: Path) -> str:
     )
 
 
+def compiled_of(program: Path) -> Path:
+    """Where a program is compiled: launcher.c knows it by this name."""
+    return program.with_name(program.name + "c")
+
+
+def compiled(text: str, program: Path) -> bytes:
+    """The program as Python runs it without compiling it: that would be 3 % of a call.
+
+    A Python of another version than ours refuses it: see launcher.c for when it is run.
+    """
+    return _pyc_header() + marshal.dumps(_code(text, program))
+
+
+def is_compiled(content: bytes | None, text: str, program: Path) -> bool:
+    """Whether that is what a file holds; for the same code the bytes can differ."""
+    header = _pyc_header()
+    if content is None or not content.startswith(header):
+        return False
+    try:
+        return bool(marshal.loads(content[len(header) :]) == _code(text, program))
+    except (ValueError, EOFError, TypeError):
+        return False
+
+
 def hook_text(python: str, module: str) -> str:
     """The text of a hook's program, which runs the `main` of a module."""
     return _HOOK.format(shebang=_shebang(python), import_paths=import_paths(), module=module)
@@ -115,6 +142,7 @@ def installation_text(python: str, program: Path) -> str:
     files = pythons.needs(python, import_paths())
     if files is None:
         raise Failure(f"{python} cannot import shim from {import_paths()[0]}")
+    files = [str(compiled_of(program)), *files]
     looked_at = [("python", python), ("program", str(program)), *(("file", it) for it in files)]
     lines = ["claude-shim 1", *(_line(key, path) for key, path in looked_at)]
     if any("\n" in line for line in lines):
@@ -154,6 +182,16 @@ def maker(installation: Path) -> Maker | None:
     text = Path(paths["program"]).read_text("utf-8", "surrogateescape")
     found = re.search(r"^sys\.path \+= (\[.*\])$", text, re.MULTILINE)
     return Maker(paths["python"], ast.literal_eval(found[1])[0]) if found else None
+
+
+def _code(text: str, program: Path) -> CodeType:
+    code: CodeType = compile(text, str(program), "exec", dont_inherit=True)
+    return code
+
+
+def _pyc_header() -> bytes:
+    """With no source to compare with: nothing does when it is run by its own name."""
+    return importlib.util.MAGIC_NUMBER + bytes(12)
 
 
 def _line(key: str, path: str) -> str:

@@ -16,7 +16,8 @@
  * in this order: the form of the file, the interpreter, what it runs, and any number of files it
  * cannot start without, each with its size, the second it was modified in, and its path. While all
  * are so, Python is trusted to start; else, and where memory is limited, it is tried out first.
- * Python is run as
+ * One of the files may be PROGRAM compiled, with a `c` behind its name: it takes its place where all
+ * are so. Python is run as
  *
  *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV...
  *
@@ -89,6 +90,7 @@ struct installation {
     char text[16384];
     const char *python;
     const char *program;
+    const char *compiled;
     bool as_it_was;
 };
 
@@ -111,6 +113,7 @@ static const char *find_self(void);
 static const char *read_installation(struct installation *, const char *self);
 static bool nobody_else_writes(const struct stat *, const char *self);
 static bool understands(struct installation *, size_t length);
+static bool is_compiled(const char *path, const char *program);
 static const char *path_in(char *line, const char *key, bool *as_it_was);
 static const char *try_out(const struct installation *);
 static _Noreturn void become_python_to_try(const struct installation *);
@@ -392,8 +395,16 @@ static bool understands(struct installation *installation, size_t length) {
             installation->python = path;
         else if (number == 1)
             installation->program = path;
+        else if (is_compiled(path, installation->program))
+            installation->compiled = path;
     }
     return installation->program && !*line;
+}
+
+static bool is_compiled(const char *path, const char *program) {
+    size_t length = strlen(program);
+
+    return strncmp(path, program, length) == 0 && strcmp(path + length, "c") == 0;
 }
 
 /* The path in `KEY SIZE SECONDS PATH`, and whether the file is still so; NULL for another line. */
@@ -455,8 +466,10 @@ static void become_python(const struct installation *installation, const char *s
                           const char *claude, int argc, char **argv) {
     char signals[3], *end = signals;
     char **lc_ctype = entry("LC_CTYPE");
-    const char *handed[] = {installation->python, "-IS", "-Xutf8", installation->program, self,
-                            signals, lc_ctype ? *lc_ctype : "", claude};
+    bool is_trusted = installation->as_it_was && installation->compiled;
+    const char *program = is_trusted ? installation->compiled : installation->program;
+    const char *handed[] = {installation->python, "-IS", "-Xutf8", program, self, signals,
+                            lc_ctype ? *lc_ctype : "", claude};
     size_t count = sizeof handed / sizeof *handed;
     const char **words = malloc((count + (size_t)argc + 1) * sizeof *words);
 

@@ -11,8 +11,8 @@ from shim.install.beside import Maker
 from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
-# Beside the launcher: which Python to become, what that runs, the modules of the wrapper, and our
-# plugin for claude, in its variants, with their hooks.
+# Beside the launcher: which Python to become, what that runs, and compiled, the modules of the
+# wrapper, and our plugin for claude, in its variants, with their hooks.
 _INSTALLATION = ".claude-shim"
 _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
@@ -45,8 +45,10 @@ def install(directory: Path) -> Path:
         for name, module in _HOOKS.items():
             _replace(plugin(directory) / name, _hook(chosen, module), 0o755)
         _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
-        _replace(directory / _PROGRAM, _program(directory), 0o644)
-        installation = beside.installation_text(chosen, directory / _PROGRAM)
+        program, text = directory / _PROGRAM, _program(directory)
+        _replace(program, os.fsencode(text), 0o644)
+        _replace(beside.compiled_of(program), beside.compiled(text, program), 0o644)
+        installation = beside.installation_text(chosen, program)
         _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
         _replace(path, built().read_bytes(), 0o755)
     except OSError as problem:
@@ -68,7 +70,8 @@ def uninstall(directory: Path) -> Path | None:
         if is_there:
             path.unlink()
         shutil.rmtree(plugin(directory), ignore_errors=True)
-        for file in (directory / _PROGRAM, directory / _PRELOAD, installation):
+        program = directory / _PROGRAM
+        for file in (beside.compiled_of(program), program, directory / _PRELOAD, installation):
             file.unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
@@ -82,15 +85,18 @@ def stale(directory: Path) -> list[Path]:
     something there cannot be read, Failure.
     """
     chosen = python.choose(beside.import_paths())
+    program, text = directory / _PROGRAM, _program(directory)
     wanted = {
         directory / NAME: built().read_bytes(),
-        directory / _PROGRAM: _program(directory),
+        program: os.fsencode(text),
         hook(directory): built(_HOOK_BUILT).read_bytes(),
         **{plugin(directory) / name: _hook(chosen, module) for name, module in _HOOKS.items()},
     }
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
     outdated = [path for path, content in wanted.items() if _content(path) != content]
+    if not beside.is_compiled(_content(beside.compiled_of(program)), text, program):
+        outdated.append(beside.compiled_of(program))
     if not modules.is_current(_content(directory / _PRELOAD)):
         outdated.append(directory / _PRELOAD)
     return outdated
@@ -138,8 +144,8 @@ def first_on_path() -> str | None:
     return None
 
 
-def _program(directory: Path) -> bytes:
-    return os.fsencode(beside.program_text(plugin(directory), directory / _PRELOAD))
+def _program(directory: Path) -> str:
+    return beside.program_text(plugin(directory), directory / _PRELOAD)
 
 
 def _hook(python: str, module: str) -> bytes:

@@ -1,5 +1,6 @@
 """What stands beside the launcher, written and read."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def test_what_is_written_says_who_made_it(tmp_path: Path, name: str) -> None:
     python.symlink_to(sys.executable)
     program = tmp_path / "program.py"
     program.write_text(beside.program_text(tmp_path / "plugin", tmp_path / "modules"))
+    beside.compiled_of(program).touch()
     installation = tmp_path / "installation"
     text = beside.installation_text(str(python), program)
     installation.write_text(text, errors="surrogateescape")
@@ -22,6 +24,20 @@ def test_what_is_written_says_who_made_it(tmp_path: Path, name: str) -> None:
     assert beside.maker(installation) == beside.Maker(str(python), beside.import_paths()[0])
     assert all(line.holds for line in beside.lines(installation))
     assert [line.key for line in beside.lines(installation)][:3] == ["python", "program", "file"]
+
+
+def test_a_program_is_compiled_for_this_python_alone(tmp_path: Path) -> None:
+    program, text = tmp_path / "program.py", "import sys\nprint(sys.argv[1])\n"
+    content = beside.compiled(text, program)
+    compiled = beside.compiled_of(program)
+    compiled.write_bytes(content)
+
+    run = [sys.executable, "-IS", compiled, "hello"]
+    assert subprocess.run(run, capture_output=True, check=True).stdout == b"hello\n"
+    assert beside.is_compiled(content, text, program)
+    assert not beside.is_compiled(content, text + "1\n", program)
+    for other in (None, b"", content[:-1], b"\0" + content[1:], content[:16] + b"?" * 9):
+        assert not beside.is_compiled(other, text, program)
 
 
 def test_a_line_that_holds_no_more_is_told(tmp_path: Path) -> None:

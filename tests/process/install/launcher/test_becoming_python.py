@@ -1,6 +1,7 @@
 """Where something is to do: the Python beside the launcher, and claude where that is broken."""
 
 import os
+import py_compile
 import resource
 import shutil
 import sys
@@ -11,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.compiled import BY_PYTHON, EMERGENCY, write_installation
+from tests.support.compiled import (
+    BY_PYTHON,
+    EMERGENCY,
+    PROGRAM,
+    distrust_python,
+    write_installation,
+)
 from tests.support.recorder import Text, World, write_program
 
 # What callers look for on stderr, and act on (DESIGN.md, "What the wrapper leaves alone").
@@ -344,6 +351,29 @@ def test_where_its_program_is_gone_or_broken_claude_is_run(world: World, text: s
     if text is not None:
         program.write_text(text)
     assert "does not start" in warned(world)
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "is_compiled"),
+    [
+        (lambda _: None, True),
+        (lambda compiled: compiled.write_bytes(b"of another Python"), False),
+        (Path.unlink, False),
+        (lambda compiled: distrust_python(compiled.parent), False),
+    ],
+)
+def test_its_program_is_run_as_it_was_compiled_while_all_is_as_it_was(
+    world: World, sabotage: Callable[[Path], None], is_compiled: bool
+) -> None:
+    compiled = world.launcher.parent / ".claude-shim-program.pyc"
+    of_another = world.root / "program.py"
+    of_another.write_text(PROGRAM.format(problem="args[:0] = ['compiled']", by_python=BY_PYTHON))
+    py_compile.compile(str(of_another), str(compiled), doraise=True)
+    write_installation(world.launcher.parent, files=[sys.executable, compiled])
+    sabotage(compiled)
+
+    by_compiled = [BY_PYTHON, b"compiled", b"-p"]
+    assert world.call("-p").args == (by_compiled if is_compiled else THROUGH_PYTHON)
 
 
 def test_a_python_that_changed_and_still_starts_is_used(world: World, python: Path) -> None:
