@@ -7,11 +7,12 @@ from shim.base import environment, messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
-from shim.claude import hooks, learned, options, registry, transcripts
+from shim.claude import hooks, learned, mentions, options, transcripts
 from shim.keep import daily, holding
 from shim.lease import lease
 from shim.lease.lease import ASIDE, FORK, OURS, Holder, Lease
-from shim.store import forks, plugin_links, unheard
+from shim.store import marks, plugin_links
+from shim.store.marks import FORKS, UNHEARD
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -229,6 +230,15 @@ def _is_heard(asked: "Invocation", plugins: list[str]) -> bool:
     return bool(plugins) and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
 
 
+def _live_on(session_id: str) -> int | None:
+    """The pid of a claude that is live on the conversation, or None."""
+    if not mentions.is_there(session_id):
+        return None
+    from shim.claude import registry  # nearly always it is nobody
+
+    return registry.live_on(session_id)
+
+
 def _is_in_fleet() -> bool:
     return bool(environment.get("NSED_FLEET_URL"))
 
@@ -292,7 +302,7 @@ class Acts:
         """The same of the conversation's lease, and beside a claude that is live without one."""
         start = lease.start_of_conversation(session_id)
         turn = self._take(key, asked, is_chosen, start, lambda: session_id)
-        pid = registry.live_on(session_id) if turn == OURS else None
+        pid = _live_on(session_id) if turn == OURS else None
         if pid is not None:
             from shim.lease import busy
 
@@ -371,7 +381,7 @@ class Acts:
     def outlasts(self, session_id: str, is_worth_it: "Patience") -> bool:
         """Wait for every stranger to leave a conversation, while that is worth it."""
         started = time.monotonic()
-        while (pid := registry.live_on(session_id)) is not None:
+        while (pid := _live_on(session_id)) is not None:
             if not is_worth_it(Holder(pid, goes_on=True), time.monotonic() - started):
                 return False
             time.sleep(_NAP)
@@ -423,8 +433,10 @@ class Acts:
 
     def followed(self, key: "SessionKey", stored: str) -> str:
         """Where a claude that no hook tells of has gone on from the stored conversation."""
-        if self.store is None:
+        if self.store is None or not marks.is_there(self.store.directory, UNHEARD, stored):
             return stored
+        from shim.store import unheard  # such a claude is rare
+
         where = self.store.directory
         moved = unheard.went_on(where, stored)
         if moved is None:
@@ -438,12 +450,16 @@ class Acts:
     def note_unheard(self, session_id: str) -> None:
         """Note that this process becomes a claude that no hook tells of."""
         if self.store is not None:
+            from shim.store import unheard  # such a claude is rare
+
             unheard.note(self.store.directory, session_id)
 
     def parent(self, session_id: str) -> str | None:
         """Of which conversation a fork is that nothing was said in; None of any other."""
-        if self.store is None:
+        if self.store is None or not marks.is_there(self.store.directory, FORKS, session_id):
             return None
+        from shim.store import forks  # a fork is rare
+
         where = self.store.directory
         parent = forks.parent(where, session_id)
         if parent is None or transcripts.find(session_id)[0] is not None:
@@ -453,6 +469,8 @@ class Acts:
     def note_fork(self, fork: str, parent: str) -> None:
         """Note of which conversation a fork is."""
         if self.store is not None:
+            from shim.store import forks  # a fork is rare
+
             forks.note(self.store.directory, fork, parent)
 
     def link(self, key: "SessionKey", variant: str) -> str | None:

@@ -7,7 +7,7 @@ import sys
 from shim.base import environment
 from shim.base.messages import explain, warn
 from shim.call import becoming, continuing, identity
-from shim.claude import hooks, invocation, transcripts
+from shim.claude import exports, invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def main(plugin: str, handed: "Sequence[str]") -> "NoReturn":
     _, signals, lc_ctype, claude, name, *asked = handed
     caller = becoming.Caller(signals, lc_ctype, name)
     try:
-        args, exports = prepare(asked, claude, plugin)
+        args, changes = prepare(asked, claude, plugin)
         explain(f"running {claude} with {args}")
-        becoming.become(claude, args, exports, caller)
+        becoming.become(claude, args, changes, caller)
     except Exception as problem:
         if environment.is_on("NSED_SHIM_DEBUG"):
             sys.excepthook(type(problem), problem, problem.__traceback__)
@@ -74,8 +74,7 @@ def prepare(
     continued = continuing.command_line(found.key, asked, acts)
     if continued is None:
         return untouched
-    told = identity.exports(found.key, environ)
-    return continued, told | transcripts.exports(environ) | hooks.exports(asked, environ)
+    return continued, identity.exports(found.key, environ) | exports.of(asked, environ)
 
 
 def warn_that_claude_runs_as_asked(problem: Exception) -> None:

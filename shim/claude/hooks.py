@@ -11,14 +11,12 @@ from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     from shim.claude.invocation import Invocation
 
 _WITHOUT = ("--bare", "--safe-mode")
 _VARIABLES = ("CLAUDE_CODE_SIMPLE", "CLAUDE_CODE_SAFE_MODE")
-_HINT = "CLAUDE_CODE_RESUME_HINT_COMMAND"
 _DISABLED = "disableAllHooks"
 _ONLY_MANAGED = "allowManagedHooksOnly"
 _SCOPES = ("user", "project", "local")
@@ -37,16 +35,6 @@ def may_run(asked: "Invocation") -> bool:
     if not any(word in text for text in texts for word in words):
         return True  # without a parse, as nearly always
     return _allow([_parsed(text) for text in managed], [_parsed(text) for text in own])
-
-
-def exports(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
-    """What has claude at a terminal show, as it ends, a command without the option of the plugin.
-
-    It leaves out every option then (2.1.330 and later; measured).
-    """
-    if not asked.is_interactive or _HINT.encode() in environ:
-        return {}
-    return {_HINT: b"claude"}
 
 
 def _allow(managed: "list[dict[str, Any]]", own: "list[dict[str, Any]]") -> bool:

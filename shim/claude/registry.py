@@ -2,11 +2,11 @@
 
 import posix
 
+from shim.claude import mentions
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Final
 
 # In the place of a pid: of a worker in the background that does not run yet.
@@ -26,14 +26,13 @@ def live_on(session_id: str) -> int | None:
     only where a process of that pid and start time is there. ABOUT_TO_START where a person at a
     terminal has just left it to a worker.
     """
-    for content in _contents():
+    for content in mentions.contents():
         if session_id.encode() in content:
             entry = _entry(content)
             if entry.get("sessionId") == session_id and _is_live(entry):
                 return int(entry["pid"])
-    # As `jobs` has it: that is loaded where there is such a job, and else not.
-    if posix.access(f"{config_directory()}/jobs/{session_id[:8]}", posix.F_OK):
-        from shim.claude import jobs
+    if mentions.is_job(session_id):
+        from shim.claude import jobs  # it imports more than a call may need
 
         has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
         is_starting = not has_started and jobs.is_about_to_start(jobs.of(session_id))
@@ -56,7 +55,7 @@ def left_by(pid: int, start: str) -> str | None:
 
     `start` is when it was started, as `start_of` says it.
     """
-    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(mentions.content(f"{config_directory()}/sessions/{pid}.json"))
     named = entry.get("sessionId")
     return named if isinstance(named, str) and str(entry.get("procStart")) == start else None
 
@@ -100,7 +99,7 @@ def conversations() -> dict[int, str]:
 
 def _of(pid: int) -> "dict[str, Any]":
     """The entry of a live claude; empty where there is none."""
-    entry = _entry(_content(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(mentions.content(f"{config_directory()}/sessions/{pid}.json"))
     return entry if entry and _is_live(entry) else {}
 
 
@@ -111,32 +110,7 @@ def _entries() -> "list[dict[str, Any]]":
 
 def _all_entries() -> "list[dict[str, Any]]":
     """Every entry, those that killed claudes left behind among them."""
-    return [_entry(content) for content in _contents()]
-
-
-def _contents() -> "Iterator[bytes]":
-    directory = config_directory() + "/sessions"
-    try:
-        names = posix.listdir(directory)
-    except OSError:
-        return
-    # Beside an entry can be a key: `<pid>.<64 digits>.key`.
-    for name in names:
-        if name.endswith(".json"):
-            yield _content(f"{directory}/{name}")
-
-
-def _content(path: str) -> bytes:
-    try:
-        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return posix.read(file, 1 << 16)
-    except OSError:
-        return b""
-    finally:
-        posix.close(file)
+    return [_entry(content) for content in mentions.contents()]
 
 
 def _entry(content: bytes) -> "dict[str, Any]":
@@ -178,4 +152,4 @@ def _stat(pid: int) -> list[bytes] | None:
     if not posix.access("/proc/self/stat", posix.R_OK):
         return None
     # The name, in parentheses, can hold anything, parentheses too.
-    return _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return mentions.content(f"/proc/{pid}/stat").rpartition(b")")[2].split()

@@ -7,7 +7,7 @@ from shim.base import environment, files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from os import stat_result
     from typing import Any
 
@@ -93,18 +93,6 @@ def project_name(directory: str) -> str:
         char if char.isascii() and char.isalnum() else "-" if ord(char) < 0x10000 else "--"
         for char in directory
     )
-
-
-def exports(environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
-    """What has claude write each turn, and before its answer is seen.
-
-    2.1.197 writes a turn some 100 ms after its answer otherwise, and any interactive claude that
-    inherits another's mark writes none at all (FACTS.md, "Inherited markers"; FLEET.md).
-    """
-    needed = {"CLAUDE_CODE_EAGER_FLUSH": b"1"}
-    if environ.get(b"CLAUDE_CODE_CHILD_SESSION"):
-        needed["CLAUDE_CODE_FORCE_SESSION_PERSISTENCE"] = b"1"
-    return needed
 
 
 def find(session_id: str) -> tuple[Transcript | None, list[str]]:

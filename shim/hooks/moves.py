@@ -6,7 +6,7 @@ It is loaded late, by `following`: most events are of the head.
 from shim.base import environment
 from shim.base.session_key import SessionKey
 from shim.claude import invocation, jobs, registry
-from shim.store import forks, history, plugin_links
+from shim.store import forks, history, marks, plugin_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str | None) -> st
             is_its = any(flag.startswith(of_key) for flag in jobs.flags(job))
             if is_its and jobs.goes_on_from_terminal(job) and jobs.is_about_to_start(job):
                 own = str(job["sessionId"])
-                if not forks.is_known(store, own):
+                if not marks.is_there(store, marks.FORKS, own):
                     return _left_for(own, session_id, store, head)
         return None
     heads = [each.get("uuid") for each in history.earlier(store, key.room, key.agent)]

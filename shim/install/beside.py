@@ -44,6 +44,7 @@ try:
     if sys.version_info[:2] != {version}:
         warn("Python is of another version now: run `claude-shim install` again")
     main({plugin!r}, sys.argv[1:])
+    raise SystemError("claude was not run")
 except Exception as problem:
     what = f"{{type(problem).__name__}}: {{problem}}".encode("utf-8", "replace")
     launcher, *rest = [word.encode("utf-8", "surrogateescape") for word in sys.argv[1:]]

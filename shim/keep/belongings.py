@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shim.base.session_key import is_session_id
 from shim.claude import projects, transcripts
 from shim.keep import folder, putting_back
-from shim.store import forks, unheard
+from shim.store import marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ def paths(store: str, session_id: str) -> list[str]:
     elsewhere = putting_back.origin(store, session_id).rsplit("/", 3)[0]
     configs = dict.fromkeys(map(os.path.abspath, (transcripts.config_directory(), elsewhere)))
     found = [path for config in configs for path in projects.belongings(config, session_id)]
-    beside = (forks.FOLDER, unheard.FOLDER, folder.NAME)
+    beside = (marks.FORKS, marks.UNHEARD, folder.NAME)
     own = [path for name in beside for path in projects.named_after(f"{store}/{name}", session_id)]
     return [*found, *own]
 

@@ -16,7 +16,7 @@ import psutil
 
 from shim.base import stamps
 from shim.claude import jobs
-from shim.store import forks, plugin_links, unheard
+from shim.store import marks, plugin_links, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,12 +37,12 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
     """
     _remove_links(store, mappings)
     heads = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
-    for fork in _old(f"{store}/{forks.FOLDER}"):
+    for fork in _old(f"{store}/{marks.FORKS}"):
         if fork in there or fork not in heads:
-            _remove(f"{store}/{forks.FOLDER}/{fork}")
-    for session_id in _old(f"{store}/{unheard.FOLDER}"):
+            _remove(f"{store}/{marks.FORKS}/{fork}")
+    for session_id in _old(f"{store}/{marks.UNHEARD}"):
         if not unheard.is_live(store, session_id):
-            _remove(f"{store}/{unheard.FOLDER}/{session_id}")
+            _remove(f"{store}/{marks.UNHEARD}/{session_id}")
 
 
 def remove_links_of(store: str, key: SessionKey) -> None:

@@ -11,14 +11,8 @@ from shim.base import files
 from shim.base.messages import Failure, explain
 from shim.base.session_key import is_session_id
 from shim.claude import registry, transcripts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Final
-
-FOLDER: "Final" = "unheard"
-
-_LONGEST = 64
+from shim.store import marks
+from shim.store.marks import UNHEARD
 
 
 def note(store: str, session_id: str) -> None:
@@ -28,7 +22,7 @@ def note(store: str, session_id: str) -> None:
     if start is None:
         return
     try:
-        files.make_directory(f"{store}/{FOLDER}")
+        files.make_directory(f"{store}/{UNHEARD}")
         files.replace_anywhere(_path(store, session_id), f"{pid} {start}".encode())
     except (OSError, Failure) as problem:
         explain(f"who goes on with {session_id} cannot be noted: {problem}")
@@ -83,16 +77,9 @@ def is_live(store: str, session_id: str) -> bool:
 
 
 def _read(store: str, session_id: str) -> tuple[int, str] | None:
-    try:
-        file = posix.open(_path(store, session_id), posix.O_RDONLY | posix.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        pid, _, start = posix.read(file, _LONGEST).decode("ascii", "replace").partition(" ")
-    finally:
-        posix.close(file)
+    pid, _, start = marks.content(store, UNHEARD, session_id).partition(" ")
     return (int(pid), start) if pid.isdigit() else None
 
 
 def _path(store: str, session_id: str) -> str:
-    return f"{store}/{FOLDER}/{session_id}"
+    return marks.path(store, UNHEARD, session_id)

@@ -312,6 +312,11 @@ def half_written(package: Path) -> None:
     wrapper.write_text(wrapper.read_text()[:1000])
 
 
+def ending_early(package: Path) -> None:
+    wrapper = package / "shim/call/wrapper.py"
+    wrapper.write_text(wrapper.read_text().partition("    _die_of_an_interrupt")[0])
+
+
 def of_another_version(package: Path) -> None:
     wrapper = package / "shim/call/wrapper.py"
     wrapper.write_text(wrapper.read_text().replace("def main(", "def main_of_another(") + "\n")
@@ -325,7 +330,7 @@ def with_another_way_in(package: Path) -> None:
 
 @pytest.mark.parametrize(
     "sabotage",
-    [package_removed, half_written, of_another_version, with_another_way_in],
+    [package_removed, half_written, ending_early, of_another_version, with_another_way_in],
     ids=lambda sabotage: sabotage.__name__,
 )
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])

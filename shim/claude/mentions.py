@@ -1,0 +1,47 @@
+"""Whether Claude Code's registry of what runs mentions a conversation: a look, without a parse."""
+
+import posix
+
+from shim.claude.transcripts import config_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def is_there(session_id: str) -> bool:
+    """Whether a claude may be live on a conversation, or about to be: `registry.live_on` knows."""
+    named = session_id.encode()
+    return any(named in content for content in contents()) or is_job(session_id)
+
+
+def is_job(session_id: str) -> bool:
+    """Whether there is a job of claude's background service that a conversation may be of."""
+    return posix.access(f"{config_directory()}/jobs/{session_id[:8]}", posix.F_OK)
+
+
+def contents() -> "Iterator[bytes]":
+    """What each file of the registry holds, `sessions/<pid>.json` in the config directory."""
+    directory = config_directory() + "/sessions"
+    try:
+        names = posix.listdir(directory)
+    except OSError:
+        return
+    # Beside an entry can be a key: `<pid>.<64 digits>.key`.
+    for name in names:
+        if name.endswith(".json"):
+            yield content(f"{directory}/{name}")
+
+
+def content(path: str) -> bytes:
+    """What a small file holds; nothing where it cannot be read."""
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return posix.read(file, 1 << 16)
+    except OSError:
+        return b""
+    finally:
+        posix.close(file)
