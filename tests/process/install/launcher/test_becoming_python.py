@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from shim.install.beside import import_paths
+from shim.install.python import choose, needs
 from tests.support.compiled import (
     BY_PYTHON,
     EMERGENCY,
@@ -374,6 +377,42 @@ def test_its_program_is_run_as_it_was_compiled_while_all_is_as_it_was(
 
     by_compiled = [BY_PYTHON, b"compiled", b"-p"]
     assert world.call("-p").args == (by_compiled if is_compiled else THROUGH_PYTHON)
+
+
+STATE = """\
+state = [sys.flags, sys.prefix, sys.exec_prefix, sys.executable, sys.path, sys.argv, sys.version]
+state += [sys.getfilesystemencoding(), sys.stdout.encoding, posix.environ, posix.umask(0)]
+state += [line for line in open("/proc/self/status") if line.startswith(("Sig", "Shd"))]
+open({path!r}, "w").write(repr(state))
+"""
+
+
+# Loaded into what a sanitizer watches, Python is watched, too.
+@without_sanitizer
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_python_is_the_same_as_a_library(world: World, locale: str) -> None:
+    python = choose(import_paths())
+    libraries = [it for it in needs(python, import_paths()) or [] if "libpython" in it]
+    state = world.root / "state"
+    program = STATE.format(path=str(state))
+
+    def told(files: list[str]) -> str:
+        write_installation(world.launcher.parent, python, program, files)
+        assert world.call("-p", env={"LC_ALL": locale}).args == THROUGH_PYTHON
+        return state.read_text()
+
+    assert told(libraries) == told([])
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no library", None])
+def test_a_library_that_python_is_not_is_not_loaded(world: World, content: bytes | None) -> None:
+    library = world.root / "libpython3.so"
+    if content is None:
+        shutil.copy(psutil._psutil_linux.__file__, library)
+    else:
+        library.write_bytes(content)
+    write_installation(world.launcher.parent, files=[library])
+    assert world.call("-p").args == THROUGH_PYTHON
 
 
 def test_a_python_that_changed_and_still_starts_is_used(world: World, python: Path) -> None:
