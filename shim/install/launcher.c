@@ -407,6 +407,7 @@ static bool understands(struct installation *installation, size_t length) {
     return installation->program && !*line;
 }
 
+/* Whether it is the path of a program with a `c` behind it. */
 static bool is_compiled(const char *path, const char *program) {
     size_t length = strlen(program);
 

@@ -40,6 +40,7 @@ MODULES: "Final" = (
     "shim.store",
     "shim.store.layout",
     "shim.store.locked_file",
+    "shim.store.places",
     "shim.store.store",
     "shim.store.marks",
     "shim.store.plugin_links",

@@ -13,6 +13,7 @@ from shim.base.messages import warn
 from shim.base.times import timestamp
 from shim.store import layout, locked_file
 from shim.store.layout import NotCanonical
+from shim.store.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,16 +66,16 @@ class Store:
         Where the lock cannot be had, what the file says is taken without it.
         """
         try:
-            return self.locked(lambda file: self._find(file, room, agent, touch=True))
+            return self.locked(lambda file: self._recall(file, room, agent))
         except locked_file.Busy:
             self.patience = 0.0  # the lock is stuck: no further wait for it
             return locked_file.with_file(
-                self.path, lambda file: self._find(file, room, agent, touch=False, is_locked=False)
+                self.path, lambda file: self._find(file, room, agent, is_locked=False)
             )
 
     def get(self, room: str, agent: str) -> str | None:
         """The session id of a room and agent, or None."""
-        return self.locked(lambda file: self._find(file, room, agent, touch=False))
+        return self.locked(lambda file: self._find(file, room, agent))
 
     def record(self, room: str, agent: str, session_id: str) -> None:
         """Map a room and agent to a session id, used now."""
@@ -126,22 +127,38 @@ class Store:
         """
         return locked_file.with_lock(self.path, action, create, self.patience)
 
-    def _find(
-        self, file: int, room: str, agent: str, touch: bool, is_locked: bool = True
-    ) -> str | None:
+    def _recall(self, file: int, room: str, agent: str) -> str | None:
+        used = Places(self.directory, file)
         try:
-            entry = layout.find(file, layout.quote(room), layout.quote(agent))
+            return self._find(file, room, agent, used)
+        finally:
+            used.close()
+
+    def _find(
+        self,
+        file: int,
+        room: str,
+        agent: str,
+        used: Places | None = None,
+        is_locked: bool = True,
+    ) -> str | None:
+        """The session id of a room and agent, or None; where places are given, it is used now."""
+        quoted = layout.quote(room)
+        place = used.of(quoted) if used else None
+        try:
+            entry = layout.find(file, quoted, layout.quote(agent), place)
             if entry is None and locked_file.has_shrunk(self.path, file):
                 raise NotCanonical  # it may have been begun anew
             if entry is None:
                 return None
-            if touch:
+            if used:
                 layout.touch(file, entry)
+                used.note(quoted, entry.room_at)
             return entry.session_id
         except NotCanonical:
             from shim.store import changing
 
-            return changing.find(self.path, file, room, agent, touch, is_locked)
+            return changing.find(self.path, file, room, agent, used is not None, is_locked)
 
     def _record(self, file: int, room: str, agent: str, session_id: str) -> None:
         quoted = layout.quote(room), layout.quote(agent)

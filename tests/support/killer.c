@@ -1,6 +1,7 @@
 /*
  * Kills a Python at the moment it is about to change something: preloaded, it stands in front of
- * the C library's calls that do. All Pythons of one environment count them together, in a file.
+ * the C library's calls that do. All Pythons of one environment count them together, in a file;
+ * the launcher, which Python is loaded into, counts as one.
  *
  *     KILLER_COUNT  that file, of 8 bytes
  *     KILLER_AT     the call to die at, the first one is 1; with 0 all are only counted
@@ -13,6 +14,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,11 +29,26 @@
 static atomic_long *count;
 static long at;
 
+static bool is_python(void) {
+    return strncmp(program_invocation_short_name, "python", strlen("python")) == 0;
+}
+
+static bool is_launcher(void) {
+    char path[PATH_MAX + sizeof "/.claude-shim"];
+    ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+
+    if (length <= 0)
+        return false;
+    path[length] = '\0';
+    strcpy(strrchr(path, '/'), "/.claude-shim");
+    return access(path, F_OK) == 0;
+}
+
 __attribute__((constructor)) static void find_count(void) {
     const char *path = getenv("KILLER_COUNT"), *number = getenv("KILLER_AT");
     int file;
 
-    if (!path || !number || strncmp(program_invocation_short_name, "python", 6) != 0)
+    if (!path || !number || !(is_python() || is_launcher()))
         return;
     at = atol(number);
     file = open(path, O_RDWR | O_CLOEXEC);
