@@ -18,7 +18,7 @@
  * are so, Python is trusted to start; else, and where memory is limited, it is tried out first.
  * One of the files may be PROGRAM compiled, with a `c` behind its name: it takes its place where all
  * are so. Another may be the library that Python is, as above: it is loaded then, and runs here,
- * which spares a call 8 % of its time. Python is run as
+ * which spares a call 8 % of its time, and tells whether it can start. Python is run as
  *
  *     python -IS -Xutf8 PROGRAM LAUNCHER SIGNALS LC_CTYPE CLAUDE ARGV...
  *
@@ -94,6 +94,7 @@ struct installation {
     const char *program;
     const char *compiled;
     const char *library;
+    int (*run)(int, char **); /* Python's main function, where its library is loaded */
     bool as_it_was;
 };
 
@@ -118,13 +119,13 @@ static bool nobody_else_writes(const struct stat *, const char *self);
 static bool understands(struct installation *, size_t length);
 static bool is_compiled(const char *path, const char *program);
 static const char *path_in(char *line, const char *key, bool *as_it_was);
+static void load_python(struct installation *);
 static const char *try_out(const struct installation *);
 static _Noreturn void become_python_to_try(const struct installation *);
 
 /* Becoming them. */
 static void become_python(const struct installation *, const char *self, const char *claude,
                           int argc, char **argv);
-static void run_python_here(const char *library, int argc, char **argv);
 static _Noreturn void become_claude(const char *path, int argc, char **argv);
 static _Noreturn void become_claude_after_python(int argc, char **argv);
 
@@ -170,6 +171,8 @@ int main(int argc, char **argv) {
 
     const char *self = find_self();
     const char *problem = read_installation(&installation, self);
+    if (!problem && installation.as_it_was && installation.library)
+        load_python(&installation);
     if (!problem && !installation.as_it_was)
         problem = try_out(&installation);
     if (!problem) {
@@ -430,6 +433,16 @@ static const char *path_in(char *line, const char *key, bool *as_it_was) {
     return at + 1;
 }
 
+/* Loads Python where it is a library; one that cannot be loaded is not as it was. */
+static void load_python(struct installation *installation) {
+    void *python = dlopen(installation->library, RTLD_LAZY | RTLD_GLOBAL);
+
+    if (python)
+        *(void **)&installation->run = dlsym(python, "Py_BytesMain");
+    if (!installation->run)
+        installation->as_it_was = false;
+}
+
 /* Starts Python once, to no effect; returns what is wrong with it, or NULL. Where that cannot be
  * done, Python is believed to start. */
 static const char *try_out(const struct installation *installation) {
@@ -490,23 +503,12 @@ static void become_python(const struct installation *installation, const char *s
     memcpy(words, handed, sizeof handed);
     memcpy(words + count, argv, ((size_t)argc + 1) * sizeof *words);
     explain("running %s", installation->python);
-    if (installation->as_it_was && installation->library)
-        run_python_here(installation->library, (int)count + argc, (char **)words);
+    if (installation->run)
+        exit(installation->run((int)count + argc, (char **)words));
     execv(installation->python, (char *const *)words);
     int problem = errno;
     free(words);
     errno = problem;
-}
-
-/* Runs Python as its own main function would; returns where the library cannot be loaded. */
-static void run_python_here(const char *library, int argc, char **argv) {
-    void *python = dlopen(library, RTLD_LAZY | RTLD_GLOBAL);
-    int (*run)(int, char **) = NULL;
-
-    if (python)
-        *(void **)&run = dlsym(python, "Py_BytesMain");
-    if (run)
-        exit(run(argc, argv));
 }
 
 static _Noreturn void become_claude(const char *path, int argc, char **argv) {

@@ -404,15 +404,28 @@ def test_python_is_the_same_as_a_library(world: World, locale: str) -> None:
     assert told(libraries) == told([])
 
 
-@pytest.mark.parametrize("content", [b"", b"this is no library", None])
-def test_a_library_that_python_is_not_is_not_loaded(world: World, content: bytes | None) -> None:
+@pytest.fixture(params=[b"", b"this is no library", None], ids=["empty", "a text", "another"])
+def no_python(world: World, request: pytest.FixtureRequest) -> Path:
+    """A file with the name of Python's library."""
     library = world.root / "libpython3.so"
-    if content is None:
-        shutil.copy(psutil._psutil_linux.__file__, library)
-    else:
-        library.write_bytes(content)
-    write_installation(world.launcher.parent, files=[library])
+    shutil.copy(psutil._psutil_linux.__file__, library)
+    if request.param is not None:
+        library.write_bytes(request.param)
+    return library
+
+
+def test_a_library_that_python_is_not_is_not_run(world: World, no_python: Path) -> None:
+    write_installation(world.launcher.parent, files=[no_python])
     assert world.call("-p").args == THROUGH_PYTHON
+
+
+def test_where_its_library_cannot_be_loaded_python_is_not_believed_to_start(
+    world: World, python: Path, no_python: Path
+) -> None:
+    python.unlink()
+    write_program(python, "#!/bin/sh\nexit 127\n")
+    write_installation(world.launcher.parent, python, files=[no_python])
+    assert "does not start" in warned(world)
 
 
 def test_a_python_that_changed_and_still_starts_is_used(world: World, python: Path) -> None:
