@@ -39,6 +39,23 @@ def content(file: int) -> bytes:
     return b"".join(pieces)
 
 
+def held(path: str) -> bytes:
+    """All that a file holds, or the first 64 KiB of one without a size, as those in /proc are.
+
+    Nothing where it cannot be read; it is not waited for.
+    """
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        return content(file) or posix.read(file, 1 << 16)
+    except OSError:
+        return b""
+    finally:
+        posix.close(file)
+
+
 def write(file: int, data: bytes, at: int) -> None:
     """Write all of the data to an open file, from a position on. Raises OSError."""
     rest = memoryview(data)

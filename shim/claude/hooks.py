@@ -6,7 +6,8 @@ Measured on 2.1.197, 2.1.330 and 2.1.331 (FACTS.md, "hooks").
 import posix
 import sys
 
-from shim.base import environment, files
+from shim.base import environment
+from shim.base.files import held
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
@@ -59,35 +60,22 @@ def _managed() -> list[bytes]:
     except OSError:
         names = []
     paths = [f"{folder}/{name}" for name in names if name.endswith(".json")]
-    return [_content(path) for path in (*paths, f"{_MANAGED}/managed-settings.json")]
+    return [held(path) for path in (*paths, f"{_MANAGED}/managed-settings.json")]
 
 
 def _own(asked: "Invocation") -> list[bytes]:
     """What the caller and the user say, the strongest first."""
     given = asked.value("--settings") or ""
-    found = [given.encode("utf-8", "surrogateescape") if "{" in given else _content(given)]
+    found = [given.encode("utf-8", "surrogateescape") if "{" in given else held(given)]
     sources = asked.value("--setting-sources")
     named = _SCOPES if sources is None else sources.replace(" ", "").split(",")
     if "local" in named:
-        found.append(_content(".claude/settings.local.json"))
+        found.append(held(".claude/settings.local.json"))
     if "project" in named:
-        found.append(_content(".claude/settings.json"))
+        found.append(held(".claude/settings.json"))
     if "user" in named:
-        found.append(_content(f"{config_directory()}/settings.json"))
+        found.append(held(f"{config_directory()}/settings.json"))
     return found
-
-
-def _content(path: str) -> bytes:
-    try:
-        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return files.content(file)
-    except OSError:
-        return b""
-    finally:
-        posix.close(file)
 
 
 def _parsed(text: bytes) -> "dict[str, Any]":

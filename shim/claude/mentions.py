@@ -2,6 +2,7 @@
 
 import posix
 
+from shim.base.files import held
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
@@ -30,18 +31,4 @@ def contents() -> "Iterator[bytes]":
     # Beside an entry can be a key: `<pid>.<64 digits>.key`.
     for name in names:
         if name.endswith(".json"):
-            yield content(f"{directory}/{name}")
-
-
-def content(path: str) -> bytes:
-    """What a small file holds; nothing where it cannot be read."""
-    try:
-        file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
-    except OSError:
-        return b""
-    try:
-        return posix.read(file, 1 << 16)
-    except OSError:
-        return b""
-    finally:
-        posix.close(file)
+            yield held(f"{directory}/{name}")

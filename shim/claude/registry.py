@@ -2,6 +2,7 @@
 
 import posix
 
+from shim.base.files import held
 from shim.claude import mentions
 from shim.claude.transcripts import config_directory
 
@@ -55,7 +56,7 @@ def left_by(pid: int, start: str) -> str | None:
 
     `start` is when it was started, as `start_of` says it.
     """
-    entry = _entry(mentions.content(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(held(f"{config_directory()}/sessions/{pid}.json"))
     named = entry.get("sessionId")
     return named if isinstance(named, str) and str(entry.get("procStart")) == start else None
 
@@ -99,7 +100,7 @@ def conversations() -> dict[int, str]:
 
 def _of(pid: int) -> "dict[str, Any]":
     """The entry of a live claude; empty where there is none."""
-    entry = _entry(mentions.content(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(held(f"{config_directory()}/sessions/{pid}.json"))
     return entry if entry and _is_live(entry) else {}
 
 
@@ -152,4 +153,4 @@ def _stat(pid: int) -> list[bytes] | None:
     if not posix.access("/proc/self/stat", posix.R_OK):
         return None
     # The name, in parentheses, can hold anything, parentheses too.
-    return mentions.content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return held(f"/proc/{pid}/stat").rpartition(b")")[2].split()

@@ -5,14 +5,14 @@ Few conversations have any: a look tells, and what a mark means is loaded where 
 
 import posix
 
+from shim.base.files import held
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
 FORKS: "Final" = "forks"
 UNHEARD: "Final" = "unheard"
-
-_LONGEST = 64
 
 
 def is_there(store: str, folder: str, session_id: str) -> bool:
@@ -27,11 +27,4 @@ def path(store: str, folder: str, session_id: str) -> str:
 
 def content(store: str, folder: str, session_id: str) -> str:
     """What a mark says; empty where there is none."""
-    try:
-        file = posix.open(path(store, folder, session_id), posix.O_RDONLY | posix.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        return posix.read(file, _LONGEST).decode("ascii", "replace")
-    finally:
-        posix.close(file)
+    return held(path(store, folder, session_id)).decode("ascii", "replace")

@@ -60,6 +60,22 @@ def test_in_the_store_what_has_the_unfinished_name_goes_and_is_not_written_to(
     assert sorted(os.listdir(tmp_path)) == ["f", "victim"]
 
 
+def test_a_file_is_read_whole_and_one_of_the_system_too(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 200_000)
+    assert files.held(str(large)) == large.read_bytes()
+    assert files.held("/proc/self/stat").startswith(b"%d " % os.getpid())
+
+
+def test_what_cannot_be_read_holds_nothing_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", ".", "missing", "missing/file"):
+        assert files.held(str(tmp_path / name)) == b""
+    writer = os.open(tmp_path / "fifo", os.O_RDWR)
+    assert files.held(str(tmp_path / "fifo")) == b""
+    os.close(writer)
+
+
 class TestTheStoresOfOthers:
     @pytest.fixture(autouse=True)
     def owners(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
