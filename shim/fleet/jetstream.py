@@ -149,9 +149,9 @@ class JetStream:
             tries += 1
 
     async def close(self) -> None:
-        """End the connection, if there is one, without waiting for a server that takes nothing.
+        """End the connection at once, if there is one: what nobody acknowledged is sent again.
 
-        nats-py would send what is left, and leaves sockets open whose making failed.
+        nats-py waits for no end of a TLS connection, and leaves one open whose making failed.
         """
         client, self._nats, self._is_ready = self._nats, None, False
         if client is None:

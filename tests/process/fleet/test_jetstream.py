@@ -13,7 +13,6 @@ import nats
 import psutil
 import pytest
 
-from shim.fleet import records
 from shim.fleet.engine import Away, Refused
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.records import CLAIM, DATA, Holder, Record
@@ -196,22 +195,6 @@ class Proxy:
                     writer.write(piece)
         finally:
             writer.close()
-
-
-def test_a_server_that_takes_nothing_more_is_left(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        nats_server.stop()
-        much = data(b"x" * records.LARGEST)
-        appending = (engine.append(str(n), much, 0, 0.2) for n in range(30))
-        lost = await asyncio.gather(*appending, return_exceptions=True)
-        assert {type(it) for it in lost} == {Away}
-        with pytest.raises(Away):
-            await engine.append(U, data(b"left over"), 0, 0.2)
-
-        await asyncio.wait_for(engine.close(), TIMEOUT)
-
-    run(nats_server.url, story)
-    gc.collect()
 
 
 def test_who_stops_while_it_connects_leaves_nothing_open(nats_server: NatsServer) -> None:
