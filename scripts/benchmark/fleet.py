@@ -17,7 +17,7 @@ import psutil
 
 from benchmark.measuring import Row, cost
 from benchmark.world import MESSAGE, SESSION_ID, TIMEOUT, TRUE, World, write_store
-from shim.fleet import asking, rooms
+from shim.fleet import daemon_client, rooms
 from shim.fleet.jetstream import JetStream
 from tests.support.nats import NatsServer
 from tests.support.real_claude import wait_until
@@ -63,7 +63,7 @@ class Host:
 
     def status(self) -> dict[str, Any]:
         """What the courier says of itself, once it has given all conversations back."""
-        return asking.ask(str(self.store), "status", starts=False)
+        return daemon_client.ask(str(self.store), "status", starts=False)
 
     def settle(self) -> None:
         """Wait until all is sent and given back."""
@@ -72,11 +72,11 @@ class Host:
     def stop(self) -> None:
         """End the courier, if one runs, and wait for its end."""
         try:
-            courier = psutil.Process(self.status()["pid"])
-        except asking.Unanswered:
+            daemon = psutil.Process(self.status()["pid"])
+        except daemon_client.Unanswered:
             return
-        asking.ask(str(self.store), "stop", starts=False)
-        courier.wait(TIMEOUT)
+        daemon_client.ask(str(self.store), "stop", starts=False)
+        daemon.wait(TIMEOUT)
 
 
 def fleet(world: World) -> Iterator[Row]:
@@ -134,7 +134,7 @@ def _flush(world: World, host: Host) -> Row:
             "last_assistant_message": answer,
         }
         began = time.perf_counter()
-        done = asking.ask(
+        done = daemon_client.ask(
             str(host.store),
             "flush",
             starts=False,
@@ -168,15 +168,15 @@ def _many_rooms(world: World, host: Host, url: str) -> Iterator[Row]:
 
 
 async def _fill(url: str) -> None:
-    engine = JetStream(url, "")
-    running = asyncio.create_task(engine.run())
-    await engine.was_tried.wait()
+    backend = JetStream(url, "")
+    running = asyncio.create_task(backend.run())
+    await backend.was_tried.wait()
     for number in range(MANY_ROOMS):
         room = f"room-{number}"
         value = {"room": room, "agent": "claude", "session_id": str(uuid.uuid4())}
-        await engine.put_room(rooms.key(room, "claude"), value)
+        await backend.put_room(rooms.key(room, "claude"), value)
     running.cancel()
-    await engine.close()
+    await backend.close()
 
 
 def _live(world: World, host: Host) -> Iterator[Row]:
@@ -191,14 +191,14 @@ def _live(world: World, host: Host) -> Iterator[Row]:
         return sum(bool(each["pid"]) for each in host.status()["conversations"]) == LIVE
 
     wait_until(followed, f"{LIVE} conversations that are followed", TIMEOUT)
-    courier = psutil.Process(host.status()["pid"])
-    before = courier.cpu_times()
+    daemon = psutil.Process(host.status()["pid"])
+    before = daemon.cpu_times()
     print(f"fleet: {IDLE_FOR:g} s in which nobody speaks", file=sys.stderr)
     time.sleep(IDLE_FOR)
-    after = courier.cpu_times()
+    after = daemon.cpu_times()
     used = after.user + after.system - before.user - before.system
-    memory = courier.memory_info().rss / 1024
-    connections = [it for it in courier.net_connections("tcp") if it.status == "ESTABLISHED"]
+    memory = daemon.memory_info().rss / 1024
+    connections = [it for it in daemon.net_connections("tcp") if it.status == "ESTABLISHED"]
     for claude in claudes:
         claude.kill()
         claude.wait()

@@ -24,7 +24,7 @@ import psutil
 
 from benchmark.measuring import Row
 from benchmark.world import TIMEOUT, World
-from shim.fleet import asking
+from shim.fleet import daemon_client
 from tests.support.nats import NatsServer
 from tests.support.real_claude import wait_until
 
@@ -58,17 +58,17 @@ class Host:
             directory.mkdir(mode=0o700, parents=True)
         self._fleet = fleet
         environ = {**os.environ, "HOME": str(root), "NSED_FLEET_URL": fleet}
-        program = "from shim.fleet.courier import main; main()"
-        self.courier = psutil.Popen(
+        program = "from shim.fleet.sync_daemon import main; main()"
+        self.daemon = psutil.Popen(
             [sys.executable, "-c", program, str(self.store)],
             env=environ,
-            cwd=Path(asking.__file__).parents[2],
+            cwd=Path(daemon_client.__file__).parents[2],
         )
         wait_until(lambda: (self.store / "courier").exists(), "a courier", TIMEOUT)
 
     def ask(self, request: str, **fields: str | int | bytes) -> dict[str, object]:
         """A question of a call's or a hook's."""
-        return asking.ask(str(self.store), request, starts=False, patience=TIMEOUT, **fields)
+        return daemon_client.ask(str(self.store), request, starts=False, patience=TIMEOUT, **fields)
 
     def call(self, session_id: str, seen: Seen) -> None:
         """One turn, from the question before claude to the end of its process."""
@@ -85,7 +85,7 @@ class Host:
                 kind="one-shot",
                 session_id=session_id,
                 transcript=str(transcript),
-                is_chosen=False,
+                is_explicit=False,
                 moves_head=True,
                 waits=10_000,
             )
@@ -125,19 +125,19 @@ def fleet_scale(world: World) -> Iterator[Row]:
         try:
             conversations = _fill(hosts, count)
             serving = psutil.Process(server.pid)
-            before = [_used(each) for each in (serving, *(host.courier for host in hosts))]
+            before = [_used(each) for each in (serving, *(host.daemon for host in hosts))]
             began = time.monotonic()
             seen = _call(hosts, conversations, seconds)
             lasted = time.monotonic() - began
-            after = [_used(each) for each in (serving, *(host.courier for host in hosts))]
+            after = [_used(each) for each in (serving, *(host.daemon for host in hosts))]
             used = [b - a for a, b in zip(before, after, strict=True)]
             size = sum(it.stat().st_size for it in data.rglob("*") if it.is_file())
             memory = serving.memory_info().rss / 1024
-            couriers = [host.courier.memory_info().rss / 1024 for host in hosts]
+            couriers = [host.daemon.memory_info().rss / 1024 for host in hosts]
         finally:
             for host in hosts:
-                host.courier.kill()
-                host.courier.wait()
+                host.daemon.kill()
+                host.daemon.wait()
     what = f"{count:,} conversations, {len(hosts)} hosts, {len(seen.flushes) / lasted:.1f} calls/s"
     print(f"fleet-scale: {what} for {lasted:.0f} s", file=sys.stderr)
     yield from _latency("begin, the conversation is here", seen.begins)
@@ -185,7 +185,7 @@ def _call(hosts: list[Host], conversations: list[str], seconds: float) -> Seen:
             seen.late.append(max(0.0, time.monotonic() - moment))
             try:
                 host.call(session_id, seen)
-            except asking.Unanswered as problem:
+            except daemon_client.Unanswered as problem:
                 seen.refused.append(str(problem))
             free.append(session_id)
 

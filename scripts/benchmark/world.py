@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shim.base.session_key import DEFAULT_AGENT, SessionKey
-from shim.claude import options, transcripts
+from shim.claude import cli_spec, transcripts
 from shim.install import launcher
 from shim.store import plugin_links
 
@@ -108,7 +108,7 @@ class World:
         )
         # As after `claude --help` of the real one, which the stand-in knows nothing of.
         (failed,) = (store / "surfaces").glob("*.failed")
-        failed.with_suffix("").write_text(options.built_in().text)
+        failed.with_suffix("").write_text(cli_spec.built_in().text)
         failed.unlink()
         return store
 

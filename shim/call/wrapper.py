@@ -6,8 +6,8 @@ import sys
 
 from shim.base import environment
 from shim.base.messages import explain, warn
-from shim.call import becoming, continuing, identity
-from shim.claude import exports, invocation
+from shim.call import becoming, identity, resuming
+from shim.claude import child_environment, invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def prepare(
     args: list[str],
     claude: str,
     plugin: str,
-    make_acts: "Callable[[str], continuing.Acts]" = continuing.Acts,
+    make_effects: "Callable[[str], resuming.Effects]" = resuming.Effects,
 ) -> tuple[list[str], dict[str, bytes]]:
     """What to run claude with: its arguments, and what to set in its environment.
 
-    `make_acts` makes other acts of the plugin's directory than the usual ones.
+    `make_effects` makes other acts of the plugin's directory than the usual ones.
     """
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     environ = identity.put_right(posix.environ)
@@ -60,21 +60,21 @@ def prepare(
     if identity.resolve(environ, b"", opencode) is None:
         explain("neither a room nor an agent: claude is left alone")
         return untouched
-    acts = make_acts(plugin)
-    asked = invocation.read(args, acts.surface(claude))
+    effects = make_effects(plugin)
+    asked = invocation.read(args, effects.surface(claude))
     agent = asked.value("--agent") or ""
     found = identity.resolve(environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if found is None:
         return untouched
     if asked.left_alone:
         explain(f"claude is left alone: {asked.left_alone}")
-        fork = continuing.take_turns(found.key, asked, acts)
+        fork = resuming.take_turns(found.key, asked, effects)
         return (args if fork is None else fork), {}
     explain(str(found))
-    continued = continuing.command_line(found.key, asked, acts)
+    continued = resuming.command_line(found.key, asked, effects)
     if continued is None:
         return untouched
-    return continued, identity.exports(found.key, environ) | exports.of(asked, environ)
+    return continued, identity.exports(found.key, environ) | child_environment.of(asked, environ)
 
 
 def warn_that_claude_runs_as_asked(problem: Exception) -> None:

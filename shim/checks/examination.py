@@ -6,7 +6,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-from shim.checks import fleet, installation, outliving, running, storage, surroundings
+from shim.checks import fleet_health, installation, locking, retained, storage, surroundings
 from shim.checks.finding import Finding, problem
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "store": storage.store,
     "privacy": storage.privacy,
     "backup": storage.backup,
-    "locks": running.locks,
-    "leases": running.leases,
-    "clean-up": outliving.clean_up,
+    "locks": locking.locks,
+    "leases": locking.leases,
+    "clean-up": retained.clean_up,
     "clock": storage.clock,
     "disk": storage.disk,
-    "fleet": fleet.fleet,
+    "fleet": fleet_health.fleet,
     "environment": surroundings.variables,
     "opencode": surroundings.opencode,
     "sdks": surroundings.sdks,

@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import running
+from shim.base import programs
 from shim.base.session_key import SessionKey
 from shim.checks.finding import Finding, ok, problem, warning
-from shim.claude import learned, learning, surfaces
+from shim.claude import spec_cache, spec_discovery, spec_lookup
 from shim.install import launcher as launchers
 from shim.install import python as pythons
 from shim.install import real_claude
@@ -219,18 +219,18 @@ def options(setup: Setup) -> Iterator[Finding]:
     if setup.real is None or setup.store is None:
         return
     claude, store = str(setup.real), str(setup.store)
-    known = learned.known(claude, store)
+    known = spec_lookup.known(claude, store)
     if known is not None:
-        now = learning.ask(claude)
-        if now and surfaces.options(now) == surfaces.options(known.text):
+        now = spec_discovery.ask(claude)
+        if now and spec_cache.options(now) == spec_cache.options(known.text):
             yield ok("learned from the help of this claude")
             return
-        path = shlex.quote(surfaces.path(claude, store))
+        path = shlex.quote(spec_cache.path(claude, store))
         yield warning(
             f"the help of {claude} is not the one that was learned: it leads to another claude now",
             f"nothing: within a day it is learned anew; at the next call, if you rm {path}",
         )
-    elif learned.failed(claude, store):
+    elif spec_lookup.failed(claude, store):
         yield warning(
             f"the help of {setup.real} says nothing we understand: a built-in table serves",
             f"look at what `{setup.real} --help` says; update claude, or claude-shim",
@@ -272,11 +272,11 @@ def hook(setup: Setup) -> Iterator[Finding]:
         try:
             said = json.dumps(event).encode()
             environ = os.environ | {"CLAUDE_PLUGIN_ROOT": link}
-            outcome = running.run([path], environ, _HOOK_PATIENCE, said=said)
+            outcome = programs.run([path], environ, _HOOK_PATIENCE, said=said)
         except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
-        except running.Endless as failure:
+        except programs.Endless as failure:
             yield problem(f"{path}: {failure}", setup.install)
             return
         recorded = session_id in _text(Path(trial, "sessions.json"))
@@ -312,8 +312,8 @@ def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool
     before = _text(sessions)
     call: list[str | Path] = [claude, "-p", "x", "--resume", session_id, "--plugin-dir", link]
     try:
-        outcome = running.run(call, os.environ, _CLAUDE_PATIENCE)
-    except (OSError, running.Endless):
+        outcome = programs.run(call, os.environ, _CLAUDE_PATIENCE)
+    except (OSError, programs.Endless):
         return False
     has_run = _text(sessions) != before  # the time of its use
     return _NOTHING_TO_RESUME in outcome.errors and not has_run

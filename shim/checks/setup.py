@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from shim.install.beside import Line, Maker
+    from shim.install.manifest import Line, Maker
     from shim.install.real_claude import Answer
     from shim.install.trial import Trial
     from shim.store.document import Document

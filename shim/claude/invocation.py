@@ -3,13 +3,13 @@
 import posix
 
 from shim.base.session_key import is_session_id
-from shim.claude.options import FLAG, OPTIONAL, VARIADIC, built_in
+from shim.claude.cli_spec import FLAG, OPTIONAL, VARIADIC, built_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shim.claude.options import Surface
+    from shim.claude.cli_spec import CliSpec
 
 # Options by which the caller chooses the conversation, wants none kept, or leaves the terminal.
 _CHOOSES = (
@@ -33,7 +33,7 @@ class Invocation:
 
     __slots__ = ("args", "operands", "options", "subcommand", "surface")
 
-    def __init__(self, args: "Sequence[str]", surface: "Surface") -> None:
+    def __init__(self, args: "Sequence[str]", surface: "CliSpec") -> None:
         self.args = args
         self.surface = surface
         self.options: list[tuple[str, str | None, int, int]] = []
@@ -80,12 +80,12 @@ class Invocation:
         return not self.is_streaming and posix.isatty(_STDOUT) and not self.has("--print")
 
     @property
-    def goes_on(self) -> bool:
+    def is_long_running(self) -> bool:
         """Whether the run lasts longer than one answer: streaming, or interactive."""
         return self.is_streaming or self.is_interactive
 
     @property
-    def chosen_conversation(self) -> str | None:
+    def explicit_session_id(self) -> str | None:
         """The session id of the conversation that `--resume` names, by its id or its file.
 
         None where the caller chose in another way, or asks for a copy. Claude takes any file of
@@ -115,7 +115,7 @@ class Invocation:
                     return f"{name} {reason}"
         return None
 
-    def _read(self, surface: "Surface") -> None:
+    def _read(self, surface: "CliSpec") -> None:
         # The steps of `parseOptions` in commander's lib/command.js, in their order.
         at, variadic = 0, None
         while at < len(self.args):
@@ -129,7 +129,7 @@ class Invocation:
                 self.options.append((variadic, arg, at, at + 1))
             at += 1
 
-    def _read_option(self, surface: "Surface", at: int) -> tuple[int, str | None]:
+    def _read_option(self, surface: "CliSpec", at: int) -> tuple[int, str | None]:
         """Read the option at a position; return where it ends and its name if it is variadic."""
         arg = self.args[at]
         while True:
@@ -157,14 +157,14 @@ class Invocation:
             self.options.append((name, None, at, at + 1))
             arg = "-" + arg[2:]
 
-    def _read_assignment(self, surface: "Surface", arg: str, at: int) -> None:
+    def _read_assignment(self, surface: "CliSpec", arg: str, at: int) -> None:
         spelling, equals, value = arg.partition("=")
         option = surface.option(spelling)
         name = option[0] if option is not None else spelling
         self.options.append((name, value if equals else None, at, at + 1))
 
 
-def read(args: "Sequence[str]", surface: "Surface | None" = None) -> Invocation:
+def read(args: "Sequence[str]", surface: "CliSpec | None" = None) -> Invocation:
     """Read a command line of claude's, without the program's name.
 
     Without a surface, by the built-in one.

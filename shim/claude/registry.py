@@ -33,10 +33,12 @@ def live_on(session_id: str) -> int | None:
             if entry.get("sessionId") == session_id and _is_live(entry):
                 return int(entry["pid"])
     if mentions.is_job(session_id):
-        from shim.claude import jobs  # it imports more than a call may need
+        from shim.claude import background_jobs  # it imports more than a call may need
 
         has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
-        is_starting = not has_started and jobs.is_about_to_start(jobs.of(session_id))
+        is_starting = not has_started and background_jobs.is_about_to_start(
+            background_jobs.of(session_id)
+        )
         return ABOUT_TO_START if is_starting else None
     return None
 

@@ -11,7 +11,7 @@ import time
 
 import psutil
 
-from shim.claude import jobs, registry, transcripts
+from shim.claude import background_jobs, registry, transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def is_answering(pid: int) -> bool:
         # A worker is idle for some seconds before it asks what it was left to ask.
         is_left_a_turn = entry["status"] == _IDLE and entry.get("kind") == "bg"
         return bool(entry["status"] == _BUSY) or (
-            is_left_a_turn and jobs.is_answering(jobs.of_job(str(entry.get("jobId"))))
+            is_left_a_turn
+            and background_jobs.is_answering(background_jobs.of_job(str(entry.get("jobId"))))
         )
     # A stream's claude before 2.1.330 has no status, and any claude none in its first moments.
     ended = None

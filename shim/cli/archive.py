@@ -26,8 +26,8 @@ from shim.base.messages import warn
 from shim.base.session_key import is_session_id
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli import exchange
-from shim.keep import accounts, folder, putting_back
-from shim.store import moved
+from shim.retention import config_directories, pins, restoring
+from shim.store import relocations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -82,14 +82,14 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
     for session_id in dict.fromkeys(session_ids):
         path = next(iter(places.get(session_id, ())), None)
         if path is None and is_session_id(session_id):
-            path = next(accounts.paths_elsewhere(store, session_id), None)
+            path = next(config_directories.paths_elsewhere(store, session_id), None)
         project = path and path.split("/")[-2]
         if path is None and is_session_id(session_id):
-            target = putting_back.to_put_back(store, session_id)
+            target = restoring.to_put_back(store, session_id)
             if target is not None:
-                path, project = folder.path(store, session_id), target.split("/")[-2]
+                path, project = pins.path(store, session_id), target.split("/")[-2]
                 if transcripts.resumable(path) is None:
-                    path = folder.copy_of(path)
+                    path = pins.copy_of(path)
         if path and project:
             with contextlib.suppress(OSError, EOFError, zlib.error), _unpacked(path) as file:
                 directory = summary.of(file).directory
@@ -103,7 +103,7 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
 @contextlib.contextmanager
 def _unpacked(path: str) -> Iterator[str]:
     """A transcript's path; of a compressed copy, that of what it holds. Raises OSError."""
-    if path.endswith(folder.ENDING):
+    if path.endswith(pins.ENDING):
         yield path
         return
     with gzip.open(path) as packed, tempfile.NamedTemporaryFile() as file:
@@ -135,7 +135,7 @@ def write(
             own = conversation.session_id
             with _unpacked(path) as transcript:
                 _add_file(tar, f"{own}/{_TRANSCRIPT}", transcript)
-            beside = _files_in(f"{store}/{folder.NAME}/{own}")
+            beside = _files_in(f"{store}/{pins.NAME}/{own}")
             beside.update(_files_in(f"{os.path.dirname(path)}/{own}"))
             for name, file in sorted(beside.items()):
                 _add_file(tar, f"{own}/{_BESIDE}{name}", file)
@@ -269,8 +269,8 @@ class Places:
         if conversation.session_id in self._live:
             return Arrival(conversation, path, exchange.LIVE)
         action = _put(path, here, member, content)
-        if action in (exchange.ADDED, EXTENDED) and folder.days():
-            putting_back.keep_up(self._store, conversation.session_id, path)
+        if action in (exchange.ADDED, EXTENDED) and pins.days():
+            restoring.keep_up(self._store, conversation.session_id, path)
         return Arrival(conversation, path, action)
 
     def put_beside(
@@ -279,7 +279,7 @@ class Places:
         """Put a file beside a transcript, unless that was left alone."""
         if arrival.action in (exchange.LIVE, exchange.SKIPPED):
             return
-        path = f"{arrival.path.removesuffix(folder.ENDING)}/{name}"
+        path = f"{arrival.path.removesuffix(pins.ENDING)}/{name}"
         for number in range(name.count("/") + 1):
             above = path.rsplit("/", number + 1)[0]
             if os.path.islink(above):
@@ -289,17 +289,17 @@ class Places:
     def _of(self, conversation: Conversation) -> tuple[str, str | None]:
         """Where a transcript is, or belongs, and the file that has the conversation here."""
         own = conversation.session_id
-        there = self._there.get(own) or list(accounts.paths_elsewhere(self._store, own))
+        there = self._there.get(own) or list(config_directories.paths_elsewhere(self._store, own))
         if there:
             return there[0], there[0]
         project = conversation.project
-        directory = moved.here(conversation.directory or "", self._moves)
+        directory = relocations.here(conversation.directory or "", self._moves)
         if directory != (conversation.directory or ""):
             name = transcripts.project_name(directory)
             project = name if len(name) <= transcripts.LONGEST_PROJECT_NAME else project
-        path = f"{transcripts.projects_directory()}/{project}/{own}{folder.ENDING}"
-        is_kept = folder.is_kept(self._store, own)
-        return path, folder.path(self._store, own) if is_kept else None
+        path = f"{transcripts.projects_directory()}/{project}/{own}{pins.ENDING}"
+        is_kept = pins.is_kept(self._store, own)
+        return path, pins.path(self._store, own) if is_kept else None
 
 
 def _put(path: str, here: str | None, member: tarfile.TarInfo, content: BinaryIO) -> str:

@@ -10,7 +10,7 @@ import click
 
 from shim.base import plain_text, session_key
 from shim.claude import projects, transcripts
-from shim.keep import folder, holding
+from shim.retention import pinning, pins
 
 _SUFFIX = ".jsonl"
 _BEGINNING = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
@@ -21,7 +21,7 @@ def session_ids(store: str) -> set[str]:
     """The conversations that have a transcript in any project, or are kept. Raises OSError."""
     paths = [path for where in projects.directories() for path in projects.transcripts_in(where)]
     own = {os.path.basename(path).removesuffix(_SUFFIX) for path in paths}
-    return own.union(folder.session_ids(store))
+    return own.union(pins.session_ids(store))
 
 
 def named(text: str, store: str) -> tuple[str, str]:
@@ -34,7 +34,7 @@ def named(text: str, store: str) -> tuple[str, str]:
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
     if transcript is None and not unusable:
-        transcript = holding.have_back(store, session_id)
+        transcript = pinning.have_back(store, session_id)
     if transcript is None and unusable:
         raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")
     if transcript is None:
@@ -61,7 +61,7 @@ def can_be_had_back(session_id: str, store: str) -> bool:
     One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
     """
     return is_resumable(session_id) or (
-        session_key.is_session_id(session_id) and holding.can_be_had_back(store, session_id)
+        session_key.is_session_id(session_id) and pinning.can_be_had_back(store, session_id)
     )
 
 

@@ -14,7 +14,7 @@ from shim.store import document
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shim.lease.live import Presence
+    from shim.locks.live_claudes import Presence
     from shim.store.document import Document
     from shim.store.history import Head
 

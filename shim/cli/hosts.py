@@ -10,16 +10,16 @@ from shim.base import times
 from shim.base.messages import Failure, warn
 from shim.base.plain_text import printable
 from shim.base.session_key import stored_key
-from shim.cli.asking import Live
+from shim.cli.confirming import Live
 from shim.cli.output import size
-from shim.fleet import asking, overview
+from shim.fleet import daemon_client, overview
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from shim.cli.mapped import Mapping
     from shim.fleet.overview import Room, Running, Status
-    from shim.lease.live import Claude
+    from shim.locks.live_claudes import Claude
     from shim.store.document import Document
 
 Key = tuple[str, str]
@@ -104,7 +104,7 @@ class Fleet:
         if self._status is None:
             return
         for each in self._status.here:
-            if each.behind and not (each.pid and self._status.engine["is_reachable"]):
+            if each.behind and not (each.pid and self._status.backend["is_reachable"]):
                 whose = stored_key(each.room, each.agent)
                 yield f"{whose}: {size(each.behind)} are not in the fleet yet"
         for failed in self._status.failed:
@@ -134,18 +134,18 @@ def reached(store: str) -> Fleet:
 
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
     """Have a room and agent go on with a conversation on every host, if there is a fleet."""
-    if asking.is_configured():
+    if daemon_client.is_configured():
         overview.move_head(store, room, agent, session_id)
 
 
 def delete(store: str, session_id: str) -> None:
     """Delete a conversation from the fleet's servers, if there are any."""
-    if asking.is_configured():
+    if daemon_client.is_configured():
         overview.delete(store, session_id)
 
 
 def _asked(store: str, with_rooms: bool) -> Fleet:
-    if not asking.is_configured():
+    if not daemon_client.is_configured():
         return Fleet({}, None, is_configured=False)
     rooms = overview.rooms(store) if with_rooms else {}
     return Fleet(rooms, overview.status(store), is_configured=True)

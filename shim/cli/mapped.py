@@ -13,11 +13,11 @@ from shim.base.messages import warn
 from shim.base.plain_text import printable
 from shim.claude import projects, registry, summary, transcripts
 from shim.cli.output import at_home, doubtful, good, iso
-from shim.keep import accounts, folder, putting_back
-from shim.lease import live
+from shim.locks import live_claudes
 from shim.opencode import titles
 from shim.opencode.command_line import ROOM_PREFIX
-from shim.store import moved
+from shim.retention import config_directories, pins, restoring
+from shim.store import relocations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -66,9 +66,9 @@ class Survey:
         self.directory = directory
         self.holders = _holders(directory)
         self.conversations = registry.conversations()
-        self._presence = live.Presence(self.holders, self.conversations)
+        self._presence = live_claudes.Presence(self.holders, self.conversations)
         self._session_ids = session_ids
-        self._moves = moved.known(directory)
+        self._moves = relocations.known(directory)
 
     @cached_property
     def places(self) -> dict[str, list[str]]:
@@ -77,7 +77,7 @@ class Survey:
 
     @cached_property
     def _known(self) -> set[str]:
-        return folder.known(self.directory)
+        return pins.known(self.directory)
 
     @cached_property
     def _titles(self) -> dict[str, str]:
@@ -88,13 +88,13 @@ class Survey:
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
         return pid is not None
 
-    def claudes(self, mapping: Mapping) -> list[live.Claude]:
+    def claudes(self, mapping: Mapping) -> list[live_claudes.Claude]:
         """The claudes that are live for a mapping, the one with the lease first."""
         if not self.holders and not self.conversations:
             return []
         own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
-        strange = live.strangers(own, mapping.session_id, self.conversations)
-        return live.claudes(own, strange)
+        strange = live_claudes.unmanaged(own, mapping.session_id, self.conversations)
+        return live_claudes.claudes(own, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
         """The path of a conversation's transcript, and a glimpse of it, or None.
@@ -104,13 +104,13 @@ class Survey:
         """
         paths = self.places.get(session_id, [])
         if not paths and session_id in self._known:
-            paths = list(accounts.paths_elsewhere(self.directory, session_id))
-            if not paths and putting_back.to_put_back(self.directory, session_id):
-                paths = [folder.path(self.directory, session_id)]
+            paths = list(config_directories.paths_elsewhere(self.directory, session_id))
+            if not paths and restoring.to_put_back(self.directory, session_id):
+                paths = [pins.path(self.directory, session_id)]
         seen = summary.best(paths)
         if seen is None or seen[1].directory is None or not self._moves:
             return seen
-        here = moved.here(seen[1].directory, self._moves)
+        here = relocations.here(seen[1].directory, self._moves)
         return seen[0], replace(seen[1], directory=here)
 
     def conversation(self, mapping: Mapping) -> tuple[str, Summary] | None:
@@ -127,25 +127,25 @@ class Survey:
         if own in self.places or self.is_live(mapping):
             return True
         return own in self._known and (
-            folder.is_kept(self.directory, own)
-            or any(accounts.paths_elsewhere(self.directory, own))
+            pins.is_kept(self.directory, own)
+            or any(config_directories.paths_elsewhere(self.directory, own))
         )
 
     def is_kept(self, path: str) -> bool:
         """Whether a transcript is one that the next call puts back."""
-        return path.startswith(f"{self.directory}/{folder.NAME}/")
+        return path.startswith(f"{self.directory}/{pins.NAME}/")
 
 
-def _holders(directory: str) -> live.Holders:
+def _holders(directory: str) -> live_claudes.Holders:
     try:
-        return live.holders(directory)
+        return live_claudes.holders(directory)
     except OSError as problem:
         warn(f"who is live cannot be told from the leases in {directory}: {problem.strerror}")
-        return live.Holders({})
+        return live_claudes.Holders({})
 
 
 def as_json(
-    mapping: Mapping, claudes: list[live.Claude], transcript: tuple[str, Summary] | None
+    mapping: Mapping, claudes: list[live_claudes.Claude], transcript: tuple[str, Summary] | None
 ) -> dict[str, Any]:
     """A mapping and what can be told of it, for programs."""
     path, seen = transcript or (None, None)
@@ -166,13 +166,13 @@ def as_json(
     }
 
 
-def claude_as_json(claude: live.Claude) -> dict[str, Any]:
+def claude_as_json(claude: live_claudes.Claude) -> dict[str, Any]:
     """A claude that runs, for programs."""
     process = claude.process
     return {
         "pid": claude.pid,
         "kind": claude.kind,
-        "stranger": claude.is_stranger,
+        "stranger": claude.is_unmanaged,
         "forked_from": _parent(claude),
         "since": process and iso(process.since),
         "memory": process and process.memory,
@@ -181,15 +181,15 @@ def claude_as_json(claude: live.Claude) -> dict[str, Any]:
     }
 
 
-def kind(claude: live.Claude) -> str:
+def kind(claude: live_claudes.Claude) -> str:
     """How a claude runs, for people."""
     shown = claude.kind or "?"
-    if not claude.is_stranger:
+    if not claude.is_unmanaged:
         return good(shown)
     return doubtful(f"{shown}, {'fork' if _parent(claude) else 'stranger'}")
 
 
-def _parent(claude: live.Claude) -> str | None:
+def _parent(claude: live_claudes.Claude) -> str | None:
     return claude.process.forked_from if claude.process else None
 
 
@@ -216,7 +216,7 @@ def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
 def account(path: str) -> str | None:
     """The account that a transcript is in, where that is not the one of today."""
     is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
-    is_other = is_transcript and accounts.is_foreign(path)
+    is_other = is_transcript and config_directories.is_foreign(path)
     return transcripts.account_of(path) if is_other else None
 
 

@@ -18,7 +18,7 @@ from shim.cli.exchange import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from shim.lease.live import Presence
+    from shim.locks.live_claudes import Presence
     from shim.store.document import Document
 
 

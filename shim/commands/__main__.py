@@ -24,7 +24,7 @@ def main() -> "NoReturn":
 
     from shim.base import environment, messages
     from shim.commands.claude_shim import group
-    from shim.lease import busy
+    from shim.locks import contention
     from shim.store import locked_file
 
     # What a store of 100,000 holds is no garbage: to look for it takes a third of the time.
@@ -56,7 +56,7 @@ def main() -> "NoReturn":
         sys.exit(problem.exit_code)
     except locked_file.Busy as problem:
         messages.warn(str(problem))
-        sys.exit(busy.EXIT_BUSY)
+        sys.exit(contention.EXIT_BUSY)
     except (messages.Failure, OSError) as problem:
         messages.warn(str(problem))
         sys.exit(1)

@@ -9,9 +9,9 @@ import click
 
 from shim.base import session_key
 from shim.base.session_key import stored_key
-from shim.cli import asking, hosts, mapped, output
+from shim.cli import confirming, hosts, mapped, output
 from shim.cli.names import AGENT, ROOM
-from shim.keep import belongings, tidying
+from shim.retention import owned_paths, tidying
 from shim.store import history, store
 from shim.store.store import Store
 
@@ -38,7 +38,7 @@ class Doomed:
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, required=False)
 @click.option("--earlier", is_flag=True, help="Only the conversations that it had before.")
-@asking.yes
+@confirming.yes
 @output.as_json
 def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: bool) -> None:
     """Delete the conversations of ROOM and AGENT for good, and that they ever were.
@@ -74,9 +74,9 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
         close = mapped.close_to(room, mappings) if room not in mappings else ""
         what = "earlier conversation" if earlier else "conversation"
         raise click.ClickException(f"{whose} has no {what} to delete{close}")
-    asking.require_answer(yes)
+    confirming.require_answer(yes)
     _require_unused(sessions, mappings, fleet, doomed, earlier)
-    asking.confirm(f"{_told(doomed)}. Delete for good?", yes)
+    confirming.confirm(f"{_told(doomed)}. Delete for good?", yes)
     if not yes:  # somebody may have begun while it was asked
         fleet = hosts.reached(sessions.directory)
         _require_unused(sessions, sessions.mappings(), fleet, doomed, earlier)
@@ -101,7 +101,7 @@ def _of(
     before = [each["uuid"] for each in history.earlier(sessions.directory, room, agent)]
     before += reversed(fleet.earlier(room, agent))
     derived = session_key.derive(stored_key(room, agent))
-    if belongings.paths(sessions.directory, derived):
+    if owned_paths.paths(sessions.directory, derived):
         before.append(derived)  # else the next call would go on with it
     others = {
         entry["uuid"]
@@ -113,7 +113,7 @@ def _of(
     for session_id in dict.fromkeys(before if head is None else (head, *before)):
         is_earlier = session_id != (head or derived)
         if not (is_earlier and session_id in others) and (is_earlier or not only_earlier):
-            size = belongings.size(belongings.paths(sessions.directory, session_id))
+            size = owned_paths.size(owned_paths.paths(sessions.directory, session_id))
             yield Doomed(room, agent, session_id, is_earlier, size)
 
 
@@ -126,14 +126,14 @@ def _require_unused(
     for room, entries in mappings.items():
         for agent, entry in entries.items():
             if entry["uuid"] in ids and (only_earlier or (room, agent) not in owners):
-                raise asking.Busy(
+                raise confirming.Busy(
                     f"{stored_key(room, agent)} goes on with {entry['uuid']}: link it to another"
                     " conversation, or forget it, first"
                 )
-    claudes = asking.who_is_live(sessions.directory, () if only_earlier else owners, ids)
+    claudes = confirming.who_is_live(sessions.directory, () if only_earlier else owners, ids)
     claudes += fleet.live(() if only_earlier else owners)
     if claudes:
-        raise asking.Busy(f"{'; '.join(map(str, claudes))}: end it first")
+        raise confirming.Busy(f"{'; '.join(map(str, claudes))}: end it first")
 
 
 def _delete(sessions: Store, doomed: list[Doomed]) -> None:
@@ -144,7 +144,7 @@ def _delete(sessions: Store, doomed: list[Doomed]) -> None:
             new = session_key.new_session_id()
             hosts.move_head(sessions.directory, each.room, each.agent, new)
     for each in doomed:
-        belongings.delete(sessions.directory, each.session_id)
+        owned_paths.delete(sessions.directory, each.session_id)
 
     def act(mappings: Document) -> list[history.Head]:
         for each in doomed:

@@ -12,7 +12,7 @@ from shim.checks import examination, fixing
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding
 from shim.checks.setup import Setup
 from shim.cli import output
-from shim.cli.options import bin_directory
+from shim.cli.shared_options import bin_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

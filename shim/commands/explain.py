@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from shim.base.plain_text import printable
-from shim.call.rehearsal import Rehearsal
-from shim.cli.options import default_bin_directory
+from shim.call.dry_run import DryRun
 from shim.cli.output import as_json, show_json
+from shim.cli.shared_options import default_bin_directory
 from shim.install import launcher, real_claude
 from shim.install.launcher import first_on_path
 
@@ -34,7 +34,7 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     first = first_on_path()
     ours = Path(first) if first and real_claude.is_launcher(first) else None
     directory = ours.parent if ours else default_bin_directory()
-    rehearsal = Rehearsal(real_claude.find, args, str(launcher.plugin(directory)))
+    rehearsal = DryRun(real_claude.find, args, str(launcher.plugin(directory)))
     if as_json:
         show_json(_account(ours, rehearsal))
         return
@@ -53,7 +53,7 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
         click.echo(f"  {printable(shlex.join(rehearsal.command))}")
 
 
-def _account(ours: Path | None, rehearsal: Rehearsal) -> dict[str, object]:
+def _account(ours: Path | None, rehearsal: DryRun) -> dict[str, object]:
     command = rehearsal.command
     return {
         "launcher": str(ours) if ours else None,

@@ -25,7 +25,7 @@ from shim.cli.output import (
     size,
     span,
 )
-from shim.fleet import asking, keys, overview, serving, units
+from shim.fleet import daemon_client, keys, overview, serving, units
 from shim.fleet.serving import Address, Server
 from shim.store import store
 
@@ -184,7 +184,7 @@ def status(as_json: bool) -> None:
     """
     where = store.directory()
     server = Server(where).pid()
-    if not asking.is_configured():
+    if not daemon_client.is_configured():
         raise click.ClickException("no fleet is configured: NSED_FLEET_URL names its server")
     found = overview.status(where)
     if as_json:
@@ -192,7 +192,7 @@ def status(as_json: bool) -> None:
     else:
         for label, text in _rows(found, server):
             click.echo(f"{dim(label)}{' ' * (11 - len(label))}{text}")
-    if not found.engine["is_reachable"]:
+    if not found.backend["is_reachable"]:
         sys.exit(1)
 
 
@@ -246,13 +246,13 @@ def new_key(file: str | None) -> None:
 def _rows(found: Status, server: int | None) -> Iterator[tuple[str, str]]:
     """What a person reads: labels, and what stands beside them."""
     now = time.time()
-    engine, stream = found.engine, found.engine["stream"]
-    if engine["is_reachable"]:
-        seal = ", sealed" if engine["is_sealed"] else ""
-        server_name = f"nats-server {engine['version']} at {engine['url']}{seal}"
+    backend, stream = found.backend, found.backend["stream"]
+    if backend["is_reachable"]:
+        seal = ", sealed" if backend["is_sealed"] else ""
+        server_name = f"nats-server {backend['version']} at {backend['url']}{seal}"
         yield "Engine", f"{good('reached')}: {server_name}"
     else:
-        yield "Engine", f"{bad('not reached')}: {printable(str(engine['why']))}"
+        yield "Engine", f"{bad('not reached')}: {printable(str(backend['why']))}"
     if stream:
         limit = f" of {size(stream['max_bytes'])}" if stream["max_bytes"] > 0 else ""
         yield (
@@ -288,14 +288,14 @@ def _elsewhere(of: Running, now: float) -> str:
 
 
 def _as_json(found: Status, server: int | None) -> dict[str, Any]:
-    engine, stream = found.engine, found.engine["stream"] or {}
+    backend, stream = found.backend, found.backend["stream"] or {}
     return {
-        "url": engine["url"],
-        "reachable": engine["is_reachable"],
-        "why": engine["why"],
-        "version": engine["version"],
-        "cluster": engine["is_cluster"],
-        "sealed": engine["is_sealed"],
+        "url": backend["url"],
+        "reachable": backend["is_reachable"],
+        "why": backend["why"],
+        "version": backend["version"],
+        "cluster": backend["is_cluster"],
+        "sealed": backend["is_sealed"],
         "stored": stream.get("bytes"),
         "limit": limit if (limit := stream.get("max_bytes", -1)) > 0 else None,
         "host": found.hostname,

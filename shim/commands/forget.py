@@ -10,10 +10,10 @@ from shim.base import session_key, times
 from shim.base.messages import warn
 from shim.base.session_key import DEFAULT_AGENT, stored_key
 from shim.claude import registry
-from shim.cli import asking, conversations, hosts, mapped, output
+from shim.cli import confirming, conversations, hosts, mapped, output
 from shim.cli.names import AGENT, ROOM
-from shim.keep import holding
-from shim.lease import live
+from shim.locks import live_claudes
+from shim.retention import pinning
 from shim.store import store
 from shim.store.store import Store
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.command("forget")
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, required=False)
-@asking.yes
+@confirming.yes
 @output.as_json
 def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     """Have the next call of ROOM and AGENT start a new conversation.
@@ -53,8 +53,8 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     if not heads:
         raise click.ClickException(_nothing_of(mappings, room, agent))
     keys = [(room, agent) for _, agent, _ in heads]
-    claudes = [*asking.who_is_live(sessions.directory, keys), *fleet.live(keys)]
-    asking.confirm_beside(claudes, "Forget it all the same?", yes)
+    claudes = [*confirming.who_is_live(sessions.directory, keys), *fleet.live(keys)]
+    confirming.confirm_beside(claudes, "Forget it all the same?", yes)
     there = _there(sessions, fleet)
     if claudes:  # one that has just started is yet to write what its name derives
         there |= {session_key.derive(stored_key(*names)) for names in keys}
@@ -70,7 +70,7 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
             click.echo(f"  to go back: {way_back}")
     _keep_no_longer(sessions, forgotten)
     for claude in claudes:
-        if claude.kind != live.ONE_SHOT:
+        if claude.kind != live_claudes.ONE_SHOT:
             warn(f"{claude}: its next turn brings its conversation back")
 
 
@@ -155,4 +155,4 @@ def _keep_no_longer(sessions: Store, forgotten: list[Head]) -> None:
     in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for _, _, entry in forgotten:
         if entry["uuid"] not in in_use and conversations.is_resumable(entry["uuid"]):
-            holding.forget(sessions.directory, entry["uuid"])
+            pinning.forget(sessions.directory, entry["uuid"])

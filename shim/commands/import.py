@@ -17,8 +17,8 @@ from shim.base.session_key import DEFAULT_AGENT
 from shim.claude import transcripts
 from shim.cli import archive, conversations, exchange, output, project_rooms, tables
 from shim.cli.names import AGENT, ROOM
-from shim.lease import busy, live
-from shim.store import history, moved, store
+from shim.locks import contention, live_claudes
+from shim.store import history, relocations, store
 from shim.store.store import Store
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def command(
     if file is not None and replace:
         raise click.UsageError("--replace goes with projects; of a FILE's mappings the newer wins.")
     sessions = Store(store.directory())
-    presence = live.presence(sessions.directory)
+    presence = live_claudes.presence(sessions.directory)
     earlier: list[Head] = []
     arrivals: list[Arrival] = []
     plan: Plan
@@ -141,7 +141,7 @@ def command(
             source = "stdin" if file == "-" else file
             if moves and not dry_run:
                 files.make_directory(sessions.directory)
-                moved.remember(sessions.directory, moves)
+                relocations.remember(sessions.directory, moves)
             if stream.peek(2)[:2] == archive.MAGIC:
                 packed = archive.Archive(stream, source)
                 data = packed.mappings
@@ -177,7 +177,7 @@ def command(
         _show_arrivals(arrivals, dry_run)
         _show(changes, there, dry_run)
     if exchange.LIVE in [*(c.action for c in changes), *(a.action for a in arrivals)]:
-        sys.exit(busy.EXIT_BUSY)
+        sys.exit(contention.EXIT_BUSY)
     if project is not None and changes[0].action == exchange.SKIPPED:
         sys.exit(1)
 
@@ -195,7 +195,7 @@ def _opened(file: str) -> Iterator[BufferedReader]:
 
 def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) -> list[Arrival]:
     """What comes of each conversation of an archive; carried out, if this is no dry run."""
-    places = archive.Places(store, {**moved.known(store), **moves}, packed.conversations)
+    places = archive.Places(store, {**relocations.known(store), **moves}, packed.conversations)
     if dry_run:
         return [places.foreseen(each) for each in packed.conversations]
     files.make_directory(store)

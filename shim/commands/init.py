@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim.cli.options import bin_directory, default_bin_directory
+from shim.cli.shared_options import bin_directory, default_bin_directory
 from shim.install import shells
 
 if TYPE_CHECKING:

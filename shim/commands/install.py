@@ -8,8 +8,8 @@ import click
 
 from shim.base import files
 from shim.base.plain_text import shell_word
-from shim.cli.options import default_bin_directory, new_bin_directory
 from shim.cli.output import as_json, show_json
+from shim.cli.shared_options import default_bin_directory, new_bin_directory
 from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
 

@@ -11,9 +11,9 @@ from shim.base import plain_text, session_key
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.claude import summary
-from shim.cli import asking, conversations, hosts, mapped, output, tables
+from shim.cli import confirming, conversations, hosts, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
-from shim.lease import live
+from shim.locks import live_claudes
 from shim.store import store
 from shim.store.store import Store
 
@@ -31,7 +31,7 @@ _SHORTEST = 4
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, metavar="[AGENT]")
 @click.argument("conversation", metavar="ID", required=False)
-@asking.yes
+@confirming.yes
 @output.as_json
 def command(room: str, agent: str, conversation: str | None, yes: bool, as_json: bool) -> None:
     """Have ROOM and AGENT go on with another conversation.
@@ -65,9 +65,9 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     if is_done:
         click.echo(f"{_subject(this)} goes on with {session_id} already.")
         return
-    claudes = asking.who_is_live(sessions.directory, [(room, agent)], [session_id])
+    claudes = confirming.who_is_live(sessions.directory, [(room, agent)], [session_id])
     claudes += fleet.live([(room, agent)])
-    asking.confirm_beside(claudes, "Link it all the same?", yes)
+    confirming.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
     hosts.move_head(sessions.directory, room, agent, session_id)
     is_there = conversations.can_be_had_back(before, sessions.directory)
@@ -102,14 +102,17 @@ def _show_json(
 
 
 def _warn(
-    mappings: Document, this: session_key.SessionKey, session_id: str, claudes: list[asking.Live]
+    mappings: Document,
+    this: session_key.SessionKey,
+    session_id: str,
+    claudes: list[confirming.Live],
 ) -> None:
     for room, entries in mappings.items():
         for agent, entry in entries.items():
             if entry["uuid"] == session_id:
                 warn(f"{stored_key(room, agent)} goes on with this conversation, too")
     for claude in claudes:
-        if claude.of == str(this) and claude.kind != live.ONE_SHOT:
+        if claude.of == str(this) and claude.kind != live_claudes.ONE_SHOT:
             warn(f"{claude}: its next turn brings its conversation back")
 
 

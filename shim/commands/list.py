@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
     from shim.cli.tables import Cut
-    from shim.lease.live import Claude
+    from shim.locks.live_claudes import Claude
 
     Row = tuple[Mapping, list[Claude], tuple[str, Summary] | None]
 

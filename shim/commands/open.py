@@ -10,7 +10,7 @@ from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.cli import mapped
 from shim.cli.names import AGENT, ROOM
-from shim.cli.options import default_bin_directory
+from shim.cli.shared_options import default_bin_directory
 from shim.install import launcher, real_claude
 from shim.store import store
 from shim.store.store import Store

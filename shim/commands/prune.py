@@ -9,9 +9,9 @@ import click
 
 from shim.base import plain_text, session_key
 from shim.base.session_key import stored_key
-from shim.cli import asking, conversations, exchange, hosts, output, tables
+from shim.cli import confirming, conversations, exchange, hosts, output, tables
 from shim.cli.names import AGE, Age
-from shim.lease import live
+from shim.locks import live_claudes
 from shim.store import document, history, store
 from shim.store.store import Store
 
@@ -41,7 +41,7 @@ _FEW = 5
     help="Those unused for so long: 12h, 30d, '2 weeks', 3mo, 1y.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
-@asking.yes
+@confirming.yes
 @output.as_json
 def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove the mappings that were not used for long.
@@ -60,12 +60,12 @@ def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
     sessions = Store(store.directory())
     stale = _stale(sessions, age)
     if stale and not dry_run:
-        asking.require_answer(yes)
+        confirming.require_answer(yes)
     is_shown_first = dry_run or not yes
     if stale and is_shown_first and not as_json:
         _show(stale)
     if stale and not dry_run:
-        asking.confirm(f"Remove {_count(stale)}?", yes)
+        confirming.confirm(f"Remove {_count(stale)}?", yes)
         stale = _removed(sessions, stale)
     if as_json:
         click.echo(exchange.dumped(stale, []), nl=False)
@@ -93,7 +93,7 @@ def _stale(sessions: Store, age: float) -> list[Head]:
     """
     cutoff = time.time_ns() - int(age * 1_000_000_000)
     unused = exchange.heads(document.unused_since(sessions.mappings(), cutoff))
-    presence = live.presence(sessions.directory)
+    presence = live_claudes.presence(sessions.directory)
     there = conversations.session_ids(sessions.directory)
     stale = []
     with output.progress(unused, len(unused), "Looking for claudes") as heads:

@@ -13,7 +13,7 @@ from shim.cli import hosts, mapped
 from shim.cli.mapped import Survey
 from shim.cli.output import age, as_json, at_home, dim, doubtful, iso, name, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
-from shim.lease import live
+from shim.locks import live_claudes
 from shim.store import store
 from shim.store.store import Store
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shim.cli.hosts import Fleet
     from shim.cli.tables import Cut
     from shim.fleet.overview import Running as Remote
-    from shim.lease.live import Claude
+    from shim.locks.live_claudes import Claude
 
 _HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
 _ROOM, _AGENT, _PID, _KIND, _SINCE, _MEMORY, _WAITING, _DIRECTORY = range(8)
@@ -109,14 +109,16 @@ def _running(sessions: Store) -> Iterator[Running]:
     # Forgotten while it runs, or not recorded yet, or not to be recorded.
     for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
         room, agent = (key.room, key.agent) if key else (None, None)
-        (claude,) = live.claudes([holder], ())
+        (claude,) = live_claudes.claudes([holder], ())
         listed.add(claude.pid)
         yield Running(room, agent, survey.conversations.get(holder.pid), claude)
     # A fork tells the room it comes from, also while that goes on elsewhere.
     for pid, session_id in survey.conversations.items():
-        key, process = live.key_of(pid), live.process(pid)
+        key, process = live_claudes.key_of(pid), live_claudes.process(pid)
         if pid not in listed and key and process and process.forked_from:
-            yield Running(key.room, key.agent, session_id, live.Claude(pid, None, (), process))
+            yield Running(
+                key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process)
+            )
 
 
 def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
     from shim.fleet.overview import Running
-    from shim.lease.live import Claude
+    from shim.locks.live_claudes import Claude
 
     Transcript = tuple[str, Summary]
     Earlier = list[tuple[dict[str, Any], Transcript | None]]

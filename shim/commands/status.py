@@ -16,7 +16,7 @@ from shim.store import store
 
 if TYPE_CHECKING:
     from shim.cli.mapped import Mapping
-    from shim.lease.live import Claude
+    from shim.locks.live_claudes import Claude
 
 _MOST_NAMED = 5
 

@@ -10,10 +10,10 @@ import click
 from shim.base.plain_text import shell_word
 from shim.claude import transcripts
 from shim.cli import output
-from shim.cli.options import bin_directory, default_bin_directory
+from shim.cli.shared_options import bin_directory, default_bin_directory
 from shim.install import launcher
-from shim.keep import belongings, folder
 from shim.opencode import plugin
+from shim.retention import owned_paths, pins
 from shim.store import store
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _say_what_stays() -> None:
     directory = store.directory(make=False)
     if not os.path.isdir(directory):
         return
-    kept = output.size(belongings.size([f"{directory}/{folder.NAME}"]))
+    kept = output.size(owned_paths.size([f"{directory}/{pins.NAME}"]))
     click.echo(
         f"The store stays, with what is kept beyond claude's clean-up, {kept}. To remove it:"
     )

@@ -16,20 +16,20 @@ from shim.base import times
 from shim.base.messages import explain
 from shim.base.session_key import new_session_id
 from shim.claude import turns
-from shim.fleet import forking, notes, pulling
-from shim.fleet.engine import Away, Refused
-from shim.fleet.following import Following
+from shim.fleet import forking, notes, snapshots
+from shim.fleet.backend import Refused, Unavailable
+from shim.fleet.followed_file import Following
 from shim.fleet.log import PATIENCE, Log, Taken
-from shim.fleet.pulling import Image, ReachesBack, Verdict
 from shim.fleet.records import TRANSCRIPT
+from shim.fleet.snapshots import Image, ReachesBack, Verdict
 from shim.fleet.tails import Rewritten, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shim.fleet.engine import Engine
+    from shim.fleet.backend import Backend
     from shim.fleet.host import Host
-    from shim.fleet.local import Leases
+    from shim.fleet.local_locks import Leases
 
 _MOST_RECORDS = 5000
 # Seconds between two tries of what is not possible yet: each time twice as many.
@@ -46,7 +46,7 @@ class Conversation:
 
     def __init__(
         self,
-        engine: Engine,
+        backend: Backend,
         us: Host,
         store: str,
         leases: Leases,
@@ -62,13 +62,13 @@ class Conversation:
         self.asked_for = 0
         self.transcript = note.transcript
         self.since = times.now()
-        self._engine = engine
+        self._engine = backend
         self._us = us
         self._store = store
         self._leases = leases
         self._on_fork = on_fork
         self._directory = notes.directory(store)
-        self.log = Log(engine, note.fork or note.session_id, us)
+        self.log = Log(backend, note.fork or note.session_id, us)
         self._following: Following | None = None
         self._rests_until, self._rests_for = 0.0, _RESTS
         # Whether who asks for it has its lease on this host, and waits.
@@ -222,8 +222,8 @@ class Conversation:
             image = await self._image(until)
             try:
                 with self._files() as are_ours:
-                    verdict, same, end = pulling.compare(self.transcript, image.transcript)
-                    has_more = pulling.says_something(image.transcript, same, end)
+                    verdict, same, end = snapshots.compare(self.transcript, image.transcript)
+                    has_more = snapshots.says_something(image.transcript, same, end)
                     if not are_ours and has_more and verdict is not Verdict.WE_WIN:
                         break
                     if verdict is not Verdict.APART:
@@ -301,11 +301,11 @@ class Conversation:
         """Have the files here as the log has them; up to where the transcript is the same then."""
         directory = self.transcript.removesuffix(".jsonl")
         for name, part in image.beside().items():
-            pulling.bring_beside(directory, name, part)
+            snapshots.bring_beside(directory, name, part)
         if verdict not in (Verdict.LOG_GOES_ON, Verdict.LOG_WINS):
             return same
         explain(f"{self.transcript} gets what other hosts have said")
-        pulling.bring(self.transcript, image.transcript, same, end)
+        snapshots.bring(self.transcript, image.transcript, same, end)
         return end
 
     def _note_tails(self, image: Image, same: int) -> None:
@@ -333,7 +333,7 @@ class Conversation:
         if self.log.is_held:
             await self.log.release()
         if not self.claudes:
-            raise Away("a claude that was started without the fleet lives on it")
+            raise Unavailable("a claude that was started without the fleet lives on it")
         self._begin_fork()
         assert self.note.fork is not None
         explain(f"{self.session_id} is another host's: here it goes on as {self.note.fork}")

@@ -11,7 +11,7 @@ import shutil
 from shim.base import times
 from shim.base.messages import explain
 from shim.claude import transcripts
-from shim.keep import putting_back
+from shim.retention import restoring
 from shim.store import history
 from shim.store.store import Store
 
@@ -45,9 +45,9 @@ def _keep(store: str, session_id: str, fork: str, moved: str) -> None:
     """Keep it under its new session id, and no longer under the old one."""
     try:
         os.makedirs(f"{store}/kept", mode=0o700, exist_ok=True)
-        with putting_back.locked(store):
-            putting_back.keep_up(store, fork, moved)
-            putting_back.drop(store, session_id)
+        with restoring.locked(store):
+            restoring.keep_up(store, fork, moved)
+            restoring.drop(store, session_id)
     except OSError as problem:
         explain(f"conversation {fork} is not kept: {problem}")
 

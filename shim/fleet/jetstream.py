@@ -37,8 +37,8 @@ from nats.js.errors import (
 )
 
 from shim.base import times
-from shim.fleet import extra, keys, records, sealing, tls
-from shim.fleet.engine import AGREES_WITHIN, Away, Refused, Stored
+from shim.fleet import encryption, extra, keys, records, tls
+from shim.fleet.backend import AGREES_WITHIN, Refused, Stored, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from nats.js.api import PubAck, StreamInfo
     from nats.js.client import JetStreamContext
 
+    from shim.fleet.encryption import Code
     from shim.fleet.records import Holder, Record
-    from shim.fleet.sealing import Code
 
 STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
 CHARTER = "fleet"
@@ -111,7 +111,7 @@ class JetStream:
         self._certificates = certificates
         self._key_file = key_file
         self._keys_look: object = None
-        self._code: Code = sealing.Open()
+        self._code: Code = encryption.Open()
         # Conversations by the names that they were last found by.
         self._found_as: dict[str, str] = {}
         self._nats: Client | None = None
@@ -140,7 +140,7 @@ class JetStream:
                 tries = 0
                 self.was_tried.set()
                 await self._keep_listening()
-            except Away as problem:
+            except Unavailable as problem:
                 self.why = str(problem)
                 self.was_tried.set()
             finally:
@@ -231,13 +231,13 @@ class JetStream:
     ) -> tuple[Record, int | None]:
         """The record of a message, and the sequence that it follows. Raises Away, Hostile."""
         said = (headers or {}).get(_EXPECTED, "")
-        content, follows = self._code.unseal(
+        content, follows = self._code.decrypt(
             payload or b"", subject, int(said) if said.isdigit() else None
         )
         try:
             return records.from_bytes(content), follows
         except records.Newer as problem:
-            raise Away(str(problem)) from problem
+            raise Unavailable(str(problem)) from problem
 
     async def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
         """The records between two sequences; each is checked to be the one behind the last.
@@ -258,7 +258,7 @@ class JetStream:
                     if after >= until:
                         return
             if clock() > deadline:
-                raise Away(_LOST)
+                raise Unavailable(_LOST)
             await asyncio.sleep(_NAP)
 
     async def holders(self) -> dict[str, tuple[Holder | None, str]]:
@@ -266,7 +266,7 @@ class JetStream:
         found: dict[str, tuple[Holder | None, str]] = {}
         async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
             name, holder = message.subject.rpartition(".")[2], None
-            with contextlib.suppress(records.Hostile, Away):
+            with contextlib.suppress(records.Hostile, Unavailable):
                 record, _ = self._read(message.data, message.subject, message.headers)
                 name, holder = record.conversation or name, record.holder
             found[name] = holder, _moment(message.metadata.timestamp)
@@ -335,10 +335,10 @@ class JetStream:
     async def now(self) -> float:
         """When this host's last sign of life was stored."""
         if self._sign is None:
-            raise Away("this host has given no sign of life yet")
+            raise Unavailable("this host has given no sign of life yet")
         found = await self._last(f"KV_{COURIERS}", f"$KV.{COURIERS}.{self._sign[0]}")
         if found is None:
-            raise Away(_LOST)
+            raise Unavailable(_LOST)
         return float(found.time.timestamp())
 
     async def taken(self) -> float:
@@ -356,7 +356,7 @@ class JetStream:
         """The server and the stream."""
         stream = None
         if self.is_here:
-            with contextlib.suppress(Away):
+            with contextlib.suppress(Unavailable):
                 stream = await self._about_stream()
         info = self._nats._server_info if self._nats is not None else {}
         return {
@@ -388,9 +388,9 @@ class JetStream:
         self._closed.clear()
         self._complaint = ""
         if self._credentials and not os.access(self._credentials, os.R_OK):
-            raise Away(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
+            raise Unavailable(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
         self._keys_look = keys.look(self._key_file)
-        self._code = sealing.code(self._key_file)
+        self._code = encryption.code(self._key_file)
         self._found_as.clear()
         context = tls.context(self._certificates)
         self._nats = client = Client()
@@ -425,12 +425,12 @@ class JetStream:
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version
         if self._is_cluster and (version.major, version.minor) < OLDEST_IN_A_CLUSTER:
-            raise Away(
+            raise Unavailable(
                 f"the NATS servers at {self._places} are of version {version.major}."
                 f"{version.minor}, which loses turns in a cluster: it takes 2.12 or newer"
             )
         if client.max_payload < _SMALLEST_PAYLOAD:
-            raise Away(
+            raise Unavailable(
                 f"the NATS server at {self._places} takes messages of {client.max_payload} bytes"
                 " at most: set its max_payload to 1MB"
             )
@@ -471,19 +471,19 @@ class JetStream:
         """Make sure that what is there without a charter can be read. Raises Away."""
         newest = await self._last(STREAM, f"{STREAM}.*")
         if newest is not None:
-            self._code.unseal(newest.data or b"", newest.subject, None)
+            self._code.decrypt(newest.data or b"", newest.subject, None)
 
     def _keys_of_charter(self, payload: bytes) -> list[str]:
         """The keys that a charter tells of, if it is one to keep to. Raises Away."""
         try:
-            content, _ = self._code.unseal(payload, f"$KV.{ROOMS}.{CHARTER}", None)
+            content, _ = self._code.decrypt(payload, f"$KV.{ROOMS}.{CHARTER}", None)
             charter = json.loads(content)
             records.require_known(charter["version"])
             return [str(key) for key in charter["keys"]]
         except records.Newer as problem:
-            raise Away(str(problem)) from problem
+            raise Unavailable(str(problem)) from problem
         except (ValueError, KeyError, TypeError) as problem:
-            raise Away(
+            raise Unavailable(
                 f"the key `{CHARTER}` of the bucket {ROOMS} is no charter: who has changed it?"
             ) from problem
 
@@ -491,7 +491,7 @@ class JetStream:
         """Be gone, and be told why at the next try, where the charter has changed against us."""
         try:
             self._keys_of_charter(message.data)
-        except Away:
+        except Unavailable:
             self._closed.set()
 
     async def _make(self, name: str, config: StreamConfig) -> StreamInfo:
@@ -538,7 +538,7 @@ class JetStream:
             if not self._is_mute:
                 failures = 0
                 continue
-            with contextlib.suppress(Away):
+            with contextlib.suppress(Unavailable):
                 await self._speak_again()
             failures += 1
             if failures > _BEARS and len(self._servers) > 1:
@@ -577,7 +577,7 @@ class JetStream:
     def _client(self) -> Client:
         if self._nats is None or not self._nats.is_connected:
             if self.why:
-                raise Away(self.why)
+                raise Unavailable(self.why)
             raise self._away_because(ConnectionResetError("the connection has ended"))
         return self._nats
 
@@ -647,7 +647,7 @@ class JetStream:
     async def _values(self, bucket: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         async for message in self._fetched(f"KV_{bucket}", f"$KV.{bucket}.*", _last_ones()):
             value = None
-            with contextlib.suppress(Away):  # said of where that one is asked for
+            with contextlib.suppress(Unavailable):  # said of where that one is asked for
                 value = self._parsed(message)
             if value is not None:
                 yield message.subject.rpartition(".")[2], value
@@ -672,7 +672,7 @@ class JetStream:
         if message.headers and message.headers.get(_OPERATION):
             return None
         try:
-            content, _ = self._code.unseal(message.data or b"", message.subject, None)
+            content, _ = self._code.decrypt(message.data or b"", message.subject, None)
             value = json.loads(content)
         except (ValueError, RecursionError):
             return None
@@ -693,7 +693,7 @@ class JetStream:
                     for message in batch:
                         seen += 1
                         if message.metadata.sequence.consumer != seen:
-                            raise Away(_LOST)
+                            raise Unavailable(_LOST)
                         yield message
             finally:
                 with contextlib.suppress(Exception):
@@ -708,7 +708,7 @@ class JetStream:
         ]
         return ", ".join(place.netloc.rpartition("@")[2] for place in places)
 
-    def _away_because(self, problem: BaseException) -> Away:
+    def _away_because(self, problem: BaseException) -> Unavailable:
         """What went wrong, in a line for people; who was late is away until it speaks again."""
         away = self._explained(problem)
         if isinstance(problem, _LATE) or self._has_no_majority(problem):
@@ -726,52 +726,56 @@ class JetStream:
         is_unanswered = isinstance(problem, ServiceUnavailableError) and self._is_cluster
         return problem.err_code in _NO_MAJORITY or is_unanswered
 
-    def _explained(self, problem: BaseException) -> Away:
+    def _explained(self, problem: BaseException) -> Unavailable:
         said = f"{self._complaint} {problem}".lower()
         at = self._places
         if "authorization" in said or "authentication" in said or "user jwt" in said:
-            return Away(f"the NATS server at {at} refuses these credentials")
+            return Unavailable(f"the NATS server at {at} refuses these credentials")
         if "permissions violation" in said:
-            return Away(f"the NATS server at {at} gives this user no leave to use its streams")
+            return Unavailable(
+                f"the NATS server at {at} gives this user no leave to use its streams"
+            )
         if isinstance(problem, ImportError):
-            return Away(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
+            return Unavailable(f"NSED_FLEET_CREDS takes the package nkeys: `{extra.how_to_add()}`")
         is_tls = any(server.startswith("tls:") for server in self._servers)
         wants_ours = any(words in said for words in _HANGS_UP)
         if is_tls and not self._certificates.certificate and wants_ours:
-            return Away(
+            return Unavailable(
                 f"the NATS server at {at} hangs up: where it asks for a certificate,"
                 " NSED_FLEET_CERT has to name one"
             )
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
-            return Away(
+            return Unavailable(
                 f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
             )
         if isinstance(problem, APIError):
             return self._refused_because(problem)
         if isinstance(problem, ValueError) or "connect url" in said:
-            return Away(
+            return Unavailable(
                 f"NSED_FLEET_URL names no NATS server ({at}): it is like nats://10.0.0.5:4222"
             )
         if isinstance(problem, nats.errors.MaxPayloadError):
-            return Away(f"a message is larger than the NATS server at {at} takes")
+            return Unavailable(f"a message is larger than the NATS server at {at} takes")
         reason = self._complaint or str(problem) or type(problem).__name__
-        return Away(f"no NATS server answers at {at} ({reason})")
+        return Unavailable(f"no NATS server answers at {at} ({reason})")
 
-    def _refused_because(self, problem: APIError) -> Away:
+    def _refused_because(self, problem: APIError) -> Unavailable:
         what = str(problem.description or "no answer")
         if problem.err_code == _TOO_LARGE:
-            return Away(
+            return Unavailable(
                 f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
             )
         if "exceeded" in what or "insufficient" in what:
-            return Away(
+            return Unavailable(
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
         if self._has_no_majority(problem):
-            return Away(f"most NATS servers of the cluster of {self._places} are away ({what})")
+            return Unavailable(
+                f"most NATS servers of the cluster of {self._places} are away ({what})"
+            )
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):
-            return Away(f"the NATS server at {self._places} has no JetStream ({what})")
-        return Away(f"the NATS server at {self._places} refuses ({what})")
+            return Unavailable(f"the NATS server at {self._places} has no JetStream ({what})")
+        return Unavailable(f"the NATS server at {self._places} refuses ({what})")
 
 
 # A stream without a leader, too, answers not at all: its server may be cut off from the others.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from shim.base import files
 from shim.base.messages import Failure
 from shim.base.plain_text import shell_word
-from shim.fleet.engine import Away
+from shim.fleet.backend import Unavailable
 
 _BYTES = 32
 _LARGEST = 1 << 16
@@ -40,15 +40,15 @@ def read(path: str) -> tuple[Key, ...]:
             status = os.fstat(file.fileno())
             lines = file.read(_LARGEST).splitlines()
     except (OSError, ValueError) as problem:
-        raise Away(f"{path}, which NSED_FLEET_KEY_FILE names, cannot be read") from problem
+        raise Unavailable(f"{path}, which NSED_FLEET_KEY_FILE names, cannot be read") from problem
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise Away(
+        raise Unavailable(
             f"{path}, which NSED_FLEET_KEY_FILE names, is open to others:"
             f" `chmod go= {shell_word(path)}`"
         )
     keys = tuple(_key(path, line) for line in lines if line and not line.startswith(_COMMENT))
     if not keys:
-        raise Away(f"{path}, which NSED_FLEET_KEY_FILE names, holds no key")
+        raise Unavailable(f"{path}, which NSED_FLEET_KEY_FILE names, holds no key")
     return keys
 
 
@@ -77,7 +77,7 @@ def _key(path: str, line: str) -> Key:
     except ValueError:
         secret = b""
     if len(secret) != _BYTES:
-        raise Away(f"{path}, which NSED_FLEET_KEY_FILE names, has a line that is no key")
+        raise Unavailable(f"{path}, which NSED_FLEET_KEY_FILE names, has a line that is no key")
     name, sealing, naming = (
         hmac.digest(secret, use, "sha256") for use in (b"name", b"sealing", b"naming")
     )

@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shim.fleet.engine import Refused
+from shim.fleet.backend import Refused
 from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shim.fleet.engine import Engine, Stored
+    from shim.fleet.backend import Backend, Stored
     from shim.fleet.host import Host
 
 PATIENCE = 5.0
@@ -37,13 +37,13 @@ class Log:
     appended.
     """
 
-    def __init__(self, engine: Engine, conversation: str, us: Host) -> None:
+    def __init__(self, backend: Backend, conversation: str, us: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
         self.before = 0
         self.generation = 0
         self.is_held = False
-        self._engine = engine
+        self._engine = backend
         self._us = us
         self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
         self.appended = 0
@@ -78,13 +78,14 @@ class Log:
         return await self._engine.last(self.conversation)
 
     async def put(
-        self, file: str, offset: int, body: bytes, goes_on: bool, patience: float = PATIENCE
+        self, file: str, offset: int, body: bytes, is_continued: bool, patience: float = PATIENCE
     ) -> None:
         """Append to a file. Raises Refused where the log is another's by now, Away."""
         await self._resend(patience)
         data = self._record(DATA)
         await self._append(
-            replace(data, file=file, offset=offset, goes_on=goes_on, body=body), patience
+            replace(data, file=file, offset=offset, is_continued=is_continued, body=body),
+            patience,
         )
 
     async def release(self) -> None:

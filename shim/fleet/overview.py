@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import stamps
 from shim.base.messages import Failure
-from shim.fleet import asking
+from shim.fleet import daemon_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ class Status:
     pid: int
     since: float
     hostname: str
-    engine: Mapping[str, Any]
+    backend: Mapping[str, Any]
     """As the protocol has it."""
     here: tuple[Following, ...]
     elsewhere: tuple[Running, ...]
@@ -101,7 +101,7 @@ class Status:
 
 def status(store: str) -> Status:
     """How this host stands to the fleet; starts the courier. Raises Failure."""
-    said = _answer(asking.ask(store, "status"))
+    said = _answer(daemon_client.ask(store, "status"))
     return Status(
         said["pid"],
         _seconds(said["since"]),
@@ -115,7 +115,7 @@ def status(store: str) -> Status:
 
 def rooms(store: str) -> dict[tuple[str, str], Room]:
     """All rooms and agents that the fleet knows. Raises Failure."""
-    said = _answer(asking.ask(store, "rooms"))
+    said = _answer(daemon_client.ask(store, "rooms"))
     found = (
         Room(
             each["room"],
@@ -133,24 +133,24 @@ def rooms(store: str) -> dict[tuple[str, str], Room]:
 
 def unreadable(store: str) -> int:
     """How many of the fleet's conversations this host could not read. Raises Failure."""
-    return int(_answer(asking.ask(store, "rooms"))["unreadable"])
+    return int(_answer(daemon_client.ask(store, "rooms"))["unreadable"])
 
 
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
     """Have a room and agent go on with a conversation, on every host. Raises Failure."""
-    _answer(asking.ask(store, "head", room=room, agent=agent, session_id=session_id))
+    _answer(daemon_client.ask(store, "head", room=room, agent=agent, session_id=session_id))
 
 
 def delete(store: str, session_id: str) -> None:
     """Delete a conversation from the fleet's servers. Raises Failure."""
-    _answer(asking.ask(store, "drop", room="", agent="", session_id=session_id))
+    _answer(daemon_client.ask(store, "drop", room="", agent="", session_id=session_id))
 
 
 def stop(store: str) -> bool:
     """End the courier of a store; whether there was one."""
     try:
-        asking.ask(store, "stop", starts=False)
-    except asking.Unanswered:
+        daemon_client.ask(store, "stop", starts=False)
+    except daemon_client.Unanswered:
         return False
     return True
 

@@ -1,6 +1,6 @@
 """What is said on the socket of a store's courier: version 1, a JSON object a line.
 
-The socket is `courier` in the store's directory, mode 0600; each side makes sure that the other is
+The socket is `daemon` in the store's directory, mode 0600; each side makes sure that the other is
 this user's. One connection is one question:
 
     asked     {"version": 1, "request": R, ...}

@@ -69,7 +69,7 @@ class Record:
     """A record of the log, which names its holder: the last one says who has the conversation.
 
     A `data` record puts its body into a file at an offset, and cuts off what was there from then
-    on. Of several in a row with `goes_on`, none counts before the one that has it not.
+    on. Of several in a row with `is_continued`, none counts before the one that has it not.
     `conversation` is the name of its log, which a sealed subject does not tell.
     """
 
@@ -78,7 +78,7 @@ class Record:
     generation: int
     file: str = TRANSCRIPT
     offset: int = 0
-    goes_on: bool = False
+    is_continued: bool = False
     body: bytes = b""
     conversation: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -95,7 +95,7 @@ class Record:
         }
         if self.kind != DATA:
             return json.dumps(head).encode()
-        head |= {"file": self.file, "offset": self.offset, "goes_on": self.goes_on}
+        head |= {"file": self.file, "offset": self.offset, "goes_on": self.is_continued}
         return json.dumps(head).encode() + b"\n" + zlib.compress(self.body, _LEVEL)
 
 
@@ -123,7 +123,7 @@ def from_bytes(payload: bytes) -> Record:
             *common,
             file=require_path(found["file"]),
             offset=_number(found["offset"]),
-            goes_on=bool(found["goes_on"]),
+            is_continued=bool(found["goes_on"]),
             body=_decompressed(body),
             nonce=found["nonce"],
             conversation=conversation,

@@ -18,10 +18,10 @@ from shim.base.messages import explain
 from shim.claude import cleanup, transcripts
 from shim.fleet import rooms
 from shim.fleet.log import Log, Taken
-from shim.keep import folder
+from shim.retention import pins
 
 if TYPE_CHECKING:
-    from shim.fleet.engine import Engine
+    from shim.fleet.backend import Backend
     from shim.fleet.host import Host
 
 _STAMP = "retention"
@@ -55,33 +55,33 @@ def has_passed(stamp: str, is_first: bool) -> bool:
 def days() -> float:
     """For how many days a conversation is kept after its last use."""
     anywhere = f"{transcripts.config_directory()}/projects/any/any.jsonl"
-    return folder.days() or cleanup.period(anywhere)
+    return pins.days() or cleanup.period(anywhere)
 
 
-async def forget(engine: Engine, us: Host, kept_days: float) -> set[str]:
+async def forget(backend: Backend, us: Host, kept_days: float) -> set[str]:
     """Delete what is too old, and return the session ids. Raises Away, Hostile."""
-    oldest = await engine.now() - kept_days * _DAY
-    holders = await engine.holders()
+    oldest = await backend.now() - kept_days * _DAY
+    holders = await backend.holders()
     # What cannot be read here is other people's to forget.
     doomed = [name for name, (who, when) in holders.items() if who and _seconds(when) < oldest]
-    gone = {name for name in doomed if await _forget_one(engine, us, name, oldest)}
-    for room in await engine.rooms():
+    gone = {name for name in doomed if await _forget_one(backend, us, name, oldest)}
+    for room in await backend.rooms():
         has_none = room["session_id"] not in holders or room["session_id"] in gone
         if has_none and _seconds(str(room["moved"])) < oldest:
-            await _forget_room(engine, room)
+            await _forget_room(backend, room)
     return gone
 
 
-async def _forget_one(engine: Engine, us: Host, conversation: str, oldest: float) -> bool:
+async def _forget_one(backend: Backend, us: Host, conversation: str, oldest: float) -> bool:
     """Delete a conversation, unless a host has it or has used it meanwhile; whether it is gone.
 
     It is taken first, in the name of a host that does not live: whoever wants it as well is refused
     until it is gone, and a courier that is killed in between leaves nothing behind.
     """
-    last = await engine.last(conversation)
+    last = await backend.last(conversation)
     if last is None or _seconds(last.time) >= oldest:
         return False
-    log = Log(engine, conversation, dataclasses.replace(us, host=secrets.token_hex(16)))
+    log = Log(backend, conversation, dataclasses.replace(us, host=secrets.token_hex(16)))
     try:
         await log.take(0, "")
     except Taken:
@@ -89,15 +89,15 @@ async def _forget_one(engine: Engine, us: Host, conversation: str, oldest: float
     if log.generation != last.record.generation + 1:
         await log.release()  # another host has used it in between
         return False
-    await engine.purge(conversation, log.sequence + 1)
+    await backend.purge(conversation, log.sequence + 1)
     explain(f"{conversation} was last used in {last.time}: the fleet has forgotten it")
     return True
 
 
-async def _forget_room(engine: Engine, room: dict[str, object]) -> None:
+async def _forget_room(backend: Backend, room: dict[str, object]) -> None:
     name = rooms.key(str(room["room"]), str(room["agent"]))
-    if await engine.room(name) == room:
-        await engine.put_room(name, None)
+    if await backend.room(name) == room:
+        await backend.put_room(name, None)
 
 
 def _seconds(stamp: str) -> float:

@@ -11,7 +11,7 @@ from shim.base.session_key import is_session_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shim.fleet.engine import Engine
+    from shim.fleet.backend import Backend
     from shim.fleet.host import Host
     from shim.fleet.notes import Note
 
@@ -23,7 +23,7 @@ def key(room: str, agent: str) -> str:
     return hashlib.sha256(f"{room}\0{agent}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def head(engine: Engine, room: str, agent: str, pending: Iterable[Note]) -> str | None:
+async def head(backend: Backend, room: str, agent: str, pending: Iterable[Note]) -> str | None:
     """The session id that a room and agent have, or None where the fleet has not heard of them.
 
     A move that this host could not tell of yet comes first. Raises Away.
@@ -31,30 +31,30 @@ async def head(engine: Engine, room: str, agent: str, pending: Iterable[Note]) -
     for note in pending:
         if (note.room, note.agent) == (room, agent):
             return note.session_id
-    value = await engine.room(key(room, agent))
+    value = await backend.room(key(room, agent))
     found = value and value.get("session_id")
     return found if isinstance(found, str) and is_session_id(found) else None
 
 
-async def move(engine: Engine, us: Host, note: Note, session_id: str) -> None:
+async def move(backend: Backend, us: Host, note: Note, session_id: str) -> None:
     """Make a conversation the head of its room; the one before becomes an earlier one.
 
     Raises Away.
     """
     name = key(note.room, note.agent)
-    value = await engine.room(name) or {}
+    value = await backend.room(name) or {}
     if value.get("session_id") != session_id:
-        await engine.put_room(name, _moved(value, us, note, session_id))
+        await backend.put_room(name, _moved(value, us, note, session_id))
     note.moves = False
 
 
-async def remember(engine: Engine, note: Note) -> None:
+async def remember(backend: Backend, note: Note) -> None:
     """Have a conversation known as an earlier one of its room. Raises Away."""
     name = key(note.room, note.agent)
-    value = await engine.room(name)
+    value = await backend.room(name)
     if value is not None and note.session_id not in _earlier(value):
         earlier = [*_earlier(value), note.session_id][-_KEPT:]
-        await engine.put_room(name, {**value, "earlier": earlier})
+        await backend.put_room(name, {**value, "earlier": earlier})
     note.is_fork = False
 
 

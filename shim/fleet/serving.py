@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import environment, files, running
+from shim.base import environment, files, programs
 from shim.base.messages import Failure
 from shim.fleet import extra
-from shim.lease.lease import Lease
+from shim.locks.record_lock import Lock
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -142,7 +142,7 @@ class Server:
         except FileNotFoundError:
             return None
         try:
-            holder = Lease(file, 0).holder()
+            holder = Lock(file, 0).holder()
             return holder.pid if holder else None
         finally:
             os.close(file)
@@ -182,7 +182,7 @@ class Server:
         file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         os.set_inheritable(file, True)
         os.umask(0o077)
-        if not Lease(file, 0).take(goes_on=True):
+        if not Lock(file, 0).take(is_long_running=True):
             raise self._runs_already()
         os.execv(program, [_NAME, "-c", str(self._configuration)])
 
@@ -258,7 +258,7 @@ def binary() -> str:
     found = shutil.which(_NAME, path=sysconfig.get_path("scripts")) or shutil.which(_NAME)
     if found is None:
         raise Failure(f"there is no nats-server here: `{extra.how_to_add()}` adds it")
-    said = running.run([found, "--version"], os.environ, _PATIENCE).output
+    said = programs.run([found, "--version"], os.environ, _PATIENCE).output
     version = re.search(r"(\d+)\.(\d+)\.\d+", said)
     if version is None or tuple(map(int, version.groups())) < _OLDEST:
         raise Failure(f"{found} is {said.strip()}: 2.12 is needed; `{extra.how_to_add()}` adds one")

@@ -22,19 +22,19 @@ from shim.base import environment, stamps
 from shim.base.messages import Failure
 from shim.base.session_key import DEFAULT_AGENT, derive, is_session_id, stored_key
 from shim.fleet import extra, records, rooms
-from shim.fleet.engine import Away, Refused
+from shim.fleet.backend import Refused, Unavailable
 from shim.fleet.host import Host
 from shim.fleet.log import Log, Taken
 from shim.fleet.notes import Note
-from shim.fleet.pulling import Image
 from shim.fleet.records import TRANSCRIPT
+from shim.fleet.snapshots import Image
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from shim.fleet.engine import Stored
+    from shim.fleet.backend import Stored
     from shim.fleet.jetstream import JetStream
-    from shim.fleet.pulling import Part
+    from shim.fleet.snapshots import Part
 
     Key = dict[str, Any]
     """`project_key`, `session_id`, and of what lies beside a transcript its `subpath`."""
@@ -102,8 +102,8 @@ class JetStreamSessionStore:
     async def session_id(self, room: str, agent: str = DEFAULT_AGENT) -> str:
         """The conversation that a room and agent have on every host, begun or not."""
         key = stored_key(room, agent)
-        engine = await self._connected()
-        return await rooms.head(engine, key.room, key.agent, ()) or derive(key)
+        backend = await self._connected()
+        return await rooms.head(backend, key.room, key.agent, ()) or derive(key)
 
     async def link(self, session_id: str, room: str, agent: str = DEFAULT_AGENT) -> None:
         """Have a room and agent go on with a conversation, on every host."""
@@ -169,16 +169,16 @@ class JetStreamSessionStore:
     async def delete(self, key: Key) -> None:
         """Delete a conversation on all hosts, or what lies beside one."""
         conversation = _conversation(key)
-        engine = await self._connected()
+        backend = await self._connected()
         async with self._lock(conversation):
-            if await engine.last(conversation) is None:
+            if await backend.last(conversation) is None:
                 return
             try:
                 async with self._taken(key) as (log, known):
                     if key.get("subpath"):
                         await self._empty(log, known, _file(key))
                         return
-                    await engine.purge(conversation)
+                    await backend.purge(conversation)
                     log.is_held = False
             except Taken as taken:
                 raise Elsewhere(f"a claude on {taken} has this conversation: end it") from taken
@@ -202,9 +202,9 @@ class JetStreamSessionStore:
         Between two turns others may have it: nobody tells a store of a program's end. Raises Taken.
         """
         conversation = _conversation(key)
-        engine = await self._connected()
-        await self._say_alive(engine)
-        log = Log(engine, conversation, self._us)
+        backend = await self._connected()
+        await self._say_alive(backend)
+        log = Log(backend, conversation, self._us)
         await log.take(os.getpid(), _KIND, str(key["project_key"])[: records.LONGEST_NAME])
         try:
             known = await self._agreed(log)
@@ -243,7 +243,7 @@ class JetStreamSessionStore:
                 lines.append(_line(entry))
         for piece in records.pieces(b"".join(lines)):
             at = known.ends.get(name, 0)
-            await log.put(name, at, piece, goes_on=False)
+            await log.put(name, at, piece, is_continued=False)
             known.ends[name] = at + len(piece)
         names |= _names(entries)
 
@@ -254,7 +254,7 @@ class JetStreamSessionStore:
 
     async def _empty(self, log: Log, known: _Known, name: str) -> None:
         for each in (name, name.removesuffix(_LINES) + _ABOUT):
-            await log.put(each, 0, b"", goes_on=False)
+            await log.put(each, 0, b"", is_continued=False)
         known.ends.pop(name, None)
         known.names.pop(name, None)
 
@@ -271,14 +271,14 @@ class JetStreamSessionStore:
         self, conversation: str, until: int | None = None
     ) -> AsyncIterator[tuple[Image, int]]:
         """All files of a conversation, up to its last record, with that one's sequence."""
-        engine = await self._connected()
+        backend = await self._connected()
         if until is None:
-            last: Stored | None = await engine.last(conversation)
+            last: Stored | None = await backend.last(conversation)
             until = last.sequence if last is not None else 0
         image = Image({})
         try:
             if until:
-                await image.read(engine.records(conversation, 0, until), 0)
+                await image.read(backend.records(conversation, 0, until), 0)
             yield image, until
         finally:
             image.close()
@@ -301,32 +301,32 @@ class JetStreamSessionStore:
         loop = asyncio.get_running_loop()
         if self._engine is None or self._loop is not loop:
             self._start(loop)
-        engine = self._engine
-        assert engine is not None
-        await engine.heed_keys()
+        backend = self._engine
+        assert backend is not None
+        await backend.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(engine.was_tried.wait(), _CONNECTS_WITHIN)
-        if not engine.is_here:
-            raise Away(engine.why)
-        return engine
+            await asyncio.wait_for(backend.was_tried.wait(), _CONNECTS_WITHIN)
+        if not backend.is_here:
+            raise Unavailable(backend.why)
+        return backend
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self._url:
             raise Failure("no fleet is configured: NSED_FLEET_URL names its server")
         if not extra.is_installed():
-            raise Away(f"the library of the fleet is not installed: `{extra.how_to_add()}`")
+            raise Unavailable(f"the library of the fleet is not installed: `{extra.how_to_add()}`")
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         self._loop, self._locks, self._said_alive_at = loop, {}, 0.0
         self._engine = JetStream(self._url, self._credentials, self._key_file)
         self._connecting = loop.create_task(self._engine.run())
 
-    async def _say_alive(self, engine: JetStream) -> None:
+    async def _say_alive(self, backend: JetStream) -> None:
         """Have other hosts know that we live, for as long as we may have something."""
         now = asyncio.get_running_loop().time()
-        if not self._said_alive_at or now - self._said_alive_at > engine.life / 3:
+        if not self._said_alive_at or now - self._said_alive_at > backend.life / 3:
             sign = {"hostname": self._us.hostname, "incarnation": self._us.incarnation, "held": []}
-            await engine.say_alive(self._us.host, sign)
+            await backend.say_alive(self._us.host, sign)
             self._said_alive_at = now
 
 

@@ -3,7 +3,7 @@
 import os
 
 from shim.base import files
-from shim.keep import detaching
+from shim.retention import detaching
 
 
 def start(store: str) -> None:
@@ -12,4 +12,4 @@ def start(store: str) -> None:
     Raises Failure where the store's directory cannot be made.
     """
     files.make_directory(store)
-    detaching.start("shim.fleet.courier", [os.path.abspath(store)], lambda: None)
+    detaching.start("shim.fleet.sync_daemon", [os.path.abspath(store)], lambda: None)

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 from shim.base import environment
-from shim.fleet.engine import Away
+from shim.fleet.backend import Unavailable
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def context(of: Files) -> ssl.SSLContext | None:
         try:
             made.load_verify_locations(of.authority)
         except (OSError, ValueError) as problem:
-            raise Away(
+            raise Unavailable(
                 f"{of.authority}, which NSED_FLEET_CA names, has no certificates ({problem})"
             ) from problem
     if of.certificate:
@@ -45,7 +45,7 @@ def context(of: Files) -> ssl.SSLContext | None:
         try:
             made.load_cert_chain(of.certificate, password=_no_password)
         except (OSError, ValueError) as problem:
-            raise Away(
+            raise Unavailable(
                 f"{of.certificate}, which NSED_FLEET_CERT names, has no certificate with its key"
                 f" ({problem})"
             ) from problem
@@ -59,4 +59,4 @@ def _no_password() -> str:
 
 def _require_readable(path: str, variable: str) -> None:
     if not os.access(path, os.R_OK):
-        raise Away(f"{path}, which {variable} names, cannot be read")
+        raise Unavailable(f"{path}, which {variable} names, cannot be read")

@@ -3,7 +3,7 @@
  * of it on stdin. Nearly always the head of the room and agent is this conversation already, and then
  * there is nothing to do: this program sees that in a tenth of the time that a Python takes to start.
  * Whatever it does not see at a glance, it leaves to the hook in Python beside it, which becomes it
- * and has the same account on stdin (shim/hooks/following.py has the rules).
+ * and has the same account on stdin (shim/hooks/head_hook.py has the rules).
  *
  * CLAUDE_PLUGIN_ROOT is the path of the plugin as claude was given it,
  *

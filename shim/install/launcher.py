@@ -6,8 +6,8 @@ from pathlib import Path
 
 from shim.base import files
 from shim.base.messages import Failure
-from shim.install import beside, modules, python
-from shim.install.beside import Maker
+from shim.install import manifest, modules, python
+from shim.install.manifest import Maker
 from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
@@ -22,9 +22,9 @@ _HOOK_BUILT = Path(__file__).with_name("follow")
 _PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
 # The hooks' programs in Python, each with what it runs.
 _HOOKS = {
-    "follow.py": "shim.hooks.following",
-    "flush": "shim.hooks.flushing",
-    "map": "shim.hooks.mapping",
+    "follow.py": "shim.hooks.head_hook",
+    "flush": "shim.hooks.flush_hook",
+    "map": "shim.hooks.path_hook",
 }
 
 
@@ -36,7 +36,7 @@ def install(directory: Path) -> Path:
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(path):
         raise Failure(f"{path} is not ours: move it away, or choose another --bin-dir")
-    chosen = python.choose(beside.import_paths())
+    chosen = python.choose(manifest.import_paths())
     try:
         directory.mkdir(parents=True, exist_ok=True)
         shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
@@ -47,8 +47,8 @@ def install(directory: Path) -> Path:
         _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
         program, text = directory / _PROGRAM, _program(directory)
         _replace(program, os.fsencode(text), 0o644)
-        _replace(beside.compiled_of(program), beside.compiled(text, program), 0o644)
-        installation = beside.installation_text(chosen, program)
+        _replace(manifest.compiled_of(program), manifest.compiled(text, program), 0o644)
+        installation = manifest.installation_text(chosen, program)
         _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
         _replace(path, built().read_bytes(), 0o755)
     except OSError as problem:
@@ -71,7 +71,7 @@ def uninstall(directory: Path) -> Path | None:
             path.unlink()
         shutil.rmtree(plugin(directory), ignore_errors=True)
         program = directory / _PROGRAM
-        for file in (beside.compiled_of(program), program, directory / _PRELOAD, installation):
+        for file in (manifest.compiled_of(program), program, directory / _PRELOAD, installation):
             file.unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
@@ -84,7 +84,7 @@ def stale(directory: Path) -> list[Path]:
     But for what the file beside the launcher says of others: see `lines`. Raises OSError where
     something there cannot be read, Failure.
     """
-    chosen = python.choose(beside.import_paths())
+    chosen = python.choose(manifest.import_paths())
     program, text = directory / _PROGRAM, _program(directory)
     wanted = {
         directory / NAME: built().read_bytes(),
@@ -95,29 +95,29 @@ def stale(directory: Path) -> list[Path]:
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
     outdated = [path for path, content in wanted.items() if _content(path) != content]
-    if not beside.is_compiled(_content(beside.compiled_of(program)), text, program):
-        outdated.append(beside.compiled_of(program))
+    if not manifest.is_compiled(_content(manifest.compiled_of(program)), text, program):
+        outdated.append(manifest.compiled_of(program))
     if not modules.is_current(_content(directory / _PRELOAD)):
         outdated.append(directory / _PRELOAD)
     return outdated
 
 
-def lines(directory: Path) -> list[beside.Line]:
+def lines(directory: Path) -> list[manifest.Line]:
     """What the file beside a directory's launcher says, and whether it holds. Raises OSError."""
-    return beside.lines(directory / _INSTALLATION)
+    return manifest.lines(directory / _INSTALLATION)
 
 
 def maker(directory: Path) -> Maker | None:
     """Who made a directory's launcher, or None where nothing there says."""
     try:
-        return beside.maker(directory / _INSTALLATION)
+        return manifest.maker(directory / _INSTALLATION)
     except OSError:
         return None
 
 
 def starts(directory: Path) -> bool:
     """Whether the Python that a directory's launcher becomes runs the wrapper. Raises OSError."""
-    return beside.starts(directory / _INSTALLATION)
+    return manifest.starts(directory / _INSTALLATION)
 
 
 def plugin(directory: Path) -> Path:
@@ -145,11 +145,11 @@ def first_on_path() -> str | None:
 
 
 def _program(directory: Path) -> str:
-    return beside.program_text(plugin(directory), directory / _PRELOAD)
+    return manifest.program_text(plugin(directory), directory / _PRELOAD)
 
 
 def _hook(python: str, module: str) -> bytes:
-    return os.fsencode(beside.hook_text(python, module))
+    return os.fsencode(manifest.hook_text(python, module))
 
 
 def _content(path: Path) -> bytes | None:

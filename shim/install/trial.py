@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from shim.base import running
+from shim.base import programs
 
 # Seconds that claude may take to say its version.
 _PATIENCE = 5
@@ -32,10 +32,10 @@ def try_out(program: Path) -> Trial:
     """
     environ = os.environ | {"NSED_SHIM_DISABLE": "1", "NSED_SHIM_DEBUG": "1"}
     try:
-        outcome = running.run([program, "--version"], environ, _PATIENCE)
+        outcome = programs.run([program, "--version"], environ, _PATIENCE)
     except OSError as problem:
         return Trial("", f"it cannot be run: {problem.strerror}", [], False)
-    except running.Endless as problem:
+    except programs.Endless as problem:
         return Trial("", f"it says no version: {problem}", [], False)
     lines = outcome.errors.splitlines()
     ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from shim.base.files import content
-from shim.store import changing, document, locked_file
+from shim.store import document, locked_file, rewrite
 
 if TYPE_CHECKING:
     from shim.store.document import Document
@@ -60,7 +60,7 @@ class Dropping:
         return any(now[2 * at + 1] != self._before[2 * at + 1] for at in self._dropped)
 
     def _make_by_parsing(self, path: str, file: int) -> int:
-        mappings = changing.load(path, file)
+        mappings = rewrite.load(path, file)
         left = _without(mappings, self._doomed)
         dropped = _count(mappings) - _count(left)
         if dropped:

@@ -74,9 +74,9 @@ def of_worker() -> SessionKey | None:
 
     None where it runs in none, or that one was given no link.
     """
-    from shim.claude import jobs
+    from shim.claude import background_jobs
 
-    links = filter(is_link, jobs.flags(jobs.own() or {}))
+    links = filter(is_link, background_jobs.flags(background_jobs.own() or {}))
     try:
         return next((owner(link)[1] for link in links), None)
     except (OSError, ValueError):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
 
-    from shim.store.changing import Change
     from shim.store.document import Document
+    from shim.store.rewrite import Change
 
     T = TypeVar("T")
 
@@ -84,19 +84,19 @@ class Store:
 
     def mappings(self) -> "Document":
         """Every mapping, as the document has it, parsed while nobody waits for it."""
-        from shim.store import changing, document
+        from shim.store import document, rewrite
 
         try:
             return document.parse(self.locked(content) or b"")
         except document.Damaged:
-            return self.locked(lambda file: changing.load(self.path, file)) or {}
+            return self.locked(lambda file: rewrite.load(self.path, file)) or {}
 
     def change(self, action: "Change") -> None:
         """Let the action change the parsed mappings; the heads it returns go to the history."""
-        from shim.store import changing
+        from shim.store import rewrite
 
         make_directory(self.directory)
-        self.locked(lambda file: changing.change(self.path, file, action), create=True)
+        self.locked(lambda file: rewrite.change(self.path, file, action), create=True)
 
     def drop(self, doomed: "Document") -> int:
         """Drop mappings, each unless it was used or changed since; return how many there were.
@@ -156,9 +156,9 @@ class Store:
                 used.note(quoted, entry.room_at)
             return entry.session_id
         except NotCanonical:
-            from shim.store import changing
+            from shim.store import rewrite
 
-            return changing.find(self.path, file, room, agent, used is not None, is_locked)
+            return rewrite.find(self.path, file, room, agent, used is not None, is_locked)
 
     def _record(self, file: int, room: str, agent: str, session_id: str) -> None:
         quoted = layout.quote(room), layout.quote(agent)
@@ -173,7 +173,7 @@ class Store:
             added = layout.quote(session_id)[1:-1]
             data = layout.inserted(content(file), *quoted, added, stamp)
         except NotCanonical:
-            from shim.store import changing
+            from shim.store import rewrite
 
-            data = changing.recorded(self.path, file, room, agent, session_id)
+            data = rewrite.recorded(self.path, file, room, agent, session_id)
         locked_file.commit(self.path, file, data)

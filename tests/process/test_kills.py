@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from shim.install.launcher import install
-from shim.lease.lease import Lease, open_leases, start_of
+from shim.locks.record_lock import Lock, open_lock_file, start_of
 from tests.process.commands.test_changing_commands import PROGRAM
 from tests.support.children import Child
 from tests.support.killing import Killer, Process, Start
@@ -167,7 +167,7 @@ def damage(world: World) -> None:
     world.store.parent.chmod(0o755)
 
 
-HOUSEKEEPING = "from shim.keep.housekeeping import main; main()"
+HOUSEKEEPING = "from shim.retention.housekeeping import main; main()"
 
 WAYS = {
     "the first call of all": Way(call("-p", "hi"), lambda world: shutil.rmtree(world.store.parent)),
@@ -253,8 +253,8 @@ def somebody_has_a_room(world: World) -> Iterator[None]:
     """The lease of the room `held`, if there is a store."""
 
     def take() -> bool:
-        lease = Lease(open_leases(str(world.store.parent)), start_of("held", "claude"))
-        return lease.take(goes_on=False)
+        lease = Lock(open_lock_file(str(world.store.parent)), start_of("held", "claude"))
+        return lease.take(is_long_running=False)
 
     holder = Child(take) if world.store.exists() else None
     try:

@@ -61,7 +61,7 @@ def test_a_circle_of_two_modules_in_a_folder_is_found(copy: Path, how: str) -> N
     ("module", "imported"),
     [
         ("shim.base.times", "shim.claude.transcripts"),
-        ("shim.keep.folder", "shim.lease.live"),
+        ("shim.retention.pins", "shim.locks.live_claudes"),
         ("shim.checks.finding", "shim.cli.tables"),
         ("shim.call.plan", "shim.commands.list"),
     ],

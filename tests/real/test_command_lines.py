@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.claude import invocation, learned
-from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, Surface, built_in
+from shim.claude import invocation, spec_lookup
+from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, CliSpec, built_in
 from tests.support import real_claude
 from tests.support.messages_api import MessagesApi
 
@@ -431,10 +431,10 @@ def label(args: Args) -> str:
 
 
 @cache
-def own_surface() -> Surface:
+def own_surface() -> CliSpec:
     """What our real claude's help says of it."""
     with tempfile.TemporaryDirectory() as store:
-        return learned.of(str(real_claude.binary()), store)
+        return spec_lookup.of(str(real_claude.binary()), store)
 
 
 def read(args: Args) -> Invocation:

@@ -313,7 +313,7 @@ def test_a_host_that_was_paused_while_another_took_the_room_goes_on_in_a_fork(
     a, b = hosts
     stream = a.stream(room="r")
     stream.ask("one")
-    pids = [stream.process.pid, a.courier or 0]
+    pids = [stream.process.pid, a.daemon or 0]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     b.ask("hello", room="another")

@@ -90,8 +90,8 @@ def killed_by_chance(
         return process.communicate(said, timeout=instant)[0]
     except subprocess.TimeoutExpired:
         victims = chance.choice(["claude", "courier", "both"])
-    if victims != "claude" and (courier := host.courier):
-        os.kill(courier, signal.SIGKILL)
+    if victims != "claude" and (daemon := host.daemon):
+        os.kill(daemon, signal.SIGKILL)
     if victims != "courier":
         os.killpg(process.pid, signal.SIGKILL)
     try:

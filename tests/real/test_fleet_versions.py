@@ -65,10 +65,10 @@ def older_and_newer(
 def test_a_newer_package_replaces_the_courier_of_an_older_one(older_and_newer: Hosts) -> None:
     older, newer = older_and_newer
     older.ask("one", room="r")
-    before = older.courier
+    before = older.daemon
 
     assert newer.ask("two", room="r") == "heard: two | before: one"
-    assert newer.courier not in (None, before)
+    assert newer.daemon not in (None, before)
 
 
 def test_an_older_package_beside_a_newer_courier_says_what_to_do(older_and_newer: Hosts) -> None:

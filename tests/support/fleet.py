@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from shim.fleet import asking
+from shim.fleet import daemon_client
 from tests.support.real_claude import VERSION, World, wait_until
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class Host(World):
     def status(self) -> Json:
         """What the courier says of itself; empty where there is none."""
         try:
-            return asking.ask(str(self.store), "status", starts=False)
-        except asking.Unanswered:
+            return daemon_client.ask(str(self.store), "status", starts=False)
+        except daemon_client.Unanswered:
             return {}
 
     @property
-    def courier(self) -> int | None:
+    def daemon(self) -> int | None:
         """The courier's pid, if one runs."""
         try:
             pid = int((self.store / "courier.lock").read_text() or 0)
@@ -51,7 +51,7 @@ class Host(World):
 
     def kill_courier(self) -> None:
         """SIGKILL the courier, and wait until it is gone."""
-        pid = self.courier
+        pid = self.daemon
         if pid is not None:
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)

@@ -23,7 +23,7 @@ from shim.fleet.records import CLAIM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shim.fleet.engine import Stored
+    from shim.fleet.backend import Stored
     from shim.fleet.records import Record
 
 NEVER = float("inf")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from shim.fleet import notes
 from shim.fleet.conversation import Conversation
 from shim.fleet.host import Host
-from shim.fleet.local import Leases
+from shim.fleet.local_locks import Leases
 from shim.fleet.notes import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.engine import MemoryEngine
+    from tests.support.backend import MemoryEngine
 
 U = "11111111-1111-4111-8111-111111111111"
 PID = os.getpid()
@@ -33,15 +33,15 @@ def turn(name: str) -> str:
 class Machine:
     """A host with a store and a project of its own."""
 
-    def __init__(self, root: Path, engine: MemoryEngine, name: str) -> None:
+    def __init__(self, root: Path, backend: MemoryEngine, name: str) -> None:
         self.store = root / name / "store"
         self.project = root / name / "projects" / "p"
         self.store.mkdir(parents=True)
         self.project.mkdir(parents=True)
-        self.engine = engine
+        self.backend = backend
         self.us = Host(name, f"host {name}", "1")
         self.forks: list[Note] = []
-        engine.signs_of_life[name] = {}
+        backend.signs_of_life[name] = {}
         self.leases = Leases(str(self.store))
         self.start_again()
 
@@ -50,14 +50,14 @@ class Machine:
         note = notes.read(notes.directory(str(self.store)), U) if remembers else Note(U)
         note.room, note.agent, note.transcript = "r", "a", str(self.transcript)
         self.it = Conversation(
-            self.engine, self.us, str(self.store), self.leases, note, self.forks.append
+            self.backend, self.us, str(self.store), self.leases, note, self.forks.append
         )
 
     def conversation(self, session_id: str) -> Conversation:
         """Another conversation that is noted here."""
         note = notes.read(notes.directory(str(self.store)), session_id)
         return Conversation(
-            self.engine, self.us, str(self.store), self.leases, note, self.forks.append
+            self.backend, self.us, str(self.store), self.leases, note, self.forks.append
         )
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ PLACE = "…"
 """Stands in a message for what is only known when it is printed."""
 
 _WARNINGS = {"warn", "fail", "_alone"}
-_ERRORS = {"Failure", "ClickException", "UsageError", "OSError", "Away", "Unanswered"}
+_ERRORS = {"Failure", "ClickException", "UsageError", "OSError", "Unavailable", "Unanswered"}
 _C_WARNING = re.compile(r'\bwarn\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
 _C_PLACE = re.compile(r"%[-.\d]*[a-z]+")
 _JS_ERROR = re.compile(r"new Error\(`([^`]*)`\)")

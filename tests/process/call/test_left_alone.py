@@ -74,7 +74,7 @@ LEFT_ALONE = [
     ["--session-id", "not-a-uuid", "-p"],
 ]
 
-OURS = [
+ACQUIRED = [
     ["continue"],
     ["-p", "resume"],
     ["-p", "--", "--resume"],
@@ -109,7 +109,7 @@ def test_claude_gets_the_call_untouched(world: World, args: list[str]) -> None:
     assert not world.store.exists()
 
 
-@pytest.mark.parametrize("args", OURS, ids=" ".join)
+@pytest.mark.parametrize("args", ACQUIRED, ids=" ".join)
 def test_what_only_looks_like_it_continues_the_rooms_conversation(
     world: World, args: list[str]
 ) -> None:

@@ -17,7 +17,7 @@ import pexpect
 import pytest
 
 import shim
-from shim.keep import folder
+from shim.retention import pins
 from tests.support.recorder import PATIENCE, Run, World, derived, read_line
 
 PROGRAM = "import sys; sys.argv[0] = 'claude-shim'; from shim.commands.__main__ import main; main()"
@@ -87,12 +87,14 @@ def files(world: World) -> dict[str, bytes]:
 
 
 @contextmanager
-def live(world: World, room: str, agent: str = "claude", goes_on: bool = True) -> Iterator[int]:
+def live(
+    world: World, room: str, agent: str = "claude", is_long_running: bool = True
+) -> Iterator[int]:
     """A claude that has the lease of a room and agent; its pid."""
     program = (
-        "import signal, sys; from shim.lease.lease import Lease, open_leases, start_of\n"
-        "lease = Lease(open_leases(sys.argv[1]), start_of(*sys.argv[2:4]))\n"
-        f"assert lease.take({goes_on}); print(flush=True); signal.pause()"
+        "import signal, sys; from shim.locks.record_lock import Lock, open_lock_file, start_of\n"
+        "lock = Lock(open_lock_file(sys.argv[1]), start_of(*sys.argv[2:4]))\n"
+        f"assert lock.take({is_long_running}); print(flush=True); signal.pause()"
     )
     world.store.parent.mkdir(mode=0o700, exist_ok=True)
     command = [sys.executable, "-c", program, str(world.store.parent), room, agent]
@@ -392,7 +394,7 @@ class TestKeptConversations:
         kept.parent.mkdir()
         kept.hardlink_to(path)
         kept.with_suffix(".from").symlink_to(path)
-        kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
+        kept.with_suffix(".link").symlink_to(pins.identity(str(kept)))
         if is_cleaned_up:
             path.unlink()
         return kept

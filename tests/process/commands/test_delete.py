@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.keep import folder
+from shim.retention import pins
 from shim.store import forks
 from tests.process.commands.test_changing_commands import (
     U,
@@ -202,7 +202,7 @@ def test_forget_offers_a_way_back_only_while_there_is_one(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}})
     with_all(world, U)
     kept = str(world.store.parent / "kept" / f"{U}.jsonl")
-    folder.note(folder.link_of(kept), folder.identity(kept))
+    pins.note(pins.link_of(kept), pins.identity(kept))
     transcript(world, U, age=0).unlink()
     run = ask(world, "forget", "r")
     assert run.exit_code == 0

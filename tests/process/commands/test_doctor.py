@@ -15,7 +15,7 @@ import pytest
 
 import shim
 from shim.install import launcher, python
-from shim.install.beside import import_paths
+from shim.install.manifest import import_paths
 from tests.support.recorder import World, derived, read_line, write_program
 
 PACKAGE = Path(shim.__file__).parent
@@ -403,9 +403,9 @@ def locked_and_torn(world: Place) -> None:
 
 def lease_of_a_program_that_is_no_claude(world: Place) -> None:
     program = (
-        "import sys; from shim.lease.lease import Lease, open_leases, start_of;"
-        " lease = Lease(open_leases(sys.argv[1]), start_of('r', 'claude'))"
-        "; assert lease.take(True);"
+        "import sys; from shim.locks.record_lock import Lock, open_lock_file, start_of;"
+        " lock = Lock(open_lock_file(sys.argv[1]), start_of('r', 'claude'))"
+        "; assert lock.take(True);"
         " print('taken', flush=True); sys.stdin.read()"
     )
     world.keep_running(program, str(world.store.parent))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from shim.base.session_key import SessionKey
-from shim.keep import folder
-from tests.support.leases import lease_of
+from shim.retention import pins
+from tests.support.locks import lease_of
 from tests.support.recorder import Run, World, derived
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -36,13 +36,15 @@ def explain(world: World, *args: str) -> Run:
     return world.run("explain", *args, program=CLAUDE_SHIM)
 
 
-def holder(world: World, goes_on: bool) -> Iterator[None]:
+def holder(world: World, is_long_running: bool) -> Iterator[None]:
     """Somebody else who has the lease of the room's claude."""
     world.store.parent.mkdir(mode=0o700, exist_ok=True)
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        lease_of(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(goes_on)
+        lease_of(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(
+            is_long_running
+        )
         os.write(writing, b"taken")
         signal.pause()
     assert os.read(reading, 5) == b"taken"
@@ -55,12 +57,12 @@ def holder(world: World, goes_on: bool) -> Iterator[None]:
 
 @pytest.fixture
 def one_shot_holder(world: World) -> Iterator[None]:
-    yield from holder(world, goes_on=False)
+    yield from holder(world, is_long_running=False)
 
 
 @pytest.fixture
 def streaming_holder(world: World) -> Iterator[None]:
-    yield from holder(world, goes_on=True)
+    yield from holder(world, is_long_running=True)
 
 
 def nothing(_: World) -> None:
@@ -120,7 +122,7 @@ def kept_and_gone(world: World, idle: float) -> None:
     kept = world.store.parent / "kept" / f"{U}.jsonl"
     kept.parent.mkdir(parents=True)
     world.transcript(U, age=idle * 86400).rename(kept)
-    kept.with_suffix(".link").symlink_to(folder.identity(str(kept)))
+    kept.with_suffix(".link").symlink_to(pins.identity(str(kept)))
 
 
 def replaced(world: World) -> None:

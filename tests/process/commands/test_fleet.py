@@ -19,17 +19,17 @@ from tests.process.commands.test_changing_commands import (
     transcript,
 )
 from tests.process.commands.test_schemas import validate
-from tests.support.courier import THIS, Courier, following, room, running
+from tests.support.daemon import THIS, SyncDaemon, following, room, running
 from tests.support.recorder import World, derived
 
 AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
 
 
 @pytest.fixture
-def courier(world: World) -> Iterator[Courier]:
+def daemon(world: World) -> Iterator[SyncDaemon]:
     """The courier of a host that is in a fleet."""
     world.environment["NSED_FLEET_URL"] = "nats://10.0.0.5:4222"
-    with Courier(world.store.parent) as standing_in:
+    with SyncDaemon(world.store.parent) as standing_in:
         yield standing_in
 
 
@@ -37,20 +37,20 @@ def rows(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()]
 
 
-def changes(courier: Courier) -> list[tuple[str, str, str]]:
+def changes(daemon: SyncDaemon) -> list[tuple[str, str, str]]:
     """What the fleet was told to change: the request, the room, and the conversation."""
     return [
         (each["request"], each["room"], each["session_id"])
-        for each in courier.asked
+        for each in daemon.asked
         if each["request"] not in ("status", "rooms")
     ]
 
 
-def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, courier: Courier) -> None:
+def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, daemon: SyncDaemon) -> None:
     store(world, {"mine": {"claude": entry(U)}, "ours": {"claude": entry(V)}})
     transcript(world, U)
-    courier.rooms = [room("mine", U, host=THIS), room("ours", W), room("theirs", V)]
-    courier.elsewhere = [running("theirs", V)]
+    daemon.rooms = [room("mine", U, host=THIS), room("ours", W), room("theirs", V)]
+    daemon.elsewhere = [running("theirs", V)]
 
     header, *found = rows(told(world, "list", "--sort", "room"))
 
@@ -63,9 +63,9 @@ def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, courier:
     assert [it[7] for it in found][1:] == ["on build-7", "on build-7"]
 
 
-def test_programs_are_told_the_host_too(world: World, courier: Courier) -> None:
-    courier.rooms = [room("mine", U, host=THIS), room("theirs", V)]
-    courier.elsewhere = [running("theirs", V)]
+def test_programs_are_told_the_host_too(world: World, daemon: SyncDaemon) -> None:
+    daemon.rooms = [room("mine", U, host=THIS), room("theirs", V)]
+    daemon.elsewhere = [running("theirs", V)]
 
     listed = json.loads(told(world, "list", "--json"))
     shown = json.loads(told(world, "show", "theirs", "--json"))
@@ -78,10 +78,10 @@ def test_programs_are_told_the_host_too(world: World, courier: Courier) -> None:
     assert [each["host"] for each in (*shown, *ran)] == ["build-7", "build-7"]
 
 
-def test_list_goes_on_where_the_fleet_is_away(world: World, courier: Courier) -> None:
+def test_list_goes_on_where_the_fleet_is_away(world: World, daemon: SyncDaemon) -> None:
     store(world, {"mine": {"claude": entry(U)}})
     transcript(world, U)
-    courier.answers["rooms"] = AWAY
+    daemon.answers["rooms"] = AWAY
 
     run = ask(world, "list")
 
@@ -101,9 +101,9 @@ def test_without_a_fleet_nothing_has_a_host(world: World) -> None:
     assert "Host" not in told(world, "show", "mine")
 
 
-def test_show_says_that_a_conversation_is_elsewhere(world: World, courier: Courier) -> None:
-    courier.rooms = [room("theirs", V)]
-    courier.elsewhere = [running("theirs", V, kind="interactive")]
+def test_show_says_that_a_conversation_is_elsewhere(world: World, daemon: SyncDaemon) -> None:
+    daemon.rooms = [room("theirs", V)]
+    daemon.elsewhere = [running("theirs", V, kind="interactive")]
 
     said = told(world, "show", "theirs")
 
@@ -113,9 +113,9 @@ def test_show_says_that_a_conversation_is_elsewhere(world: World, courier: Couri
 
 
 def test_what_other_hosts_parted_from_is_shown_and_linked_to(
-    world: World, courier: Courier
+    world: World, daemon: SyncDaemon
 ) -> None:
-    courier.rooms = [room("r", U, earlier=[V])]
+    daemon.rooms = [room("r", U, earlier=[V])]
 
     said = told(world, "show", "r")
     (shown,) = json.loads(told(world, "show", "r", "--json"))
@@ -124,23 +124,23 @@ def test_what_other_hosts_parted_from_is_shown_and_linked_to(
     assert f"Earlier     {V}, no transcript, of the fleet\n" in said
     assert [each["session_id"] for each in shown["earlier"]] == [V]
     assert "the next call fetches it from the fleet" in linked
-    assert changes(courier) == [("head", "r", V)]
+    assert changes(daemon) == [("head", "r", V)]
 
 
-def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, courier: Courier) -> None:
+def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, daemon: SyncDaemon) -> None:
     store(world, {"mine": {"claude": entry(U)}})
-    courier.elsewhere = [running("theirs", V)]
+    daemon.elsewhere = [running("theirs", V)]
     with live(world, "mine") as pid:
-        courier.here = [following("mine", U, pid=pid, is_fenced=True, fork=W)]
+        daemon.here = [following("mine", U, pid=pid, is_fenced=True, fork=W)]
         _, mine, theirs = rows(told(world, "ps"))
 
     assert (mine[0], mine[3], mine[-1]) == ("mine", "interactive, fenced", "here")
     assert (theirs[0], theirs[2], theirs[-1]) == ("theirs", "17", "build-7")
 
 
-def test_ps_says_what_the_fleet_does_not_have(world: World, courier: Courier) -> None:
-    courier.here = [following("mine", U, behind=1234)]
-    courier.failed = [
+def test_ps_says_what_the_fleet_does_not_have(world: World, daemon: SyncDaemon) -> None:
+    daemon.here = [following("mine", U, behind=1234)]
+    daemon.failed = [
         {"room": "r", "agent": "a", "session_id": V, "when": "2026-01-02T03:04:05Z", "why": "away"}
     ]
 
@@ -150,34 +150,36 @@ def test_ps_says_what_the_fleet_does_not_have(world: World, courier: Courier) ->
     assert "room 'r', agent 'a': an answer was seen before the fleet had it (away)" in lines
 
 
-def test_forget_means_every_host(world: World, courier: Courier) -> None:
-    courier.rooms = [room("r", U)]
+def test_forget_means_every_host(world: World, daemon: SyncDaemon) -> None:
+    daemon.rooms = [room("r", U)]
 
     said = told(world, "forget", "r")
 
-    ((request, where, new),) = changes(courier)
+    ((request, where, new),) = changes(daemon)
     assert (request, where) == ("head", "r")
     assert new not in (U, derived("r"))
     assert world.mappings["r"] == {"claude": new}
     assert "its next call, on whichever host, starts a new conversation" in said
 
 
-def test_forget_asks_first_where_another_host_has_it(world: World, courier: Courier) -> None:
-    courier.rooms = [room("r", U)]
-    courier.elsewhere = [running("r", U, kind="interactive")]
+def test_forget_asks_first_where_another_host_has_it(world: World, daemon: SyncDaemon) -> None:
+    daemon.rooms = [room("r", U)]
+    daemon.elsewhere = [running("r", U, kind="interactive")]
 
     said = refused(world, "forget", "r", exit_code=75)
 
     assert said.startswith("claude 17 on build-7 (interactive) is live on room 'r'")
-    assert changes(courier) == []
+    assert changes(daemon) == []
 
 
 @pytest.mark.parametrize("command", [["forget", "r"], ["link", "r", U], ["delete", "r", "--yes"]])
-def test_nothing_is_changed_here_alone(world: World, courier: Courier, command: list[str]) -> None:
+def test_nothing_is_changed_here_alone(
+    world: World, daemon: SyncDaemon, command: list[str]
+) -> None:
     store(world, {"r": {"claude": entry(V)}})
     transcript(world, U)
     transcript(world, V)
-    courier.answers["rooms"] = AWAY
+    daemon.answers["rooms"] = AWAY
 
     said = refused(world, *command)
 
@@ -185,65 +187,65 @@ def test_nothing_is_changed_here_alone(world: World, courier: Courier, command: 
     assert world.mappings == {"r": {"claude": V}}
 
 
-def test_link_means_every_host(world: World, courier: Courier) -> None:
-    courier.rooms = [room("r", V)]
+def test_link_means_every_host(world: World, daemon: SyncDaemon) -> None:
+    daemon.rooms = [room("r", V)]
     transcript(world, U)
 
     told(world, "link", "r", U)
 
-    assert changes(courier) == [("head", "r", U)]
+    assert changes(daemon) == [("head", "r", U)]
     assert world.mappings == {"r": {"claude": U}}
 
 
 def test_delete_takes_it_from_the_servers_and_lets_no_host_go_on(
-    world: World, courier: Courier
+    world: World, daemon: SyncDaemon
 ) -> None:
     store(world, {"r": {"claude": entry(U)}})
     transcript(world, U)
-    courier.rooms = [room("r", U, earlier=[V])]
+    daemon.rooms = [room("r", U, earlier=[V])]
 
     told(world, "delete", "r", "--yes")
 
-    (first, _, deleted), (second, _, new), (third, _, earlier) = changes(courier)
+    (first, _, deleted), (second, _, new), (third, _, earlier) = changes(daemon)
     assert (first, second, third) == ("drop", "head", "drop")
     assert (deleted, earlier) == (U, V)
     assert new not in (U, V, derived("r"))
 
 
-def test_what_another_host_has_open_is_not_deleted(world: World, courier: Courier) -> None:
+def test_what_another_host_has_open_is_not_deleted(world: World, daemon: SyncDaemon) -> None:
     store(world, {"r": {"claude": entry(U)}})
     transcript(world, U)
-    courier.rooms = [room("r", U)]
-    courier.elsewhere = [running("r", U)]
+    daemon.rooms = [room("r", U)]
+    daemon.elsewhere = [running("r", U)]
 
     said = refused(world, "delete", "r", "--yes", exit_code=75)
 
     assert "on build-7" in said
-    assert changes(courier) == []
+    assert changes(daemon) == []
 
 
-def test_prune_says_what_the_fleet_goes_on_having(world: World, courier: Courier) -> None:
+def test_prune_says_what_the_fleet_goes_on_having(world: World, daemon: SyncDaemon) -> None:
     store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(V)}})
-    courier.rooms = [room("r", U)]
+    daemon.rooms = [room("r", U)]
 
     said = told(world, "prune", "--older-than", "1d", "--yes")
 
     assert "The fleet still has 1 mapping of these: a call goes on with it.\n" in said
-    assert changes(courier) == []
+    assert changes(daemon) == []
 
 
-def test_export_has_the_rooms_of_the_fleet(world: World, courier: Courier) -> None:
+def test_export_has_the_rooms_of_the_fleet(world: World, daemon: SyncDaemon) -> None:
     store(world, {"r": {"claude": entry(U)}})
-    courier.rooms = [room("r", V), room("s", W)]
+    daemon.rooms = [room("r", V), room("s", W)]
 
     exported = json.loads(told(world, "export"))
 
     assert {it["room"]: it["session_id"] for it in exported["mappings"]} == {"r": V, "s": W}
 
 
-def test_fleet_status_is_one_screen(world: World, courier: Courier) -> None:
-    courier.here = [following("mine", U, pid=9, kind="streaming", behind=5000)]
-    courier.elsewhere = [running("theirs", V)]
+def test_fleet_status_is_one_screen(world: World, daemon: SyncDaemon) -> None:
+    daemon.here = [following("mine", U, pid=9, kind="streaming", behind=5000)]
+    daemon.elsewhere = [running("theirs", V)]
 
     said = dict(line.split(None, 1) for line in told(world, "fleet", "status").splitlines())
 
@@ -256,8 +258,8 @@ def test_fleet_status_is_one_screen(world: World, courier: Courier) -> None:
     validate("fleet", json.loads(told(world, "fleet", "status", "--json")))
 
 
-def test_fleet_status_fails_where_the_server_is_away(world: World, courier: Courier) -> None:
-    courier.engine |= {"is_reachable": False, "why": "nobody answers", "stream": None}
+def test_fleet_status_fails_where_the_server_is_away(world: World, daemon: SyncDaemon) -> None:
+    daemon.backend |= {"is_reachable": False, "why": "nobody answers", "stream": None}
 
     run = ask(world, "fleet", "status")
 
@@ -266,8 +268,8 @@ def test_fleet_status_fails_where_the_server_is_away(world: World, courier: Cour
     validate("fleet", json.loads(ask(world, "fleet", "status", "--json").stdout))
 
 
-def test_fleet_status_fails_where_the_courier_cannot_say(world: World, courier: Courier) -> None:
-    courier.answers["status"] = AWAY
+def test_fleet_status_fails_where_the_courier_cannot_say(world: World, daemon: SyncDaemon) -> None:
+    daemon.answers["status"] = AWAY
 
     assert refused(world, "fleet", "status") == "nobody answers at 10.0.0.5:4222"
 
@@ -278,10 +280,10 @@ def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None
     )
 
 
-def test_fleet_stop_ends_the_courier(world: World, courier: Courier) -> None:
+def test_fleet_stop_ends_the_courier(world: World, daemon: SyncDaemon) -> None:
     assert told(world, "fleet", "stop") == "Ended the courier.\n"
 
-    assert [each["request"] for each in courier.asked] == ["stop"]
+    assert [each["request"] for each in daemon.asked] == ["stop"]
 
 
 def test_a_new_key_is_beside_the_store_and_said_in_one_line(world: World) -> None:

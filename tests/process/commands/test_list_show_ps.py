@@ -22,7 +22,7 @@ import pytest
 
 from shim.base.messages import Failure
 from shim.commands.claude_shim import group
-from shim.lease import live
+from shim.locks import live_claudes
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -339,7 +339,7 @@ class TestList:
 
         home.map("refactor", "claude", U)
         (home.store / "leases").write_text("")
-        monkeypatch.setattr("shim.lease.lease.fcntl.fcntl", fail)
+        monkeypatch.setattr("shim.locks.record_lock.fcntl.fcntl", fail)
         out, err = home.run("list", "--empty")
         assert len(lines(out)) == 2
         assert err == (
@@ -771,7 +771,7 @@ class TestRunning:
 
 
 def waiting(world: World, room: str) -> list[int]:
-    holder = live.holders(str(world.store.parent)).of(room, "claude")
+    holder = live_claudes.holders(str(world.store.parent)).of(room, "claude")
     return list(holder.waiting) if holder else []
 
 

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from shim.cli import pages
-from shim.lease.lease import all_held
+from shim.locks.record_lock import all_held
 from tests.support import console
 from tests.support.recorder import Run, World, wait_until
 

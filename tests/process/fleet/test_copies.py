@@ -23,11 +23,11 @@ async def copies(url: str, is_enough: Callable[[int], bool]) -> int:
     deadline = time.monotonic() + PATIENCE
     found = 0
     while not is_enough(found) and time.monotonic() < deadline:
-        engine = JetStream(url, "")
-        async with meanwhile(engine.run()):
-            await engine.was_tried.wait()
-            if engine.is_here:
-                found = (await engine.about())["stream"]["replicas"]
+        backend = JetStream(url, "")
+        async with meanwhile(backend.run()):
+            await backend.was_tried.wait()
+            if backend.is_here:
+                found = (await backend.about())["stream"]["replicas"]
         await asyncio.sleep(0.1)
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.fleet.engine import Away, Refused
+from shim.fleet.backend import Refused, Unavailable
 from shim.fleet.host import Host
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.log import Log, Taken
@@ -21,7 +21,7 @@ from tests.support.nats_proxied import SERVERS, ProxiedCluster
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from shim.fleet.engine import Stored
+    from shim.fleet.backend import Stored
     from shim.fleet.records import Record
 
 HOSTS = 4
@@ -68,7 +68,7 @@ class Writers:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        async with meanwhile(*(engine.run() for engine in self.engines)):
+        async with meanwhile(*(backend.run() for backend in self.engines)):
             async with meanwhile(*(self._write(n) for n in range(HOSTS))):
                 yield
             await self._check()
@@ -78,19 +78,19 @@ class Writers:
         before = {name: self._acknowledged(name) for name in CONVERSATIONS}
         deadline = time.monotonic() + PATIENCE
         while any(self._acknowledged(name) < before[name] + 2 for name in CONVERSATIONS):
-            assert time.monotonic() < deadline, [engine.why for engine in self.engines]
+            assert time.monotonic() < deadline, [backend.why for backend in self.engines]
             await asyncio.sleep(0.05)
 
     def _acknowledged(self, name: str) -> int:
         return sum(bool(it.sequence) for it in self.histories[name].appends)
 
     async def _write(self, number: int) -> None:
-        engine, us = self.engines[number], Host(f"h{number}", f"host {number}", "1")
+        backend, us = self.engines[number], Host(f"h{number}", f"host {number}", "1")
         while True:
             name = self._chance.choice(CONVERSATIONS)
-            with contextlib.suppress(Away, Refused, Taken):
-                await engine.say_alive(us.host, {"hostname": us.hostname})
-                await self._turn(Log(engine, name, us))
+            with contextlib.suppress(Unavailable, Refused, Taken):
+                await backend.say_alive(us.host, {"hostname": us.hostname})
+                await self._turn(Log(backend, name, us))
             await asyncio.sleep(self._chance.uniform(0, 0.05))
 
     async def _turn(self, log: Log) -> None:
@@ -100,9 +100,9 @@ class Writers:
         for offset in range(self._chance.randrange(1, 4)):
             while True:
                 try:
-                    await log.put("", offset, b"x", goes_on=False, patience=1.0)
+                    await log.put("", offset, b"x", is_continued=False, patience=1.0)
                     break
-                except Away:
+                except Unavailable:
                     await asyncio.sleep(0.1)
         await log.release()
 
@@ -113,13 +113,13 @@ class Writers:
 
     async def _whole(self, name: str) -> list[Stored]:
         """The log, by a reader of its own, behind an append that was accepted."""
-        engine, deadline = self.engines[0], time.monotonic() + PATIENCE
+        backend, deadline = self.engines[0], time.monotonic() + PATIENCE
         while True:
-            assert time.monotonic() < deadline, engine.why
-            with contextlib.suppress(Away, Taken, Refused):
+            assert time.monotonic() < deadline, backend.why
+            with contextlib.suppress(Unavailable, Taken, Refused):
                 for number in range(HOSTS):
-                    await engine.say_alive(f"h{number}", None)
-                log = Log(engine, name, Host("reader", "reader", "1"))
+                    await backend.say_alive(f"h{number}", None)
+                log = Log(backend, name, Host("reader", "reader", "1"))
                 await log.take(1, "one-shot")
                 return [it async for it in log.records(0, log.sequence)]
             await asyncio.sleep(0.1)

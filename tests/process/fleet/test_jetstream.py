@@ -13,7 +13,7 @@ import nats
 import psutil
 import pytest
 
-from shim.fleet.engine import Away, Refused
+from shim.fleet.backend import Refused, Unavailable
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.records import CLAIM, DATA, Holder, Record
 from tests.support.meanwhile import meanwhile
@@ -39,10 +39,10 @@ def data(body: bytes, offset: int = 0) -> Record:
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[JetStream]:
-    engine = JetStream(url, "")
-    async with meanwhile(engine.run()):
-        await until(lambda: engine.is_here)
-        yield engine
+    backend = JetStream(url, "")
+    async with meanwhile(backend.run()):
+        await until(lambda: backend.is_here)
+        yield backend
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -54,85 +54,87 @@ async def until(holds: Callable[[], bool]) -> None:
 
 def run(url: str, story: Callable[[JetStream], Awaitable[None]]) -> None:
     async def whole() -> None:
-        async with connected(url) as engine:
-            await story(engine)
+        async with connected(url) as backend:
+            await story(backend)
 
     asyncio.run(whole())
 
 
-async def bodies(engine: JetStream) -> list[bytes]:
-    last = await engine.last(U)
+async def bodies(backend: JetStream) -> list[bytes]:
+    last = await backend.last(U)
     assert last is not None
-    return [it.record.body async for it in engine.records(U, 0, last.sequence)]
+    return [it.record.body async for it in backend.records(U, 0, last.sequence)]
 
 
 def test_records_come_back_in_their_order_and_the_last_one_is_known(
     nats_server: NatsServer,
 ) -> None:
-    async def story(engine: JetStream) -> None:
-        assert await engine.last(U) is None
+    async def story(backend: JetStream) -> None:
+        assert await backend.last(U) is None
         after = 0
         for n in range(1200):
-            after = await engine.append(U, data(b"%d" % n), after, 5)
-        last = await engine.last(U)
+            after = await backend.append(U, data(b"%d" % n), after, 5)
+        last = await backend.last(U)
         assert last is not None
         assert (last.sequence, last.record.body) == (after, b"1199")
-        assert await bodies(engine) == [b"%d" % n for n in range(1200)]
-        tail = [it.record.body async for it in engine.records(U, after - 2, after - 1)]
+        assert await bodies(backend) == [b"%d" % n for n in range(1200)]
+        tail = [it.record.body async for it in backend.records(U, after - 2, after - 1)]
         assert tail == [b"1198"]
 
     run(nats_server.url, story)
 
 
 def test_only_who_knows_the_last_record_can_append(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        first = await engine.append(U, claim(), 0, 5)
-        await engine.append(U, claim(), first, 5)
+    async def story(backend: JetStream) -> None:
+        first = await backend.append(U, claim(), 0, 5)
+        await backend.append(U, claim(), first, 5)
         for stale in (0, first):
             with pytest.raises(Refused):
-                await engine.append(U, data(b"late"), stale, 5)
-        assert b"late" not in await bodies(engine)
+                await backend.append(U, data(b"late"), stale, 5)
+        assert b"late" not in await bodies(backend)
 
     run(nats_server.url, story)
 
 
 def test_what_was_stored_is_not_stored_again(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        first = await engine.append(U, claim(), 0, 5)
+    async def story(backend: JetStream) -> None:
+        first = await backend.append(U, claim(), 0, 5)
         record = data(b"once")
-        assert await engine.append(U, record, first, 5) == await engine.append(U, record, first, 5)
-        assert await bodies(engine) == [b"", b"once"]
+        assert await backend.append(U, record, first, 5) == await backend.append(
+            U, record, first, 5
+        )
+        assert await bodies(backend) == [b"", b"once"]
 
     run(nats_server.url, story)
 
 
 def test_what_came_before_can_be_deleted(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        first = await engine.append(U, data(b"old"), 0, 5)
-        second = await engine.append(U, data(b"new"), first, 5)
-        await engine.purge(U, second)
-        assert await bodies(engine) == [b"new"]
-        await engine.purge(U)
-        assert await engine.last(U) is None
+    async def story(backend: JetStream) -> None:
+        first = await backend.append(U, data(b"old"), 0, 5)
+        second = await backend.append(U, data(b"new"), first, 5)
+        await backend.purge(U, second)
+        assert await bodies(backend) == [b"new"]
+        await backend.purge(U)
+        assert await backend.last(U) is None
 
     run(nats_server.url, story)
 
 
 def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        assert (await engine.room("x"), await engine.rooms(), await engine.signs()) == (
+    async def story(backend: JetStream) -> None:
+        assert (await backend.room("x"), await backend.rooms(), await backend.signs()) == (
             None,
             [],
             {},
         )
-        await engine.put_room("x", {"session_id": U})
-        await engine.say_alive("h", {"held": []})
-        assert await engine.room("x") == {"session_id": U}
-        assert await engine.rooms() == [{"session_id": U}]
-        assert await engine.signs() == {"h": await engine.sign_of("h")}
-        await engine.put_room("x", None)
-        await engine.say_alive("h", None)
-        assert (await engine.room("x"), await engine.rooms(), await engine.signs()) == (
+        await backend.put_room("x", {"session_id": U})
+        await backend.say_alive("h", {"held": []})
+        assert await backend.room("x") == {"session_id": U}
+        assert await backend.rooms() == [{"session_id": U}]
+        assert await backend.signs() == {"h": await backend.sign_of("h")}
+        await backend.put_room("x", None)
+        await backend.say_alive("h", None)
+        assert (await backend.room("x"), await backend.rooms(), await backend.signs()) == (
             None,
             [],
             {},
@@ -142,10 +144,10 @@ def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsSe
 
 
 def test_who_watches_is_told(nats_server: NatsServer) -> None:
-    async def story(engine: JetStream) -> None:
-        async with engine.watch(U) as changed:
+    async def story(backend: JetStream) -> None:
+        async with backend.watch(U) as changed:
             assert not changed.is_set()
-            await engine.append(U, claim(), 0, 5)
+            await backend.append(U, claim(), 0, 5)
             await asyncio.wait_for(changed.wait(), TIMEOUT)
 
     run(nats_server.url, story)
@@ -216,19 +218,19 @@ def test_an_append_whose_answer_was_lost_is_stored_once(nats_server: NatsServer)
     async def story() -> None:
         async with (
             Proxy(nats_server.url) as proxy,
-            connected(f"nats://127.0.0.1:{proxy.port}") as engine,
+            connected(f"nats://127.0.0.1:{proxy.port}") as backend,
         ):
-            first = await engine.append(U, claim(), 0, 5)
+            first = await backend.append(U, claim(), 0, 5)
             record = data(b"once")
             proxy.is_silent = True
-            with pytest.raises(Away):
-                await engine.append(U, record, first, 0.2)
-            assert not engine.is_here
+            with pytest.raises(Unavailable):
+                await backend.append(U, record, first, 0.2)
+            assert not backend.is_here
             proxy.is_silent = False
-            await until(lambda: engine.is_here)
+            await until(lambda: backend.is_here)
 
-            second = await engine.append(U, record, first, 5)
-            await engine.append(U, data(b"next", 4), second, 5)
-            assert await bodies(engine) == [b"", b"once", b"next"]
+            second = await backend.append(U, record, first, 5)
+            await backend.append(U, data(b"next", 4), second, 5)
+            assert await bodies(backend) == [b"", b"once", b"next"]
 
     asyncio.run(story())

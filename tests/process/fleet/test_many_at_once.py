@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from shim.fleet import asking
+from shim.fleet import daemon_client
 from tests.support.real_claude import wait_until
 from tests.support.recorder import World, write_program
 
@@ -13,8 +13,8 @@ MANY = 20
 def followed(world: World) -> set[str]:
     """The rooms whose claude the courier follows."""
     try:
-        said = asking.ask(str(world.store.parent), "status", starts=False)
-    except asking.Unanswered:  # busy with the calls
+        said = daemon_client.ask(str(world.store.parent), "status", starts=False)
+    except daemon_client.Unanswered:  # busy with the calls
         return set()
     return {each["room"] for each in said["conversations"] if each["pid"]}
 

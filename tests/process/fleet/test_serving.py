@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shim.fleet import tls
-from shim.fleet.engine import Away
+from shim.fleet.backend import Unavailable
 from shim.fleet.jetstream import JetStream
 from shim.fleet.records import CLAIM, Holder, Record
 from tests.process.commands.test_changing_commands import ask, refused, told
@@ -47,12 +47,12 @@ def records(url: str) -> int:
     """How many records the server has once one more is stored. Raises Away."""
 
     async def append() -> int:
-        engine = JetStream(url, "")
-        async with meanwhile(engine.run()):
-            await engine.was_tried.wait()
-            last = await engine.last(U)
+        backend = JetStream(url, "")
+        async with meanwhile(backend.run()):
+            await backend.was_tried.wait()
+            last = await backend.last(U)
             after = last.sequence if last else 0
-            return await engine.append(U, Record(CLAIM, HOLDER, 1), after, PATIENCE)
+            return await backend.append(U, Record(CLAIM, HOLDER, 1), after, PATIENCE)
 
     return asyncio.run(append())
 
@@ -106,7 +106,7 @@ def test_without_the_token_nobody_gets_in(world: World, port: str) -> None:
     token, _, address = address.partition("@")
     assert len(token) >= 32
 
-    with pytest.raises(Away, match="refuses these credentials"):
+    with pytest.raises(Unavailable, match="refuses these credentials"):
         records(f"{scheme}://{address}")
 
 
@@ -175,16 +175,16 @@ def test_three_of_them_are_a_cluster_that_bears_the_loss_of_one(
             ask(world, "fleet", "stop", env=env)
 
 
-def copies(engine: JetStream) -> int:
+def copies(backend: JetStream) -> int:
     """How many copies of a stream there are, once a record is stored in it."""
 
     async def store() -> int:
-        async with meanwhile(engine.run()):
+        async with meanwhile(backend.run()):
             while True:
-                with suppress(Away):
-                    if engine.is_here:
-                        await engine.put_room("room", {})
-                        if stream := (await engine.about())["stream"]:
+                with suppress(Unavailable):
+                    if backend.is_here:
+                        await backend.put_room("room", {})
+                        if stream := (await backend.about())["stream"]:
                             return int(stream["replicas"])
                 await asyncio.sleep(0.05)
 

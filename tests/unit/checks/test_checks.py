@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from shim.checks import examination, installation, outliving, running, setup, storage, surroundings
+from shim.checks import examination, installation, locking, retained, setup, storage, surroundings
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
 from shim.checks.setup import Setup
 from shim.claude import registry
-from shim.keep import folder
-from shim.lease import busy
+from shim.locks import contention
+from shim.retention import pins
 from shim.store.store import Store
 
 ID = "e02e610b-76e2-53bd-9543-ea295dd26fc7"
@@ -66,7 +66,7 @@ def test_how_a_stranger_is_to_be_started_can_be_typed(
     store.record(room, agent, mapped)
     Path(store.directory, "leases").touch()
     monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
-    finding = only(running.leases(Setup()))
+    finding = only(locking.leases(Setup()))
     assert (finding.mend or "").endswith(f": {call}")
 
 
@@ -114,7 +114,7 @@ def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> 
     leases = home / ".nsed" / "leases"
     leases.touch()
     monkeypatch.setattr(os, "access", lambda path, _: path != leases)
-    finding = next(running.locks(Setup()))
+    finding = next(locking.locks(Setup()))
     assert (finding.status, finding.found.partition(":")[0]) == (
         PROBLEM,
         f"{leases} cannot be written",
@@ -125,7 +125,7 @@ def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> 
 @pytest.mark.usefixtures("store")
 def test_a_directory_in_the_place_of_the_leases(home: Path) -> None:
     (home / ".nsed" / "leases").mkdir()
-    finding = next(running.locks(Setup()))
+    finding = next(locking.locks(Setup()))
     assert finding.status == PROBLEM
     assert finding.found.startswith(f"{home}/.nsed/leases is no regular file")
 
@@ -133,7 +133,7 @@ def test_a_directory_in_the_place_of_the_leases(home: Path) -> None:
 @pytest.mark.usefixtures("store")
 def test_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (16, 16))
-    finding = next(running.locks(Setup()))
+    finding = next(locking.locks(Setup()))
     assert (finding.status, finding.found.partition(":")[0]) == (
         PROBLEM,
         "only 16 files may be open at once",
@@ -157,7 +157,7 @@ def test_a_filesystem_without_locks(
     monkeypatch: pytest.MonkeyPatch, flock: Callable[[int, int], None], found: str
 ) -> None:
     monkeypatch.setattr(fcntl, "flock", flock)
-    finding = only(running.locks(Setup()))
+    finding = only(locking.locks(Setup()))
     assert finding.status == PROBLEM
     assert found in finding.found
     assert "NSED_SESSION_DIR" in str(finding.mend)
@@ -282,9 +282,9 @@ VALUES = [
     "x",
 ]
 READ: Mapping[str, Callable[[], object]] = {
-    "NSED_ON_BUSY": busy._policy,
-    "NSED_BUSY_TIMEOUT": busy._timeout,
-    "NSED_KEEP_DAYS": folder.days,
+    "NSED_ON_BUSY": contention._policy,
+    "NSED_BUSY_TIMEOUT": contention._timeout,
+    "NSED_KEEP_DAYS": pins.days,
 }
 
 
@@ -341,17 +341,17 @@ def test_conversations_that_are_not_kept_and_near_their_end(
         settings = {"cleanupPeriodDays": period}
         (home / ".claude" / "settings.json").write_text(json.dumps(settings))
 
-    finding = only(outliving.clean_up(Setup()))
+    finding = only(retained.clean_up(Setup()))
 
     assert finding.status == status
     assert found in finding.found
 
 
 def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
-    kept = Path(folder.path(store.directory, ID))
+    kept = Path(pins.path(store.directory, ID))
     kept.parent.mkdir()
     os.link(transcript(home, days=31), kept)
-    finding = only(outliving.clean_up(Setup()))
+    finding = only(retained.clean_up(Setup()))
     assert finding == ok(
         "claude deletes what is idle for 30 days; kept here, too, and safe from that:"
         " 1 of 1 conversation"
@@ -360,12 +360,12 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
 
 def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, store: Store) -> None:
     path = transcript(home, days=1)
-    kept = Path(folder.path(store.directory, ID))
+    kept = Path(pins.path(store.directory, ID))
     kept.parent.mkdir()
     kept.write_text('{"type":"user","message":{},"uuid":"another"}\n')
     with gzip.open(f"{kept}.gz", "wb") as copy:
         copy.write(path.read_bytes() + b"more")
-    _, cut, twin = outliving.clean_up(Setup())
+    _, cut, twin = retained.clean_up(Setup())
     assert (cut.status, twin.status) == ("warning", "warning")
     assert "1 transcript lost a part" in cut.found
     assert "1 conversation of this account has a twin" in twin.found
@@ -374,9 +374,9 @@ def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, stor
 def test_conversations_of_another_account_are_told(
     home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.note(folder.origin_of(folder.path(store.directory, ID)), str(transcript(home, days=1)))
+    pins.note(pins.origin_of(pins.path(store.directory, ID)), str(transcript(home, days=1)))
     monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", bytes(home / "another"))
-    _, told = outliving.clean_up(Setup())
+    _, told = retained.clean_up(Setup())
     assert told == ok(f"1 conversation of these rooms in another account, {home}/.claude")
 
 
@@ -386,5 +386,5 @@ def test_where_there_can_be_no_links_there_are_copies(home: Path) -> None:
     elsewhere = Setup()
     assert elsewhere.contents.is_there
     elsewhere.store = Path("/dev")
-    finding = only(outliving.clean_up(elsewhere))
+    finding = only(retained.clean_up(elsewhere))
     assert "as copies because it is another filesystem" in finding.found

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from shim.call import plan
 from shim.claude import invocation
-from shim.claude.options import FLAG, OPTIONAL, VALUE, VARIADIC, Surface
+from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, CliSpec
 from shim.claude.transcripts import Transcript
 
-SMALL = Surface("""
+SMALL = CliSpec("""
 --print --print -
 -p --print -
 --verbose --verbose -
@@ -115,7 +115,7 @@ class UnknownOption(Exception):
     """Commander ends the program with an error."""
 
 
-def parse_options(args: list[str], surface: Surface) -> tuple[Options, list[str]]:
+def parse_options(args: list[str], surface: CliSpec) -> tuple[Options, list[str]]:
     """`parseOptions` of commander 13's lib/command.js, statement for statement."""
     options: Options = []
     operands: list[str] = []
@@ -336,4 +336,4 @@ def test_a_run_goes_on_where_it_streams_or_has_a_terminal(
     monkeypatch: pytest.MonkeyPatch, args: list[str], on_a_terminal: bool, expected: bool
 ) -> None:
     monkeypatch.setattr(posix, "isatty", lambda descriptor: descriptor == 1 and on_a_terminal)
-    assert invocation.read(args).goes_on is expected
+    assert invocation.read(args).is_long_running is expected

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shim.fleet import conversation, log, records
-from shim.fleet.engine import Away
+from shim.fleet.backend import Unavailable
 from shim.fleet.log import Taken
-from tests.support.engine import MemoryEngine
+from tests.support.backend import MemoryEngine
 from tests.support.machine import PID, Machine, U, line, turn
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def engine() -> MemoryEngine:
+def backend() -> MemoryEngine:
     return MemoryEngine()
 
 
 @pytest.fixture
-def a(tmp_path: Path, engine: MemoryEngine) -> Iterator[Machine]:
-    machine = Machine(tmp_path, engine, "a")
+def a(tmp_path: Path, backend: MemoryEngine) -> Iterator[Machine]:
+    machine = Machine(tmp_path, backend, "a")
     yield machine
     machine.close()
 
 
 @pytest.fixture
-def b(tmp_path: Path, engine: MemoryEngine) -> Iterator[Machine]:
-    machine = Machine(tmp_path, engine, "b")
+def b(tmp_path: Path, backend: MemoryEngine) -> Iterator[Machine]:
+    machine = Machine(tmp_path, backend, "b")
     yield machine
     machine.close()
 
@@ -98,15 +98,15 @@ def test_a_torn_line_goes_nowhere(a: Machine, b: Machine) -> None:
 
 
 def test_what_was_said_without_the_fleet_comes_later(
-    a: Machine, b: Machine, engine: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryEngine
 ) -> None:
     async def story() -> None:
         await a.turn(turn("1"))
-        engine.why = "away"
-        with pytest.raises(Away):
+        backend.why = "away"
+        with pytest.raises(Unavailable):
             await a.begins()
         a.says(turn("2"))
-        engine.why = ""
+        backend.why = ""
         await a.it.finish()
         await b.begins()
 
@@ -146,13 +146,13 @@ def test_what_claude_notes_of_itself_gives_way_to_turns(a: Machine, b: Machine) 
 
 
 def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
-    a: Machine, b: Machine, engine: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryEngine
 ) -> None:
     async def story() -> None:
         await a.begins()
         a.says(turn("1"))
         await a.it.keep_up()
-        await engine.say_alive("a", None)
+        await backend.say_alive("a", None)
         await b.begins()
         b.says(turn("2"))
         a.says(turn("on a"))
@@ -169,18 +169,18 @@ def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
 
 
 def test_a_fork_is_in_the_fleet_while_its_claude_lives(
-    a: Machine, b: Machine, engine: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryEngine
 ) -> None:
     async def story() -> None:
         await a.begins()
-        await engine.say_alive("a", None)
+        await backend.say_alive("a", None)
         await b.turn(turn("2"))
         a.says(turn("on a"))
         await a.it.keep_up()
 
     run(story())
     fork = a.it.note.fork
-    bodies = [it.record.body.decode() for name, it in engine.stored if name == fork]
+    bodies = [it.record.body.decode() for name, it in backend.stored if name == fork]
     assert "".join(bodies) == turn("on a")
 
 
@@ -264,7 +264,7 @@ def test_files_beside_the_transcript_go_along(a: Machine, b: Machine) -> None:
     assert (there / "subagents" / "agent-1.jsonl").read_text() == turn("sub") + turn("more")
 
 
-def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, engine: MemoryEngine) -> None:
+def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, backend: MemoryEngine) -> None:
     async def story() -> None:
         await a.begins()
         (a.project / U / "tool-results").mkdir(parents=True)
@@ -273,12 +273,12 @@ def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, engine: Memo
         await a.it.keep_up()
 
     run(story())
-    files = [it.record.file for _, it in engine.stored if it.record.kind == "data"]
+    files = [it.record.file for _, it in backend.stored if it.record.kind == "data"]
     assert files == ["tool-results/x.txt", ""]
 
 
 def test_a_long_log_is_written_anew(
-    a: Machine, b: Machine, engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+    a: Machine, b: Machine, backend: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation, "_MOST_RECORDS", 5)
 
@@ -291,7 +291,7 @@ def test_a_long_log_is_written_anew(
     run(story())
     whole = "".join(map(turn, "12345"))
     assert a.said == b.said == whole
-    assert len(engine.stored) < 8
+    assert len(backend.stored) < 8
 
 
 class Killed(BaseException):
@@ -299,12 +299,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("remembers", [True, False])
-@pytest.mark.parametrize("how", [Killed, Away])
+@pytest.mark.parametrize("how", [Killed, Unavailable])
 @pytest.mark.parametrize("steps", range(6))
 def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
     a: Machine,
     b: Machine,
-    engine: MemoryEngine,
+    backend: MemoryEngine,
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
     how: type[BaseException],
@@ -330,17 +330,17 @@ def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
         await a.it.keep_up()
         with monkeypatch.context() as patched:
             patched.setattr(conversation, "_MOST_RECORDS", 1)
-            patched.setattr(engine, "append", counted(engine.append))
-            patched.setattr(engine, "purge", counted(engine.purge))
-            with contextlib.suppress(Killed, Away):
+            patched.setattr(backend, "append", counted(backend.append))
+            patched.setattr(backend, "purge", counted(backend.purge))
+            with contextlib.suppress(Killed, Unavailable):
                 await a.ends()
         if how is Killed:
             a.start_again(remembers)
-            engine.signs_of_life.pop("a", None)
+            backend.signs_of_life.pop("a", None)
         else:
             await a.ends()
         await b.turn(turn("4"))
-        engine.signs_of_life["a"] = {}
+        backend.signs_of_life["a"] = {}
         await a.begins()
 
     run(story())
@@ -370,7 +370,7 @@ def test_a_log_is_not_written_anew_without_what_is_gone_here(
     assert (b.project / U / "tool-results" / "x.txt").read_text() == "long"
 
 
-def test_one_hosts_own_records_count(a: Machine, engine: MemoryEngine) -> None:
+def test_one_hosts_own_records_count(a: Machine, backend: MemoryEngine) -> None:
     async def story() -> None:
         for name in "123456":
             await a.turn(turn(name))
@@ -379,16 +379,16 @@ def test_one_hosts_own_records_count(a: Machine, engine: MemoryEngine) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(conversation, "_MOST_RECORDS", 10)
         run(story())
-    assert len(engine.stored) < 14
+    assert len(backend.stored) < 14
 
 
 def test_a_conversation_that_was_purged_is_begun_anew_by_who_had_some_of_it(
-    a: Machine, b: Machine, engine: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryEngine
 ) -> None:
     async def story() -> None:
         await a.turn(turn("1"))
         await b.turn(turn("2"))
-        await engine.purge(U)
+        await backend.purge(U)
         await b.turn(turn("3"))
         await a.begins()
 

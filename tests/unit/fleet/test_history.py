@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shim.fleet.engine import Stored
+from shim.fleet.backend import Stored
 from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Record
 from tests.support.history import Append, History
 

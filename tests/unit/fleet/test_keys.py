@@ -7,7 +7,7 @@ import pytest
 
 from shim.base.messages import Failure
 from shim.fleet import keys
-from shim.fleet.engine import Away
+from shim.fleet.backend import Unavailable
 
 KEY = "0f" * 32
 
@@ -56,7 +56,7 @@ def test_a_file_that_others_can_read_or_write_is_refused(path: Path, mode: int) 
     write(path, KEY)
     path.chmod(mode)
 
-    with pytest.raises(Away, match=r"is open to others: `chmod go= .*fleet\.key`"):
+    with pytest.raises(Unavailable, match=r"is open to others: `chmod go= .*fleet\.key`"):
         keys.read(str(path))
 
 
@@ -71,12 +71,12 @@ def test_a_file_that_others_can_read_or_write_is_refused(path: Path, mode: int) 
     ],
 )
 def test_a_file_without_a_key_is_refused(path: Path, text: str, why: str) -> None:
-    with pytest.raises(Away, match=why):
+    with pytest.raises(Unavailable, match=why):
         keys.read(write(path, text))
 
 
 def test_a_file_that_is_not_there_is_refused(path: Path) -> None:
-    with pytest.raises(Away, match="cannot be read"):
+    with pytest.raises(Unavailable, match="cannot be read"):
         keys.read(str(path))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim.fleet import overview
-from tests.support.courier import THIS, Courier, following, room, running
+from tests.support.daemon import THIS, SyncDaemon, following, room, running
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 V = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
@@ -15,13 +15,13 @@ STAMP = 1767323045.0
 
 
 @pytest.fixture
-def courier(tmp_path: Path) -> Iterator[Courier]:
-    with Courier(tmp_path) as standing_in:
+def daemon(tmp_path: Path) -> Iterator[SyncDaemon]:
+    with SyncDaemon(tmp_path) as standing_in:
         yield standing_in
 
 
-def test_rooms_say_which_host_had_them_last(courier: Courier, tmp_path: Path) -> None:
-    courier.rooms = [room("r", U, earlier=[V]), room("mine", V, host=THIS)]
+def test_rooms_say_which_host_had_them_last(daemon: SyncDaemon, tmp_path: Path) -> None:
+    daemon.rooms = [room("r", U, earlier=[V]), room("mine", V, host=THIS)]
 
     found = overview.rooms(str(tmp_path))
 
@@ -29,16 +29,16 @@ def test_rooms_say_which_host_had_them_last(courier: Courier, tmp_path: Path) ->
     assert found["mine", "claude"].is_here
 
 
-def test_a_fleet_that_is_away_says_why(courier: Courier, tmp_path: Path) -> None:
-    courier.answers["rooms"] = {"answer": "alone", "why": "nobody answers at nats://x:1"}
+def test_a_fleet_that_is_away_says_why(daemon: SyncDaemon, tmp_path: Path) -> None:
+    daemon.answers["rooms"] = {"answer": "alone", "why": "nobody answers at nats://x:1"}
 
     with pytest.raises(overview.Alone, match="nobody answers"):
         overview.rooms(str(tmp_path))
 
 
-def test_what_is_not_sent_yet_is_added_up(courier: Courier, tmp_path: Path) -> None:
-    courier.here = [following("r", U, behind=100, pid=9), following("s", V, behind=20)]
-    courier.elsewhere = [running("t", V)]
+def test_what_is_not_sent_yet_is_added_up(daemon: SyncDaemon, tmp_path: Path) -> None:
+    daemon.here = [following("r", U, behind=100, pid=9), following("s", V, behind=20)]
+    daemon.elsewhere = [running("t", V)]
 
     status = overview.status(str(tmp_path))
 
@@ -48,11 +48,11 @@ def test_what_is_not_sent_yet_is_added_up(courier: Courier, tmp_path: Path) -> N
     )
 
 
-def test_a_head_is_moved_and_a_conversation_deleted(courier: Courier, tmp_path: Path) -> None:
+def test_a_head_is_moved_and_a_conversation_deleted(daemon: SyncDaemon, tmp_path: Path) -> None:
     overview.move_head(str(tmp_path), "r", "claude", U)
     overview.delete(str(tmp_path), V)
 
-    assert [(each["request"], each["session_id"]) for each in courier.asked] == [
+    assert [(each["request"], each["session_id"]) for each in daemon.asked] == [
         ("head", U),
         ("drop", V),
     ]

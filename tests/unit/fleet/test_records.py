@@ -35,9 +35,9 @@ def test_a_claim_or_release_comes_back_as_it_was(
 
 @given(holders, files, counts, st.booleans(), st.binary(max_size=5000))
 def test_data_comes_back_as_it_was(
-    holder: Holder, file: str, offset: int, goes_on: bool, body: bytes
+    holder: Holder, file: str, offset: int, is_continued: bool, body: bytes
 ) -> None:
-    record = Record(DATA, holder, 1, file, offset, goes_on, body)
+    record = Record(DATA, holder, 1, file, offset, is_continued, body)
     assert records.from_bytes(record.to_bytes()) == record
 
 

@@ -11,7 +11,7 @@ import pytest
 from shim.fleet import log, retention, rooms
 from shim.fleet.host import Host
 from shim.fleet.log import Log
-from tests.support.engine import MemoryEngine
+from tests.support.backend import MemoryEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ MOVED = "2026-01-02T03:04:05Z"
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> MemoryEngine:
+def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryEngine:
     """One that has two conversations, each of a room, of which one was used 100 days ago."""
     monkeypatch.setattr(log, "_COMES_BACK_WITHIN", 0.0)
     made = MemoryEngine()
@@ -38,77 +38,77 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> MemoryEngine:
     return made
 
 
-async def use(engine: MemoryEngine, session_id: str, host: Host, gives_back: bool = True) -> None:
-    its = Log(engine, session_id, host)
+async def use(backend: MemoryEngine, session_id: str, host: Host, gives_back: bool = True) -> None:
+    its = Log(backend, session_id, host)
     await its.take(1, "one-shot")
     if gives_back:
         await its.release()
 
 
-def conversations(engine: MemoryEngine) -> set[str]:
-    return {name for name, _ in engine.stored}
+def conversations(backend: MemoryEngine) -> set[str]:
+    return {name for name, _ in backend.stored}
 
 
-def forget(engine: MemoryEngine, days: float) -> set[str]:
-    return asyncio.run(retention.forget(engine, B, days))
+def forget(backend: MemoryEngine, days: float) -> set[str]:
+    return asyncio.run(retention.forget(backend, B, days))
 
 
-def test_what_is_too_old_goes_with_its_room(engine: MemoryEngine) -> None:
-    assert forget(engine, 150) == {U}
+def test_what_is_too_old_goes_with_its_room(backend: MemoryEngine) -> None:
+    assert forget(backend, 150) == {U}
 
-    assert conversations(engine) == {V}
-    assert [it["room"] for it in asyncio.run(engine.rooms())] == ["new"]
-
-
-def test_nothing_goes_that_is_young_enough(engine: MemoryEngine) -> None:
-    assert forget(engine, 201) == set()
-
-    assert conversations(engine) == {U, V}
-    assert len(asyncio.run(engine.rooms())) == 2
+    assert conversations(backend) == {V}
+    assert [it["room"] for it in asyncio.run(backend.rooms())] == ["new"]
 
 
-def test_what_a_living_host_holds_stays_however_old_it_is(engine: MemoryEngine) -> None:
-    asyncio.run(use(engine, U, A, gives_back=False))
-    engine.memory.clock += 400 * DAY
+def test_nothing_goes_that_is_young_enough(backend: MemoryEngine) -> None:
+    assert forget(backend, 201) == set()
 
-    assert forget(engine, 150) == {V}
-
-    assert conversations(engine) == {U}
+    assert conversations(backend) == {U, V}
+    assert len(asyncio.run(backend.rooms())) == 2
 
 
-def test_what_a_dead_host_held_goes(engine: MemoryEngine) -> None:
-    asyncio.run(use(engine, U, A, gives_back=False))
-    engine.memory.clock += 400 * DAY
-    del engine.signs_of_life["a"]
+def test_what_a_living_host_holds_stays_however_old_it_is(backend: MemoryEngine) -> None:
+    asyncio.run(use(backend, U, A, gives_back=False))
+    backend.memory.clock += 400 * DAY
 
-    assert forget(engine, 150) == {U, V}
+    assert forget(backend, 150) == {V}
+
+    assert conversations(backend) == {U}
+
+
+def test_what_a_dead_host_held_goes(backend: MemoryEngine) -> None:
+    asyncio.run(use(backend, U, A, gives_back=False))
+    backend.memory.clock += 400 * DAY
+    del backend.signs_of_life["a"]
+
+    assert forget(backend, 150) == {U, V}
 
 
 def test_what_is_used_while_it_is_being_forgotten_stays(
-    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+    backend: MemoryEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = engine.append
+    append = backend.append
     is_used = []
 
     async def appended(conversation: str, record: Record, after: int, patience: float) -> int:
         if not is_used and record.holder.host not in "ab":
             is_used.append(conversation)
-            await use(engine, conversation, A)
+            await use(backend, conversation, A)
         return await append(conversation, record, after, patience)
 
-    monkeypatch.setattr(engine, "append", appended)
+    monkeypatch.setattr(backend, "append", appended)
 
-    assert forget(engine, 150) == set()
+    assert forget(backend, 150) == set()
     assert is_used == [U]
-    assert conversations(engine) == {U, V}
+    assert conversations(backend) == {U, V}
 
 
-def test_a_forgotten_conversation_can_be_begun_anew(engine: MemoryEngine) -> None:
-    forget(engine, 150)
+def test_a_forgotten_conversation_can_be_begun_anew(backend: MemoryEngine) -> None:
+    forget(backend, 150)
 
-    asyncio.run(use(engine, U, A))
+    asyncio.run(use(backend, U, A))
 
-    assert conversations(engine) == {U, V}
+    assert conversations(backend) == {U, V}
 
 
 def test_it_is_done_once_a_day_and_not_on_the_first(tmp_path: Path) -> None:

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from shim.base.messages import Failure
 from shim.fleet import conversation, log
 from shim.fleet.log import Taken
-from shim.fleet.pulling import Image
-from tests.support.engine import Memory, MemoryEngine
+from shim.fleet.snapshots import Image
+from tests.support.backend import Memory, MemoryEngine
 from tests.support.machine import PID, Machine, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shim.fleet.engine import Stored
+    from shim.fleet.backend import Stored
 
 ACTS = ("begin", "say", "flush", "end", "kill courier", "forget", "cut off", "reach", "freeze")
 steps = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(ACTS)), max_size=40)
@@ -67,7 +67,7 @@ class Walk:
             machine.start_again(remembers=act == "kill courier")
             machine.it.claudes = claudes
         elif act in ("cut off", "reach"):
-            machine.engine.why = "away" if act == "cut off" else ""
+            machine.backend.why = "away" if act == "cut off" else ""
             self.memory.signs_of_life[name] = {}
         elif act == "freeze":
             self.memory.signs_of_life.pop(name, None)
@@ -85,7 +85,7 @@ class Walk:
     async def end(self) -> None:
         """Everybody comes back, ends, and begins once more."""
         for machine in self.machines.values():
-            machine.engine.why = ""
+            machine.backend.why = ""
             machine.it.claudes.clear()
         for machine in [*self.machines.values(), *self.machines.values()]:
             await self.try_to(machine.it.finish())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim.install import python
-from shim.install.beside import import_paths
+from shim.install.manifest import import_paths
 
 
 def program(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shim.store import changing, document, locked_file
+from shim.store import document, locked_file, rewrite
 from shim.store.dropping import Dropping
 from shim.store.store import Store
 
@@ -99,7 +99,7 @@ def test_another_mapping_used_meanwhile_keeps_its_new_time(
     name = 'quoted "last_used": "x"'
     now = document.dump({**MAPPINGS, name: {"a": used}})
     between(monkeypatch, lambda _: Path(store.path).write_bytes(now))
-    monkeypatch.setattr(changing, "load", lambda *_: pytest.fail("parsed under the lock"))
+    monkeypatch.setattr(rewrite, "load", lambda *_: pytest.fail("parsed under the lock"))
     assert store.drop(DOOMED) == 2
     assert read(store) == {**LEFT, name: {"a": used}}
 

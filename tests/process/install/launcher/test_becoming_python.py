@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shim.install.beside import import_paths
+from shim.install.manifest import import_paths
 from shim.install.python import choose, needs
 from tests.support.compiled import (
     BY_PYTHON,

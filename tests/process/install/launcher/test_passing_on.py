@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shim.claude import learned
+from shim.claude import spec_lookup
 from tests.support.compiled import (
     EMERGENCY,
     Call,
@@ -72,7 +72,9 @@ class Way:
             world.map(ROOM, "claude", U)
             world.transcript(U)
             self.flags[0] = b"--resume"
-            learned.of(str(recorder.path), str(world.store.parent))  # asked for its options once
+            spec_lookup.of(
+                str(recorder.path), str(world.store.parent)
+            )  # asked for its options once
 
     def check(self, *args: Text, env: Mapping[str, Text] | None = None, **how: Any) -> Call:
         env = {**self.variables, **(env or {})}

@@ -1,0 +1,65 @@
+"""Which options and subcommands claude has, and the tables `listed.txt` and `hidden.txt`."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# What an option takes, as commander writes it in `--help`.
+FLAG: "Final" = "-"
+VALUE: "Final" = "<value>"
+OPTIONAL: "Final" = "[value]"
+VARIADIC: "Final" = "<values...>"
+
+
+class CliSpec:
+    """The options and subcommands of one claude.
+
+    The text has a line for each spelling of an option (`SPELLING NAME TAKES`), for each subcommand
+    (`NAME subcommand`), and for each word that means a command of its own where it is the very
+    first (`WORD first`). It is searched and never taken apart, because a command line has few words
+    and claude some two hundred.
+    """
+
+    __slots__ = ("is_learned", "text")
+
+    def __init__(self, text: str, is_learned: bool = False) -> None:
+        self.text = text
+        self.is_learned = is_learned
+
+    def option(self, spelling: str) -> "tuple[str, str] | None":
+        """An option's one name and what it takes, or None where claude has no such option."""
+        if not spelling.startswith("-") or " " in spelling or "\n" in spelling:
+            return None
+        start = self.text.find(f"\n{spelling} -")
+        if start < 0:
+            return None
+        start += len(spelling) + 2
+        name, _, takes = self.text[start : self.text.index("\n", start)].partition(" ")
+        return name, takes
+
+    def surely_has(self, spelling: str) -> bool:
+        """Whether this very claude said that it has the option: another might refuse it."""
+        return self.is_learned and self.option(spelling) is not None
+
+    def is_subcommand(self, word: str) -> bool:
+        """Whether claude has a subcommand of that name."""
+        return "\n" not in word and f"\n{word} subcommand\n" in self.text
+
+    def is_first_word(self, word: str) -> bool:
+        """Whether claude, with that word before all others, does something else altogether."""
+        return "\n" not in word and f"\n{word} first\n" in self.text
+
+
+def built_in() -> CliSpec:
+    """The surface of a claude whose own could not be learned: what 2.1.330 has."""
+    return CliSpec(_table("listed") + hidden()[1:])
+
+
+def hidden() -> str:
+    """The lines for what the help of 2.1.197 to 2.1.330 hides, read in the program."""
+    return _table("hidden")
+
+
+def _table(name: str) -> str:
+    with open(f"{__file__.rpartition('/')[0]}/{name}.txt", encoding="utf-8") as file:
+        return "\n" + file.read()

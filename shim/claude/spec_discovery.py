@@ -1,0 +1,180 @@
+"""Learning what options and subcommands a claude has: from its own `--help`."""
+
+import contextlib
+import itertools
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import filelock
+
+from shim.base import programs
+from shim.base.files import make_directory, replace
+from shim.base.messages import explain
+from shim.claude import spec_cache
+from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, hidden
+
+# Seconds that claude may take to print its help, and that a call waits for another's learning.
+_PATIENCE = 5
+# What is kept of other binaries: fleets may run several versions side by side.
+_KEPT_SURFACES = 16
+
+# Of a script that stands in front of claude: bytes that are read, how many scripts in a row, and
+# how many files that they lead to are looked at, at each call.
+_SCRIPT = 1 << 12
+_LONGEST_CHAIN = 3
+_MOST_BEHIND = 4
+_PATH = re.compile(r"/[^\s\"'`$;&|<>(){}*?\\]+")
+_JAVASCRIPT = (".js", ".cjs", ".mjs")
+_ODD = re.compile(r"[\t\n\ud800-\udfff]")
+
+# Commander's lines: two spaces and a term, then its description in a column of its own, or below.
+_TERM = re.compile(r"^  (\S.*?)(?:  .*)?$", re.MULTILINE)
+_SPELLING = re.compile(r"--?[A-Za-z0-9][\w-]*")
+_COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
+
+
+def learn(claude: str, store: str) -> str | None:
+    """Learn the surface of a claude and keep it, once, while others wait for it.
+
+    None where claude's help says nothing we understand, which is noted in `NAME.failed`. Raises
+    OSError or Failure where nothing can be kept, filelock.Timeout where another process does
+    not get done.
+    """
+    make_directory(store)
+    path = spec_cache.path(claude, store)
+    directory = Path(path).parent
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with _locked(store):
+        if known := spec_cache.read(path):
+            return known
+        learned = ask(claude)
+        if learned is None:
+            explain(f"{claude} --help says nothing we understand: the built-in table serves")
+        replace(path if learned else f"{path}.failed", (learned or "").encode("utf-8", "replace"))
+        _forget_old(directory)
+        return learned
+
+
+def ask(claude: str) -> str | None:
+    """The surface that a claude has now, or None where its help says nothing we understand."""
+    lines = read_help(_help(claude))
+    if lines is None:
+        return None
+    return f"{_behind(claude)}{lines}{hidden()[1:]}{spec_cache.ASKED}{os.path.abspath(claude)}\n"
+
+
+def ask_again(store: str) -> None:
+    """Learn anew what has changed of the claudes here, though their programs look the same.
+
+    What a script runs can be chosen by what stands elsewhere (mise, volta, asdf).
+    """
+    for path in _names(f"{store}/{spec_cache.DIRECTORY}"):
+        known = spec_cache.read(path)
+        claude = known.rpartition("\n" + spec_cache.ASKED)[2].rstrip("\n") if known else ""
+        with contextlib.suppress(OSError, ValueError, filelock.Timeout):
+            if os.path.isabs(claude) and spec_cache.path(claude, store) == path:
+                now = ask(claude)
+                if now and now != known:
+                    with _locked(store):
+                        replace(path, now.encode("utf-8", "replace"))
+
+
+def _locked(store: str) -> filelock.BaseFileLock:
+    return filelock.FileLock(f"{store}/{spec_cache.DIRECTORY}.lock", timeout=_PATIENCE, mode=0o600)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [f"{directory}/{name}" for name in names if "." not in name]
+
+
+def _behind(claude: str) -> str:
+    """The first line of a surface: what a script leads to, as far as it names that."""
+    found: list[str] = []
+    scripts = [os.path.realpath(claude)]
+    for script in itertools.islice(scripts, _LONGEST_CHAIN):
+        for path in _named_in(script):
+            if len(found) < _MOST_BEHIND and path not in (claude, *scripts, *found):
+                found.append(path)
+                scripts.append(path)
+    return spec_cache.SEPARATOR.join(
+        f"{spec_cache.identity(path)}{spec_cache.SEPARATOR}{path}" for path in found
+    )
+
+
+def _named_in(script: str) -> list[str]:
+    """The files that a script names: by a path from / on, from home, or from where it is."""
+    with open(script, "rb") as file:
+        text = file.read(_SCRIPT)
+    if not text.startswith(b"#!") and b"\0" in text:
+        return []  # a program
+    first, _, rest = text.decode("utf-8", "surrogateescape").partition("\n")
+    places = ("", os.path.expanduser("~"), os.path.dirname(script))
+    named = [
+        os.path.normpath(place + path)
+        for path in _PATH.findall(rest if first.startswith("#!") else first + "\n" + rest)
+        for place in places
+    ]
+    # Not what it writes to: that would be another after each call.
+    return [path for path in named if _is_program(path) and not _ODD.search(path)]
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and (os.access(path, os.X_OK) or path.endswith(_JAVASCRIPT))
+
+
+def read_help(text: str) -> str | None:
+    """The lines of a surface for claude's help text, or None for another text."""
+    before, options, rest = text.partition("\nOptions:\n")
+    options, commands, subcommands = rest.partition("\nCommands:\n")
+    lines = [line for term in _TERM.findall(options) for line in _option_lines(term)]
+    for term in _TERM.findall(subcommands):
+        names = _COMMAND.match(term)
+        lines += [f"{name} subcommand" for name in names[0].split("|")] if names else []
+    if not before or not commands or "--resume --resume [value]" not in lines:
+        return None
+    return "\n" + "".join(line + "\n" for line in lines)
+
+
+def _option_lines(term: str) -> list[str]:
+    spellings = _SPELLING.findall(re.split(r"[<\[]", term)[0]) if term.startswith("-") else []
+    if "..." in term:
+        takes = VARIADIC
+    elif "<" in term:
+        takes = VALUE
+    else:
+        takes = OPTIONAL if "[" in term else FLAG
+    return [f"{spelling} {spellings[-1]} {takes}" for spelling in spellings]
+
+
+def _help(claude: str) -> str:
+    """What `claude --help` prints, run where it can neither disturb the user nor be in the way."""
+    # A child that it leaves behind may still write there.
+    with tempfile.TemporaryDirectory(prefix="claude-shim-", ignore_cleanup_errors=True) as home:
+        environ = {
+            "HOME": home,
+            "CLAUDE_CONFIG_DIR": f"{home}/.claude",
+            "PATH": os.environ.get("PATH", os.defpath),
+            "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "NSED_SHIM_DISABLE": "1",
+        }
+        try:
+            outcome = programs.run(
+                [os.path.abspath(claude), "--help"], environ, _PATIENCE, directory=home
+            )
+        except (OSError, programs.Endless) as problem:
+            explain(f"{claude} --help: {problem}")
+            return ""
+        return outcome.output if outcome.exit_code == 0 else ""
+
+
+def _forget_old(directory: Path) -> None:
+    surfaces = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in surfaces[_KEPT_SURFACES:]:
+        path.unlink()

@@ -1,0 +1,94 @@
+"""The hook that moves the head with the conversation: what claude is on is what goes on next.
+
+Claude Code runs it before each turn, at each end of a conversation and, on a terminal, at each
+start of one, with an account of it on stdin (FACTS.md, "hooks"). What it prints would enter the
+conversation, so it prints nothing.
+"""
+
+import posix
+import sys
+
+from shim.base import environment
+from shim.base.session_key import is_session_id
+from shim.hooks import hook_owner
+from shim.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+# Bytes of an account that are read; a prompt may be long, but there is an end to it.
+_LONGEST = 1 << 26
+_LONGEST_START = 256
+_SESSION_ID = b'"session_id"'
+_NO_TURNS = (b"SessionStart", b"SessionEnd")
+_AT_TERMINALS = "/interactive"
+
+
+def main() -> "NoReturn":
+    """Follow one event, and exit 0 whatever happens."""
+    sys.stderr = None
+    try:
+        with open(0, "rb", closefd=False) as stdin:
+            follow(stdin.read(_LONGEST))
+    finally:
+        posix._exit(0)
+
+
+def follow(account: bytes) -> None:
+    """Map the room and agent to the conversation of the event, where that is the head now.
+
+    Raises ValueError for what is no JSON, OSError and Failure where nothing can be recorded.
+    """
+    session_id = _session_id(account)
+    owner = hook_owner.owner()
+    if owner is None or session_id is None:
+        return
+    store, key = Store(owner[0]), owner[1]
+    head = store.recall(key.room, key.agent)
+    # Most events are of the head, and no more of them is needed. What begins or ends at a terminal
+    # may be a conversation that is left to the background.
+    at_terminal = hook_owner.plugin_root().endswith(_AT_TERMINALS)
+    may_leave_head = at_terminal and any(map(account.__contains__, _NO_TURNS))
+    if head == session_id and not may_leave_head:
+        return
+    from shim.hooks import head_moves
+
+    moved = head_moves.head_after(_parsed(account), store.directory, key, head)
+    if moved is not None and moved != head:
+        store.record(key.room, key.agent, moved)
+        if environment.get("NSED_FLEET_URL"):
+            from shim.hooks import flush_hook
+
+            flush_hook.tell_of_head(account, session_id, moved, *owner)
+
+
+def _session_id(account: bytes) -> str | None:
+    """The session id of an account, or None where it names none that claude accepts."""
+    named = _named_first(account)
+    if named is None:
+        named = _parsed(account).get("session_id")
+    return named if isinstance(named, str) and is_session_id(named) else None
+
+
+def _named_first(account: bytes) -> str | None:
+    """The session id of an account that starts with it, as claude's do; None asks for a parse.
+
+    The `json` module takes as long to import as all the rest of the hook.
+    """
+    # A key that comes twice has its last value, and can be spelled with escapes.
+    if account.count(_SESSION_ID) != 1 or b"\\u" in account:
+        return None
+    opening, _, rest = account[:_LONGEST_START].partition(_SESSION_ID)
+    colon, _, rest = rest.partition(b'"')
+    named, end, _ = rest.partition(b'"')
+    if opening.split() != [b"{"] or colon.split() != [b":"] or not end or not named.isascii():
+        return None
+    return None if b"\\" in named else named.decode()
+
+
+def _parsed(account: bytes) -> "dict[str, Any]":
+    import json
+
+    event = json.loads(account)
+    return event if isinstance(event, dict) else {}

@@ -1,0 +1,146 @@
+"""What claude keeps beside a transcript: long tool results, subagents, and whatever comes.
+
+A conversation's lie in every project where it was resumed, in `<session id>/`. Claude deletes each
+tool result by its own age, also under a live conversation (FACTS.md, "clean-up"). In the folder
+`kept/<session id>/` each such directory is one by a short name, and a symbolic link of that name
+with `.from` says where it was.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+from typing import TYPE_CHECKING
+
+from shim.base.messages import explain
+from shim.claude import transcripts
+from shim.retention import hard_links, pins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SUBAGENTS = "subagents"
+
+
+def hold(store: str, session_id: str, transcript: str) -> None:
+    """At a call: keep what is new beside its transcript, and put back what claude has cleaned up.
+
+    What has not changed since costs a look at each directory.
+    """
+    own, kept = transcripts.beside(transcript), pins.beside(store, session_id)
+    try:
+        for name, source in ({_name(own): own} | _sources(kept)).items():
+            ours = f"{kept}/{name}"
+            if not os.path.isdir(ours) or _newest(source) != os.stat(ours).st_mtime_ns:
+                _sync(source, ours, puts_back=True)
+    except OSError as problem:
+        explain(f"what is beside the transcript is not kept: {problem.strerror}")
+
+
+def keep_up(store: str, session_id: str, found: Iterable[str], puts_back: bool) -> None:
+    """In housekeeping: keep what is in these directories, and put back what is missing there.
+
+    Raises OSError.
+    """
+    kept = pins.beside(store, session_id)
+    sources = {_name(source): source for source in found}
+    for name, source in (_sources(kept) | sources).items():
+        _sync(source, f"{kept}/{name}", puts_back)
+
+
+def put_back(store: str, session_id: str) -> None:
+    """Put back all that is kept from beside a transcript. Raises OSError."""
+    keep_up(store, session_id, (), puts_back=True)
+
+
+def drop(store: str, session_id: str) -> None:
+    """Keep it no longer. Raises OSError."""
+    kept = pins.beside(store, session_id)
+    if os.path.isdir(kept):
+        import shutil
+
+        shutil.rmtree(kept)
+
+
+def give(transcript: str, fork: str) -> None:
+    """Give a fork what its parent's subagents said; claude itself does not (FACTS.md, "forks").
+
+    As copies: claude appends to them. Tool results it reads from its parent's directory. Raises
+    OSError.
+    """
+    project = transcripts.this_project()
+    source = f"{transcripts.beside(transcript)}/{_SUBAGENTS}"
+    if project is not None and os.path.isdir(source):
+        import shutil
+
+        explain(f"its subagents are copied for conversation {fork}")
+        shutil.copytree(source, f"{project}/{fork}/{_SUBAGENTS}", dirs_exist_ok=True)
+
+
+def _name(source: str) -> str:
+    return f"{binascii.crc32(os.fsencode(source)):08x}"
+
+
+def _sources(kept: str) -> dict[str, str]:
+    """The directories that were beside transcripts, each where it is today, by their short names.
+
+    One of an account that is gone belongs into the one of today.
+    """
+    try:
+        notes = [name for name in os.listdir(kept) if name.endswith(pins.FROM)]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {
+        note.removesuffix(pins.FROM): transcripts.of_today(os.readlink(f"{kept}/{note}"))
+        for note in notes
+    }
+
+
+def _newest(source: str) -> int:
+    """When a name in a directory, or in those in it, came or went last, in ns; 0 without one."""
+    try:
+        places = [source, *(f"{source}/{name}" for name in os.listdir(source))]
+        return max(os.stat(place).st_mtime_ns for place in places)
+    except OSError:
+        return 0
+
+
+def _sync(source: str, kept: str, puts_back: bool) -> None:
+    newest = _newest(source)
+    theirs, ours = _files(source), _files(kept)
+    if not theirs and not ours:
+        return
+    os.makedirs(kept, mode=0o700, exist_ok=True)
+    if not os.path.islink(kept + pins.FROM):
+        os.symlink(source, kept + pins.FROM)
+    for name in theirs:
+        _keep(f"{source}/{name}", f"{kept}/{name}")
+    for name in ours - theirs if puts_back else ():
+        explain(f"{source}/{name} is put back")
+        os.makedirs(os.path.dirname(f"{source}/{name}"), mode=0o700, exist_ok=True)
+        os.utime(f"{kept}/{name}")  # before it has its name there: claude goes by its time
+        hard_links.link_or_copy(f"{kept}/{name}", f"{source}/{name}")
+    os.utime(kept, ns=(newest, newest))  # for the next call to see whether anything changed
+
+
+def _keep(source: str, kept: str) -> None:
+    if hard_links.is_same(source, kept):
+        return
+    is_more = os.path.exists(kept) and os.path.getsize(kept) > os.path.getsize(source)
+    if not is_more:  # claude only ever appends
+        os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
+        hard_links.link_or_copy(source, kept)
+
+
+def _files(directory: str) -> set[str]:
+    """The paths in it of all regular files that have their names for good."""
+    return {
+        os.path.relpath(f"{where}/{name}", directory)
+        for where, _, names in os.walk(directory)
+        for name in names
+        if not name.endswith(pins.UNFINISHED) and _is_regular(f"{where}/{name}")
+    }
+
+
+def _is_regular(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)

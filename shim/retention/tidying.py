@@ -1,0 +1,95 @@
+"""The small files beside the store, removed where nothing can need them: links and notes.
+
+A link to the plugin that goes in the middle of a session has its claude print an error: it stays
+while any process, or job in the background, was given it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from shim.base import stamps
+from shim.claude import background_jobs
+from shim.store import hookless, markers, plugin_links
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shim.base.session_key import SessionKey
+    from shim.store.document import Document
+
+_DAY = 86400.0
+_MONTH = 30 * _DAY
+# Days after which a mapped key's links go, to be made anew by its next call.
+_UNUSED = 90
+
+
+def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
+    """Remove links of keys long unused, and notes a month old that no call will ask for.
+
+    `there` are the conversations that are there, or kept.
+    """
+    _remove_links(store, mappings)
+    heads = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
+    for fork in _old(f"{store}/{markers.FORKS}"):
+        if fork in there or fork not in heads:
+            _remove(f"{store}/{markers.FORKS}/{fork}")
+    for session_id in _old(f"{store}/{markers.UNHEARD}"):
+        if not hookless.is_live(store, session_id):
+            _remove(f"{store}/{markers.UNHEARD}/{session_id}")
+
+
+def remove_links_of(store: str, key: SessionKey) -> None:
+    """Remove the links of a key that no claude is live for."""
+    shutil.rmtree(plugin_links.directory_of(store, key), ignore_errors=True)
+
+
+def _remove_links(store: str, mappings: Document) -> None:
+    folder = os.path.abspath(f"{store}/{plugin_links.FOLDER}")
+    doomed = [name for name in _old(folder) if not _is_used(f"{folder}/{name}", mappings)]
+    given = _given(folder + "/") if doomed else set()
+    for name in doomed:
+        if name not in given:
+            shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+
+
+def _is_used(directory: str, mappings: Document) -> bool:
+    """Whether the key that a directory of links is of is mapped, and was used lately."""
+    try:
+        key = plugin_links.key_of(directory)
+    except (OSError, ValueError):
+        return False
+    entry = mappings.get(key.room, {}).get(key.agent)
+    used = stamps.nanoseconds(entry["last_used"]) or 0 if entry else 0
+    return time.time() - used / 1e9 < _UNUSED * _DAY
+
+
+def _given(folder: str) -> set[str]:
+    """The directories of links that processes and jobs were given."""
+    words = [flag for job in background_jobs.all_of() for flag in background_jobs.flags(job)]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words += process.cmdline()
+    return {word[len(folder) :].partition("/")[0] for word in words if word.startswith(folder)}
+
+
+def _old(folder: str) -> list[str]:
+    """What in a folder was not changed within the month."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _MONTH:
+                    found.append(entry.name)
+    return found
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,124 @@
+"""Who is live on what a command changes, and how long it waits for them."""
+
+import os
+import posix
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shim.base.session_key import SessionKey
+from shim.claude import registry
+from shim.cli import confirming
+from shim.locks import live_claudes
+from shim.locks.live_claudes import Holder, Holders
+from shim.locks.record_lock import Lock, conversation_offset, open_lock_file, start_of
+
+KEY = ("r", "a")
+U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
+V = "7f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c12"
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path / "config"))
+
+
+class Leases:
+    """Who has the lease, each time somebody looks; the last one stays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: Holder | None) -> None:
+        self.looks = 0
+        self._seen = seen
+        monkeypatch.setattr(live_claudes, "holders", self._look)
+
+    def _look(self, _: str) -> Holders:
+        holder = self._seen[min(self.looks, len(self._seen) - 1)]
+        self.looks += 1
+        return _Of(holder)
+
+
+class _Of(Holders):
+    def __init__(self, holder: Holder | None) -> None:
+        self._holder = holder
+
+    def of(self, room: str, agent: str) -> Holder | None:
+        return self._holder
+
+
+def test_nobody_is_live_where_nothing_runs(tmp_path: Path) -> None:
+    assert confirming.who_is_live(str(tmp_path), [KEY], [U]) == []
+
+
+def test_a_one_shot_claude_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_shot = Holder(posix.getpid(), is_long_running=False)
+    leases = Leases(monkeypatch, one_shot, one_shot, one_shot, None)
+    assert confirming.who_is_live("", [KEY]) == []
+    assert leases.looks == 4
+
+
+def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(confirming, "PATIENCE", 0.2)
+    Leases(monkeypatch, Holder(posix.getpid(), is_long_running=False))
+    started = time.monotonic()
+    (claude,) = confirming.who_is_live("", [KEY])
+    assert time.monotonic() - started > 0.2
+    assert str(claude) == f"claude {posix.getpid()} (one-shot) is live on room 'r', agent 'a'"
+
+
+def test_a_claude_that_goes_on_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    leases = Leases(monkeypatch, Holder(posix.getpid(), is_long_running=True))
+    (claude,) = confirming.who_is_live("", [KEY])
+    assert (leases.looks, claude.kind) == (1, "interactive")
+
+
+def test_a_claude_that_the_system_does_not_show_is_named_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Leases(monkeypatch, Holder(0, is_long_running=True))
+    monkeypatch.setattr(live_claudes, "process", lambda *_: None)
+    (claude,) = confirming.who_is_live("", [KEY])
+    assert str(claude).startswith("claude in another container (streaming or interactive) is live")
+
+
+def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    holder = os.fork()
+    if not holder:  # to a process its own locks are none
+        file = open_lock_file(str(tmp_path))
+        Lock(file, start_of("r", "other")).take(is_long_running=True)
+        Lock(file, conversation_offset(U)).take(is_long_running=True)
+        os.write(writing, b"x")
+        signal.pause()
+    try:
+        os.read(reading, 1)
+        assert confirming.who_is_live(str(tmp_path), [KEY]) == []
+        (claude,) = confirming.who_is_live(str(tmp_path), [KEY, ("r", "other")])
+        assert (claude.pid, claude.of) == (holder, "room 'r', agent 'other'")
+        (claude,) = confirming.who_is_live(str(tmp_path), [KEY], [U])
+        assert (claude.pid, claude.of) == (holder, f"conversation {U}")
+    finally:
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_claudes_without_the_lease_are_found_by_room_and_agent_and_by_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "conversations", lambda: {11: V, 12: U, 13: V})
+    monkeypatch.setattr(live_claudes, "key_of", {11: SessionKey(b"r", b"a")}.get)
+    monkeypatch.setattr(
+        live_claudes,
+        "process",
+        lambda *_: live_claudes.Process(0, live_claudes.STREAMING, 0, 0, None),
+    )
+    found = confirming.who_is_live(str(tmp_path), [KEY], [U])
+    assert [(claude.pid, claude.of) for claude in found] == [
+        (11, "room 'r', agent 'a'"),
+        (12, f"conversation {U}"),
+    ]

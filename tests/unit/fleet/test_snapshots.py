@@ -1,0 +1,215 @@
+"""What the files of a log and of a host have to do with one another, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shim.fleet import snapshots
+from shim.fleet.backend import Stored
+from shim.fleet.records import CLAIM, DATA, Holder, Record
+from shim.fleet.snapshots import Damaged, Image, Part, ReachesBack, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+    from pathlib import Path
+
+HOLDER = Holder("h", "name", "i", 7, "one-shot")
+
+
+_made: list[Image] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _made:
+        _made.pop().close()
+
+
+def line(name: str, kind: str = "user") -> str:
+    entry = {"type": kind, "uuid": name, "message": {"role": kind, "content": name}}
+    return json.dumps(entry, separators=(",", ":")) + "\n"
+
+
+def answer(name: str) -> str:
+    return line(name, "assistant")
+
+
+NOTE = '{"type":"last-prompt"}\n'
+OTHER_NOTE = '{"type":"mode"}\n'
+ONE, TWO, THREE = line("1") + answer("a1"), line("2") + answer("a2"), line("3") + answer("a3")
+
+
+def put(offset: int, body: str, is_continued: bool = False, file: str = "") -> Record:
+    return Record(DATA, HOLDER, 1, file, offset, is_continued, body.encode())
+
+
+def image(records: Iterable[Record], bases: dict[str, int] | None = None) -> Image:
+    async def stored() -> AsyncIterator[Stored]:
+        for sequence, record in enumerate(records, 1):
+            yield Stored(sequence, record, "", sequence - 1)
+
+    made = Image(bases or {}, is_whole=not bases)
+    _made.append(made)
+    asyncio.run(made.read(stored(), 0))
+    return made
+
+
+def text(part: Part) -> str:
+    return part.read(part.base, part.end - part.base).decode()
+
+
+@pytest.mark.parametrize(
+    ("here", "log", "verdict", "same"),
+    [
+        ("", "", Verdict.SAME, ""),
+        (ONE, ONE, Verdict.SAME, ONE),
+        (ONE, ONE + '{"torn', Verdict.SAME, ONE),
+        (ONE + '{"torn', ONE, Verdict.SAME, ONE),
+        ("", ONE, Verdict.LOG_GOES_ON, ""),
+        (ONE, ONE + TWO, Verdict.LOG_GOES_ON, ONE),
+        (ONE + '{"torn', ONE + TWO, Verdict.LOG_GOES_ON, ONE),
+        (ONE + TWO, ONE, Verdict.WE_GO_ON, ONE),
+        (ONE + TWO, "", Verdict.WE_GO_ON, ""),
+        (ONE + NOTE, ONE + TWO, Verdict.LOG_WINS, ONE),
+        (ONE + NOTE + TWO, ONE + TWO, Verdict.LOG_WINS, ONE),
+        (ONE + TWO, ONE + NOTE, Verdict.WE_WIN, ONE),
+        (line("1") + TWO, ONE + TWO, Verdict.LOG_WINS, line("1")),
+        (ONE + TWO, ONE + THREE, Verdict.APART, ONE),
+        (TWO, ONE, Verdict.APART, ""),
+        (ONE + line("2"), ONE + line("2x"), Verdict.APART, ONE),
+        (line("1") + answer("again") + TWO, line("1") + answer("a1"), Verdict.WE_WIN, line("1")),
+    ],
+)
+def test_the_side_whose_turns_the_other_has_all_gives_way(
+    tmp_path: Path, here: str, log: str, verdict: Verdict, same: str
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(here)
+    found, until, _ = snapshots.compare(str(path), image([put(0, log)]).transcript)
+    assert (found, until) == (verdict, len(same))
+
+
+def test_only_what_is_behind_the_base_is_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(ONE + TWO)
+    part = image([put(len(ONE), TWO + THREE)], {"": len(ONE)}).transcript
+    assert snapshots.compare(str(path), part) == (
+        Verdict.LOG_GOES_ON,
+        len(ONE + TWO),
+        len(ONE + TWO + THREE),
+    )
+    snapshots.bring(str(path), part, len(ONE + TWO), part.end)
+    assert path.read_text() == ONE + TWO + THREE
+
+
+def test_what_is_brought_stays_the_file_it_is(tmp_path: Path) -> None:
+    path, kept = tmp_path / "x.jsonl", tmp_path / "kept"
+    path.write_text(ONE + NOTE + OTHER_NOTE)
+    kept.hardlink_to(path)
+    part = image([put(0, ONE + TWO)]).transcript
+    snapshots.bring(str(path), part, len(ONE), part.end)
+    assert kept.read_text() == ONE + TWO
+
+
+def test_a_record_before_the_end_cuts_there() -> None:
+    assert text(image([put(0, ONE + TWO), put(len(ONE), THREE)]).transcript) == ONE + THREE
+
+
+def test_what_takes_a_files_place_counts_only_when_it_is_whole() -> None:
+    records = [put(0, ONE + TWO), put(0, ONE, is_continued=True), put(len(ONE), THREE)]
+    assert text(image(records).transcript) == ONE + THREE
+    assert text(image(records[:-1]).transcript) == ONE + TWO
+    claim = Record(CLAIM, HOLDER, 2)
+    assert text(image([*records[:-1], claim, put(len(ONE + TWO), THREE)]).transcript) == (
+        ONE + TWO + THREE
+    )
+
+
+def test_a_record_before_the_base_asks_for_the_whole_log() -> None:
+    with pytest.raises(ReachesBack):
+        image([put(2, "x")], {"": 5})
+
+
+def test_a_log_with_a_hole_is_damaged() -> None:
+    with pytest.raises(Damaged):
+        image([put(0, ONE), put(1000, TWO)])
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.data())
+def test_a_file_is_what_the_records_of_its_pieces_say(
+    pieces: list[bytes], data: st.DataObject
+) -> None:
+    whole, records = b"", []
+    for piece in pieces:
+        at = data.draw(st.integers(0, len(whole)))
+        records.append(Record(DATA, HOLDER, 1, "", at, False, piece))
+        whole = whole[:at] + piece
+    part = image(records).transcript
+    assert part.read(0, part.end) == whole
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    beside = tmp_path / "conversation"
+    beside.mkdir()
+    (beside / "tool-results").symlink_to(outside)
+    (beside / "x").symlink_to(outside / "x")
+    made = image([put(0, "hostile", file="tool-results/y"), put(0, "hostile", file="x")])
+    for name, part in made.beside().items():
+        with pytest.raises(OSError, match=r"link|symbolic"):
+            snapshots.bring_beside(str(beside), name, part)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("here", "then"),
+    [(None, "result"), ("res", "result"), ("result and more", "result and more"), ("x", "result")],
+)
+def test_a_file_beside_the_transcript_comes_unless_it_goes_on_here(
+    tmp_path: Path, here: str | None, then: str
+) -> None:
+    path = tmp_path / "tool-results" / "x.txt"
+    if here is not None:
+        path.parent.mkdir()
+        path.write_text(here)
+    part = image([put(0, "result", file="tool-results/x.txt")]).beside()["tool-results/x.txt"]
+    snapshots.bring_beside(str(tmp_path), "tool-results/x.txt", part)
+    assert path.read_text() == then
+
+
+async def followed(*follows: int) -> AsyncIterator[Stored]:
+    for sequence, before in enumerate(follows, 11):
+        yield Stored(sequence, put(0, ""), "", before)
+
+
+def read(after: int, *follows: int) -> None:
+    made = Image({})
+    _made.append(made)
+    asyncio.run(made.read(followed(*follows), after))
+
+
+def test_a_log_that_goes_on_where_it_was_known_to_be_is_read() -> None:
+    read(10, 10, 11, 12)
+
+
+def test_a_log_whose_beginning_was_purged_is_read_from_there() -> None:
+    read(0, 7, 11)
+
+
+def test_a_record_that_is_missing_is_noticed() -> None:
+    with pytest.raises(Damaged, match="a record is missing"):
+        read(10, 10, 10)
+
+
+@pytest.mark.parametrize("follows", [0, 4])
+def test_a_log_that_was_begun_anew_is_no_longer_the_known_one(follows: int) -> None:
+    with pytest.raises(ReachesBack):
+        read(10, follows)

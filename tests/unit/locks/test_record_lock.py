@@ -1,0 +1,276 @@
+"""The lease: who has it, who waits for it, and what becomes of both."""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shim.base.session_key import SessionKey
+from shim.call import resuming
+from shim.claude import invocation, registry
+from shim.locks import contention, record_lock
+from shim.locks.record_lock import ACQUIRED, Holder, open_lock_file
+from tests.support.children import Child, Fork
+from tests.support.locks import lease_of
+from tests.support.real_claude import wait_until
+
+KEY = SessionKey(b"room", b"agent")
+U = "4de1c5c9-7b4d-5ebc-ae81-a0ca30a38a92"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return str(tmp_path)
+
+
+def taken(
+    directory: str, is_long_running: bool = False, key: SessionKey = KEY
+) -> Callable[[], bool]:
+    return lambda: lease_of(directory, key).take(is_long_running)
+
+
+@pytest.mark.parametrize("is_long_running", [True, False])
+def test_who_has_it_is_told_with_whether_they_go_on(
+    directory: str, fork: Fork, is_long_running: bool
+) -> None:
+    holder = fork(taken(directory, is_long_running))
+    assert holder.said() == "True"
+    mine = lease_of(directory, KEY)
+    assert not mine.take(is_long_running=True)
+    assert not mine.take(is_long_running=False)
+    found = mine.holder()
+    assert found is not None
+    assert (found.pid, found.is_long_running) == (holder.pid, is_long_running)
+
+
+def test_it_is_free_the_moment_its_holder_dies(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    mine = lease_of(directory, KEY)
+    holder.kill()
+    assert mine.holder() is None
+    assert mine.take(is_long_running=False)
+
+
+@pytest.mark.parametrize("other", [(b"room", b"other"), (b"other", b"agent"), (b"", b"agent")])
+def test_other_keys_have_leases_of_their_own(
+    directory: str, fork: Fork, other: tuple[bytes, bytes]
+) -> None:
+    assert fork(taken(directory)).said() == "True"
+    assert fork(taken(directory, key=SessionKey(*other))).said() == "True"
+
+
+def test_it_passes_through_an_exec_on_a_descriptor_that_is_out_of_the_way(directory: str) -> None:
+    before = set(os.listdir("/dev/fd"))
+    number = open_lock_file(directory)
+    assert set(os.listdir("/dev/fd")) - before == {str(number)}
+    assert number >= 100
+    assert os.get_inheritable(number)
+    os.close(number)
+
+
+def test_few_descriptors_are_enough(directory: str, fork: Fork) -> None:
+    def work() -> bool:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        return lease_of(directory, KEY).take(is_long_running=False)
+
+    assert fork(work).said() == "True"
+
+
+def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> None:
+    def holder_that_leaves_a_child() -> int:
+        assert lease_of(directory, KEY).take(is_long_running=False)
+        child = os.fork()
+        if not child:
+            signal.pause()
+        return child
+
+    holder = fork(holder_that_leaves_a_child)
+    orphan = int(holder.said())
+    try:
+        holder.kill()
+        assert lease_of(directory, KEY).take(is_long_running=False)
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
+def test_nothing_is_written_and_nobody_else_can_read(directory: str, fork: Fork) -> None:
+    fork(taken(directory)).said()
+    status = os.stat(f"{directory}/leases")
+    assert (status.st_size, stat.S_IMODE(status.st_mode)) == (0, 0o600)
+
+
+def waiting(directory: str) -> Callable[[], bool]:
+    return lambda: lease_of(directory, KEY).wait(is_long_running=False, is_worth_it=lambda *_: True)
+
+
+def have_locks(children: list[Child]) -> bool:
+    rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    holders = {int(row[4]) for row in rows if row[1] == "POSIX"}
+    return holders.issuperset(child.pid for child in children)
+
+
+def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    line: list[Child] = []
+    for _ in range(4):
+        line.append(fork(waiting(directory)))
+        wait_until(lambda: have_locks(line), "another stands in line")
+    line.pop(1).kill()  # one who dies leaves the line
+    newcomer = lease_of(directory, KEY)
+
+    holder.kill()
+    for child in line:
+        assert child.said() == "True"
+        assert not newcomer.take(is_long_running=False)
+        child.kill()
+
+    assert newcomer.take(is_long_running=False)
+
+
+def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory))
+    holder.said()
+    suspended = fork(waiting(directory))
+    wait_until(lambda: have_locks([suspended]), "one stands in line")
+    next_one = fork(waiting(directory))
+    wait_until(lambda: have_locks([next_one]), "another stands in line")
+    os.kill(suspended.pid, signal.SIGSTOP)
+    os.waitpid(suspended.pid, os.WUNTRACED)
+
+    holder.kill()
+    assert next_one.said() == "True"
+    next_one.kill()
+    mine = lease_of(directory, KEY)
+    assert mine.take(is_long_running=False)
+    os.kill(suspended.pid, signal.SIGCONT)
+    mine._unlock()
+    assert suspended.said() == "True"
+
+
+def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
+    def out_of_the_line() -> bool:
+        mine = lease_of(directory, KEY)
+        # The bytes of the lease and of the first place are one lock to the kernel.
+        return mine._lock(is_long_running=True) and mine._stand_in_line() == 2
+
+    assert fork(out_of_the_line).said() == "True"
+    assert lease_of(directory, KEY)._stand_in_line() == 3
+
+
+def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
+    holder = fork(taken(directory, is_long_running=True))
+    holder.said()
+    asked: list[tuple[int, bool]] = []
+
+    def once(found: Holder | None, waited: float) -> bool:
+        assert found is not None
+        assert waited >= 0
+        asked.append((found.pid, found.is_long_running))
+        return len(asked) < 3
+
+    mine = lease_of(directory, KEY)
+    assert not mine.wait(is_long_running=False, is_worth_it=once)
+    assert asked == [(holder.pid, True)] * 3
+    holder.kill()
+    assert mine.take(is_long_running=False)
+
+
+def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    # sys/fcntl.h: off_t l_start, off_t l_len, pid_t l_pid, short l_type, short l_whence.
+    monkeypatch.setattr(record_lock, "_IS_MACOS", True)
+    packed = record_lock._pack(0x1122, 2)
+    assert packed == (
+        b"\x22\x11" + bytes(6) + b"\x02" + bytes(7) + bytes(4) + b"%c\0" % fcntl.F_WRLCK + bytes(2)
+    )
+    answer = packed[:16] + (4242).to_bytes(4, "little") + b"\x03\0\0\0"
+    assert record_lock._unpack(answer) == (3, 0x1122, 2, 4242)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
+    directory: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", fail)
+    monkeypatch.setenv("NSED_SESSION_DIR", directory)
+    effects, asked = resuming.Effects("no plugin"), invocation.read(["-p"])
+    assert effects.turn(KEY, asked, is_explicit=False) == ACQUIRED
+    assert effects.turn_of_conversation(KEY, asked, U, is_explicit=False) == ACQUIRED
+    assert capsys.readouterr().err.count("\n") == 1
+    assert effects.leases is not None
+    os.close(effects.leases)
+
+
+def test_a_worker_that_is_about_to_start_is_waited_for() -> None:
+    worker = Holder(registry.ABOUT_TO_START, is_long_running=True)
+    patience = contention.WaitPolicy(KEY, invocation.read(["-p"]), None, lambda: U)
+    assert all(patience(worker, seconds) for seconds in (0.0, 2.0, 10.0))
+
+
+def test_the_turn_of_one_in_another_container_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path))
+    transcript = tmp_path / "projects" / "-work" / f"{U}.jsonl"
+    transcript.parent.mkdir(parents=True)
+    prompt = '{"type":"user","uuid":"p","message":{"role":"user","content":"hi"}}\n'
+    transcript.write_text(prompt)
+    there = Holder(0, is_long_running=True)  # a pid that the system cannot say
+    patience = contention.WaitPolicy(KEY, invocation.read(["-p"]), None, lambda: U)
+    assert all(patience(there, seconds) for seconds in (0.0, 2.0, 100.0))
+    answer = '{"type":"assistant","message":{"role":"assistant","stop_reason":"end_turn"}}\n'
+    transcript.write_text(prompt + answer)
+    assert patience(there, 101.0)
+    assert not patience(there, 103.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "warns"),
+    [
+        ("", 600, False),
+        ("0", 0, False),
+        ("1.5", 1.5, False),
+        ("soon", 600, True),
+        ("-1", 600, True),
+        ("nan", 600, True),
+    ],
+)
+def test_the_time_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    seconds: float,
+    warns: bool,
+) -> None:
+    monkeypatch.setenv("NSED_BUSY_TIMEOUT", text)
+    assert contention._timeout() == seconds
+    assert capsys.readouterr().err.count("NSED_BUSY_TIMEOUT") == warns
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "warns"),
+    [("", None, False), ("wait", "wait", False), ("fork", "fork", False), ("later", None, True)],
+)
+def test_the_policy(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    policy: str | None,
+    warns: bool,
+) -> None:
+    monkeypatch.setenv("NSED_ON_BUSY", text)
+    assert contention._policy() == policy
+    assert capsys.readouterr().err.count("NSED_ON_BUSY") == warns
