@@ -201,7 +201,7 @@ class _Glance(Lock):
 
     __slots__ = ()
 
-    def take(self, is_long_running: bool) -> bool:
+    def try_acquire(self, is_long_running: bool) -> bool:
         of = "conversation's " if is_of_conversation(self._start) else ""
         if self.is_free():
             explain(f"nobody has the {of}lease: it would be taken")

@@ -293,7 +293,7 @@ class Effects:
 
     def turn(self, key: "SessionKey", asked: "Invocation", is_explicit: bool) -> str:
         """Whether the key's lease is ours now, or what else to do with the conversation."""
-        start = record_lock.start_of(key.room, key.agent)
+        start = record_lock.key_offset(key.room, key.agent)
         return self._take(key, asked, is_explicit, start, lambda: self._conversation_of(key, asked))
 
     def turn_of_conversation(
@@ -325,7 +325,7 @@ class Effects:
     ) -> str:
         try:
             wanted = self.open_lease(start) if self._has_leases else None
-            if wanted is None or wanted.take(asked.is_long_running):
+            if wanted is None or wanted.try_acquire(asked.is_long_running):
                 return ACQUIRED
             from shim.locks import contention
 
@@ -370,8 +370,8 @@ class Effects:
         """The session id of a new conversation, with its lease and no other."""
         session_id = session_key.new_session_id()
         if self.leases is not None:
-            record_lock.give_back(self.leases)
-            Lock(self.leases, record_lock.conversation_offset(session_id)).take(
+            record_lock.release_all(self.leases)
+            Lock(self.leases, record_lock.conversation_offset(session_id)).try_acquire(
                 is_long_running=True
             )
         return session_id

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shim.checks.setup import Setup
-    from shim.locks.live_claudes import Holders
+    from shim.locks.live_claudes import HeldLocks
 
 # Seconds to wait for a lock, and between two tries.
 _PATIENCE = 1.0
@@ -135,8 +135,8 @@ def leases(setup: Setup) -> Iterator[Finding]:
     """Who has a lease is a claude, and who is a claude on a mapped conversation has its lease."""
     if setup.store is None or not (setup.store / record_lock.FILE_NAME).is_file():
         return
-    held = live_claudes.holders(str(setup.store))
-    pids = [holder.pid for _, holder in held.beside(()) if holder.pid > 0]
+    held = live_claudes.held_locks(str(setup.store))
+    pids = [holder.pid for _, holder in held.except_keys(()) if holder.pid > 0]
     odd = {pid: name for pid in pids if (name := _foreign_name(pid))}
     for pid, name in odd.items():
         yield problem(f"{name} (pid {pid}) has a lease, and is no claude", f"kill {pid}")
@@ -173,7 +173,7 @@ def _foreign_name(pid: int) -> str:
         return ""
 
 
-def _unmanaged(setup: Setup, held: Holders) -> Iterator[tuple[str, str, int]]:
+def _unmanaged(setup: Setup, held: HeldLocks) -> Iterator[tuple[str, str, int]]:
     running = registry.conversations()
     if not running:
         return
@@ -182,7 +182,7 @@ def _unmanaged(setup: Setup, held: Holders) -> Iterator[tuple[str, str, int]]:
         if session_id not in conversations:
             continue
         for pid in live_claudes.unmanaged(
-            held.all_of(room, agent, session_id), session_id, running
+            held.for_key_and_conversation(room, agent, session_id), session_id, running
         ):
             key = live_claudes.key_of(pid)
             # A fork of ours is no stranger.

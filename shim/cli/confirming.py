@@ -115,15 +115,15 @@ def _live(
 ) -> list[Live]:
     """Those that have a lease, and those without, such as forks."""
     found: dict[int, Live] = {}
-    holders = live_claudes.holders(directory)
+    holders = live_claudes.held_locks(directory)
     for room, agent in keys:
-        holder = holders.of(room, agent)
+        holder = holders.for_key(room, agent)
         if holder is not None:
             found[holder.pid] = _described(
                 holder.pid, holder.is_long_running, str(stored_key(room, agent))
             )
     for session_id in session_ids:
-        holder = holders.of_conversation(session_id)
+        holder = holders.for_conversation(session_id)
         if holder is not None and holder.pid not in found:
             found[holder.pid] = _described(
                 holder.pid, holder.is_long_running, f"conversation {session_id}"

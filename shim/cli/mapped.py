@@ -92,7 +92,7 @@ class Survey:
         """The claudes that are live for a mapping, the one with the lease first."""
         if not self.holders and not self.conversations:
             return []
-        own = self.holders.all_of(mapping.room, mapping.agent, mapping.session_id)
+        own = self.holders.for_key_and_conversation(mapping.room, mapping.agent, mapping.session_id)
         strange = live_claudes.unmanaged(own, mapping.session_id, self.conversations)
         return live_claudes.claudes(own, strange)
 
@@ -136,12 +136,12 @@ class Survey:
         return path.startswith(f"{self.directory}/{pins.NAME}/")
 
 
-def _holders(directory: str) -> live_claudes.Holders:
+def _holders(directory: str) -> live_claudes.HeldLocks:
     try:
-        return live_claudes.holders(directory)
+        return live_claudes.held_locks(directory)
     except OSError as problem:
         warn(f"who is live cannot be told from the leases in {directory}: {problem.strerror}")
-        return live_claudes.Holders({})
+        return live_claudes.HeldLocks({})
 
 
 def as_json(

@@ -107,7 +107,9 @@ def _running(sessions: Store) -> Iterator[Running]:
             listed.add(claude.pid)
             yield Running(mapping.room, mapping.agent, mapping.session_id, claude)
     # Forgotten while it runs, or not recorded yet, or not to be recorded.
-    for key, holder in survey.holders.beside((mapping.room, mapping.agent) for mapping in alive):
+    for key, holder in survey.holders.except_keys(
+        (mapping.room, mapping.agent) for mapping in alive
+    ):
         room, agent = (key.room, key.agent) if key else (None, None)
         (claude,) = live_claudes.claudes([holder], ())
         listed.add(claude.pid)

@@ -28,7 +28,7 @@ class Leases:
         """Have a conversation's lease, if nobody has it; whether we do."""
         lease = Lock(self._file, conversation_offset(session_id))
         try:
-            is_ours = lease.take(is_long_running=False)
+            is_ours = lease.try_acquire(is_long_running=False)
         except OSError:
             yield True  # a filesystem without locks: nobody has one
             return
@@ -36,4 +36,4 @@ class Leases:
             yield is_ours
         finally:
             if is_ours:
-                lease.give_back()
+                lease.release()

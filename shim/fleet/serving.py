@@ -182,7 +182,7 @@ class Server:
         file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         os.set_inheritable(file, True)
         os.umask(0o077)
-        if not Lock(file, 0).take(is_long_running=True):
+        if not Lock(file, 0).try_acquire(is_long_running=True):
             raise self._runs_already()
         os.execv(program, [_NAME, "-c", str(self._configuration)])
 

@@ -22,7 +22,7 @@ BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
-class Holder:
+class HeldLock:
     """Who has the lease of a room and agent, and who waits for it."""
 
     pid: int
@@ -33,38 +33,40 @@ class Holder:
     """The pids of those in line, the first first."""
 
 
-class Holders:
+class HeldLocks:
     """The leases of a store that are held, of all its rooms and agents, and of conversations."""
 
-    def __init__(self, by_start: Mapping[int, Holder]) -> None:
+    def __init__(self, by_start: Mapping[int, HeldLock]) -> None:
         self._by_start = by_start
 
-    def of_conversation(self, session_id: str) -> Holder | None:
+    def for_conversation(self, session_id: str) -> HeldLock | None:
         """Who has the lease of a conversation."""
         return self._by_start.get(record_lock.conversation_offset(session_id))
 
-    def all_of(self, room: str, agent: str, session_id: str) -> list[Holder]:
+    def for_key_and_conversation(self, room: str, agent: str, session_id: str) -> list[HeldLock]:
         """Who has the lease of a room and agent, and who else that of their conversation."""
-        of_key = self.of(room, agent)
-        of_conversation = self.of_conversation(session_id)
+        of_key = self.for_key(room, agent)
+        of_conversation = self.for_conversation(session_id)
         if of_key is None or of_conversation is None or of_key.pid == of_conversation.pid:
             return [holder for holder in (of_key or of_conversation,) if holder]
         return [of_key, of_conversation]
 
-    def of(self, room: str, agent: str) -> Holder | None:
+    def for_key(self, room: str, agent: str) -> HeldLock | None:
         """Who has the lease of a room and agent, as the store names them."""
         if not self._by_start:
             return None
-        return self._by_start.get(record_lock.start_of(room, agent))
+        return self._by_start.get(record_lock.key_offset(room, agent))
 
-    def beside(self, keys: Iterable[tuple[str, str]]) -> list[tuple[SessionKey | None, Holder]]:
+    def except_keys(
+        self, keys: Iterable[tuple[str, str]]
+    ) -> list[tuple[SessionKey | None, HeldLock]]:
         """Those whose room and agent are none of these, with the names they go by themselves."""
-        known = {record_lock.start_of(*key) for key in keys}
+        known = {record_lock.key_offset(*key) for key in keys}
         found = []
         for start, holder in self._by_start.items():
             if start not in known and not record_lock.is_of_conversation(start):
                 key = key_of(holder.pid)
-                is_its = key is not None and record_lock.start_of(key.room, key.agent) == start
+                is_its = key is not None and record_lock.key_offset(key.room, key.agent) == start
                 found.append((key if is_its else None, holder))
         return found
 
@@ -75,7 +77,7 @@ class Holders:
 class Presence:
     """Who is live for the rooms and agents of a store, with a lease or without."""
 
-    def __init__(self, holders: Holders, conversations: Mapping[int, str]) -> None:
+    def __init__(self, holders: HeldLocks, conversations: Mapping[int, str]) -> None:
         """`conversations` is what `registry.conversations` says."""
         self._holders = holders
         self._by_conversation = {session_id: pid for pid, session_id in conversations.items()}
@@ -85,7 +87,7 @@ class Presence:
 
         It is 0 where the system can't say.
         """
-        own = self._holders.all_of(room, agent, session_id)
+        own = self._holders.for_key_and_conversation(room, agent, session_id)
         return own[0].pid if own else self._by_conversation.get(session_id)
 
 
@@ -130,7 +132,7 @@ class Claude:
         return ONE_SHOT if self.is_long_running is False else None
 
 
-def holders(directory: str) -> Holders:
+def held_locks(directory: str) -> HeldLocks:
     """The leases that are held in a store's directory. Costs nothing for keys without one.
 
     Must not be called by who has a lease itself: looking gives it back. Raises OSError where the
@@ -140,16 +142,16 @@ def holders(directory: str) -> Holders:
     for start, (holder, line) in record_lock.all_held(directory).items():
         if holder is None:  # its holder has just died: the first in line has it in a moment
             holder, line = record_lock.Holder(line[0], is_long_running=False), line[1:]
-        found[start] = Holder(holder.pid, holder.is_long_running, tuple(line))
-    return Holders(found)
+        found[start] = HeldLock(holder.pid, holder.is_long_running, tuple(line))
+    return HeldLocks(found)
 
 
 def presence(directory: str) -> Presence:
-    """Who is live for a store now. As `holders` otherwise."""
-    return Presence(holders(directory), registry.conversations())
+    """Who is live for a store now. As `held_locks` otherwise."""
+    return Presence(held_locks(directory), registry.conversations())
 
 
-def claudes(holders: Iterable[Holder], strange: Iterable[int]) -> list[Claude]:
+def claudes(holders: Iterable[HeldLock], strange: Iterable[int]) -> list[Claude]:
     """The claudes that have a lease and that are strangers to it, in this order."""
     own = [
         Claude(h.pid, h.is_long_running, h.waiting, process(h.pid, h.is_long_running))
@@ -158,7 +160,7 @@ def claudes(holders: Iterable[Holder], strange: Iterable[int]) -> list[Claude]:
     return own + [Claude(pid, None, (), process(pid)) for pid in strange]
 
 
-def unmanaged(holders: Iterable[Holder], session_id: str, live: Mapping[int, str]) -> list[int]:
+def unmanaged(holders: Iterable[HeldLock], session_id: str, live: Mapping[int, str]) -> list[int]:
     """The pids of claudes that are live on a conversation without having its lease.
 
     `live` is what `registry.conversations` says.

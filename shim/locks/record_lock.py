@@ -65,7 +65,7 @@ def open_lock_file(directory: str) -> int:
     return _open_high(f"{directory}/{FILE_NAME}")
 
 
-def give_back(file: int) -> None:
+def release_all(file: int) -> None:
     """Give back all leases that this process has."""
     fcntl.lockf(file, fcntl.LOCK_UN)
 
@@ -82,7 +82,7 @@ class Lock:
         self._file = file
         self._start = start
 
-    def take(self, is_long_running: bool) -> bool:
+    def try_acquire(self, is_long_running: bool) -> bool:
         """Take the lease if nobody has it and nobody waits for it; return whether it is ours."""
         return self._lock(is_long_running) and (
             not self._is_line_before(_STRETCH) or self._unlock()
@@ -93,7 +93,7 @@ class Lock:
         found = self._ask(0, _LINE)
         return Holder(found[2], is_long_running=found[1] > 1) if found else None
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give it back, and no other that this process has."""
         self._unlock()
 
@@ -155,7 +155,7 @@ class Lock:
         return None if kind == fcntl.F_UNLCK else (start - self._start, length, pid)
 
 
-def start_of(room: str, agent: str) -> int:
+def key_offset(room: str, agent: str) -> int:
     """Where the stretch of a room and agent starts in the file."""
     # The store can hold half a character, which JSON can write and no environment.
     return _stretch(f"{room}\0{agent}")

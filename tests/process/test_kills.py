@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from shim.install.launcher import install
-from shim.locks.record_lock import Lock, open_lock_file, start_of
+from shim.locks.record_lock import Lock, key_offset, open_lock_file
 from tests.process.commands.test_changing_commands import PROGRAM
 from tests.support.children import Child
 from tests.support.killing import Killer, Process, Start
@@ -253,8 +253,8 @@ def somebody_has_a_room(world: World) -> Iterator[None]:
     """The lease of the room `held`, if there is a store."""
 
     def take() -> bool:
-        lease = Lock(open_lock_file(str(world.store.parent)), start_of("held", "claude"))
-        return lease.take(is_long_running=False)
+        lease = Lock(open_lock_file(str(world.store.parent)), key_offset("held", "claude"))
+        return lease.try_acquire(is_long_running=False)
 
     holder = Child(take) if world.store.exists() else None
     try:

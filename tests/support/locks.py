@@ -3,11 +3,11 @@
 import os
 
 from shim.base.session_key import SessionKey
-from shim.locks.record_lock import Lock, open_lock_file, start_of
+from shim.locks.record_lock import Lock, key_offset, open_lock_file
 
 
-def lease_of(directory: str, key: SessionKey) -> Lock:
+def lock_of_key(directory: str, key: SessionKey) -> Lock:
     """The lease of a key, not taken yet."""
     file = open_lock_file(directory)
     os.set_inheritable(file, False)
-    return Lock(file, start_of(key.room, key.agent))
+    return Lock(file, key_offset(key.room, key.agent))

@@ -92,9 +92,9 @@ def live(
 ) -> Iterator[int]:
     """A claude that has the lease of a room and agent; its pid."""
     program = (
-        "import signal, sys; from shim.locks.record_lock import Lock, open_lock_file, start_of\n"
-        "lock = Lock(open_lock_file(sys.argv[1]), start_of(*sys.argv[2:4]))\n"
-        f"assert lock.take({is_long_running}); print(flush=True); signal.pause()"
+        "import signal, sys; from shim.locks.record_lock import Lock, open_lock_file, key_offset\n"
+        "lock = Lock(open_lock_file(sys.argv[1]), key_offset(*sys.argv[2:4]))\n"
+        f"assert lock.try_acquire({is_long_running}); print(flush=True); signal.pause()"
     )
     world.store.parent.mkdir(mode=0o700, exist_ok=True)
     command = [sys.executable, "-c", program, str(world.store.parent), room, agent]

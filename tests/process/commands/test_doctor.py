@@ -403,9 +403,9 @@ def locked_and_torn(world: Place) -> None:
 
 def lease_of_a_program_that_is_no_claude(world: Place) -> None:
     program = (
-        "import sys; from shim.locks.record_lock import Lock, open_lock_file, start_of;"
-        " lock = Lock(open_lock_file(sys.argv[1]), start_of('r', 'claude'))"
-        "; assert lock.take(True);"
+        "import sys; from shim.locks.record_lock import Lock, open_lock_file, key_offset;"
+        " lock = Lock(open_lock_file(sys.argv[1]), key_offset('r', 'claude'))"
+        "; assert lock.try_acquire(True);"
         " print('taken', flush=True); sys.stdin.read()"
     )
     world.keep_running(program, str(world.store.parent))

@@ -13,7 +13,7 @@ import pytest
 
 from shim.base.session_key import SessionKey
 from shim.retention import pins
-from tests.support.locks import lease_of
+from tests.support.locks import lock_of_key
 from tests.support.recorder import Run, World, derived
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -42,7 +42,7 @@ def holder(world: World, is_long_running: bool) -> Iterator[None]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        lease_of(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).take(
+        lock_of_key(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).try_acquire(
             is_long_running
         )
         os.write(writing, b"taken")

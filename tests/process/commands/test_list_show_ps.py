@@ -771,7 +771,7 @@ class TestRunning:
 
 
 def waiting(world: World, room: str) -> list[int]:
-    holder = live_claudes.holders(str(world.store.parent)).of(room, "claude")
+    holder = live_claudes.held_locks(str(world.store.parent)).for_key(room, "claude")
     return list(holder.waiting) if holder else []
 
 

@@ -12,8 +12,8 @@ from shim.base.session_key import SessionKey
 from shim.claude import registry
 from shim.cli import confirming
 from shim.locks import live_claudes
-from shim.locks.live_claudes import Holder, Holders
-from shim.locks.record_lock import Lock, conversation_offset, open_lock_file, start_of
+from shim.locks.live_claudes import HeldLock, HeldLocks
+from shim.locks.record_lock import Lock, conversation_offset, key_offset, open_lock_file
 
 KEY = ("r", "a")
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -28,22 +28,22 @@ def nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class Leases:
     """Who has the lease, each time somebody looks; the last one stays."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: Holder | None) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: HeldLock | None) -> None:
         self.looks = 0
         self._seen = seen
-        monkeypatch.setattr(live_claudes, "holders", self._look)
+        monkeypatch.setattr(live_claudes, "held_locks", self._look)
 
-    def _look(self, _: str) -> Holders:
+    def _look(self, _: str) -> HeldLocks:
         holder = self._seen[min(self.looks, len(self._seen) - 1)]
         self.looks += 1
         return _Of(holder)
 
 
-class _Of(Holders):
-    def __init__(self, holder: Holder | None) -> None:
+class _Of(HeldLocks):
+    def __init__(self, holder: HeldLock | None) -> None:
         self._holder = holder
 
-    def of(self, room: str, agent: str) -> Holder | None:
+    def for_key(self, room: str, agent: str) -> HeldLock | None:
         return self._holder
 
 
@@ -52,7 +52,7 @@ def test_nobody_is_live_where_nothing_runs(tmp_path: Path) -> None:
 
 
 def test_a_one_shot_claude_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    one_shot = Holder(posix.getpid(), is_long_running=False)
+    one_shot = HeldLock(posix.getpid(), is_long_running=False)
     leases = Leases(monkeypatch, one_shot, one_shot, one_shot, None)
     assert confirming.who_is_live("", [KEY]) == []
     assert leases.looks == 4
@@ -62,7 +62,7 @@ def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(confirming, "PATIENCE", 0.2)
-    Leases(monkeypatch, Holder(posix.getpid(), is_long_running=False))
+    Leases(monkeypatch, HeldLock(posix.getpid(), is_long_running=False))
     started = time.monotonic()
     (claude,) = confirming.who_is_live("", [KEY])
     assert time.monotonic() - started > 0.2
@@ -70,7 +70,7 @@ def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
 
 
 def test_a_claude_that_goes_on_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    leases = Leases(monkeypatch, Holder(posix.getpid(), is_long_running=True))
+    leases = Leases(monkeypatch, HeldLock(posix.getpid(), is_long_running=True))
     (claude,) = confirming.who_is_live("", [KEY])
     assert (leases.looks, claude.kind) == (1, "interactive")
 
@@ -78,7 +78,7 @@ def test_a_claude_that_goes_on_is_named_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_a_claude_that_the_system_does_not_show_is_named_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Leases(monkeypatch, Holder(0, is_long_running=True))
+    Leases(monkeypatch, HeldLock(0, is_long_running=True))
     monkeypatch.setattr(live_claudes, "process", lambda *_: None)
     (claude,) = confirming.who_is_live("", [KEY])
     assert str(claude).startswith("claude in another container (streaming or interactive) is live")
@@ -89,8 +89,8 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
     holder = os.fork()
     if not holder:  # to a process its own locks are none
         file = open_lock_file(str(tmp_path))
-        Lock(file, start_of("r", "other")).take(is_long_running=True)
-        Lock(file, conversation_offset(U)).take(is_long_running=True)
+        Lock(file, key_offset("r", "other")).try_acquire(is_long_running=True)
+        Lock(file, conversation_offset(U)).try_acquire(is_long_running=True)
         os.write(writing, b"x")
         signal.pause()
     try:

@@ -15,9 +15,9 @@ import pytest
 from shim.base.session_key import SessionKey
 from shim.claude import registry
 from shim.locks import live_claudes
-from shim.locks.live_claudes import Holder
+from shim.locks.live_claudes import HeldLock
 from tests.support.children import Fork
-from tests.support.locks import lease_of
+from tests.support.locks import lock_of_key
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
@@ -32,13 +32,13 @@ def directory(tmp_path: Path) -> str:
 def taken(
     directory: str, key: SessionKey = KEY, is_long_running: bool = False
 ) -> Callable[[], bool]:
-    return lambda: lease_of(directory, key).take(is_long_running)
+    return lambda: lock_of_key(directory, key).try_acquire(is_long_running)
 
 
 class TestHolders:
     def test_without_a_lease_there_is_none_and_no_file_is_made(self, directory: str) -> None:
-        assert live_claudes.holders(directory).of(KEY.room, KEY.agent) is None
-        assert not live_claudes.holders(directory)
+        assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) is None
+        assert not live_claudes.held_locks(directory)
         assert os.listdir(directory) == []
 
     @pytest.mark.parametrize("is_long_running", [True, False])
@@ -47,7 +47,7 @@ class TestHolders:
     ) -> None:
         child = fork(taken(directory, is_long_running=is_long_running))
         assert child.said() == "True"
-        assert live_claudes.holders(directory).of(KEY.room, KEY.agent) == Holder(
+        assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
             child.pid, is_long_running
         )
 
@@ -60,28 +60,30 @@ class TestHolders:
         children = {key: fork(taken(directory, key)) for key in keys}
         for child in children.values():
             assert child.said() == "True"
-        holders = live_claudes.holders(directory)
+        holders = live_claudes.held_locks(directory)
         for key, child in children.items():
             # As the store has their names: the text alone.
-            assert holders.of(key.room, key.agent) == Holder(child.pid, is_long_running=False)
-        assert holders.of("r", "nobody") is None
+            assert holders.for_key(key.room, key.agent) == HeldLock(
+                child.pid, is_long_running=False
+            )
+        assert holders.for_key("r", "nobody") is None
 
     def test_those_in_line_are_told_in_their_order(self, directory: str, fork: Fork) -> None:
         holder = fork(taken(directory, is_long_running=True))
         assert holder.said() == "True"
         line: list[int] = []
         for _ in range(3):
-            child = fork(lambda: lease_of(directory, KEY).wait(False, lambda *_: True))
+            child = fork(lambda: lock_of_key(directory, KEY).wait(False, lambda *_: True))
             line.append(child.pid)
             wait_until(lambda: waiting(directory) == tuple(line), "another stands in line")
-        assert live_claudes.holders(directory).of(KEY.room, KEY.agent) == Holder(
+        assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
             holder.pid, True, tuple(line)
         )
 
     def test_the_first_in_line_has_it_in_a_moment(self, directory: str, fork: Fork) -> None:
-        child = fork(lambda: lease_of(directory, KEY)._stand_in_line())
+        child = fork(lambda: lock_of_key(directory, KEY)._stand_in_line())
         child.said()
-        assert live_claudes.holders(directory).of(KEY.room, KEY.agent) == Holder(
+        assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
             child.pid, is_long_running=False
         )
 
@@ -89,13 +91,13 @@ class TestHolders:
         self, directory: str, fork: Fork
     ) -> None:
         def out_of_the_line() -> bool:
-            mine = lease_of(directory, KEY)
+            mine = lock_of_key(directory, KEY)
             # The bytes of the lease and of the first place are one lock to the kernel.
             return mine._lock(is_long_running=True) and mine._stand_in_line() == 2
 
         child = fork(out_of_the_line)
         assert child.said() == "True"
-        assert live_claudes.holders(directory).of(KEY.room, KEY.agent) == Holder(
+        assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
             child.pid, is_long_running=True
         )
 
@@ -104,8 +106,8 @@ class TestHolders:
     ) -> None:
         keys = [SessionKey(b"%d" % number, b"a") for number in range(40)]
         # Opened before any is taken: opening another closes a descriptor, which gives all back.
-        leases = [lease_of(directory, key) for key in keys]
-        child = fork(lambda: all(lease.take(is_long_running=False) for lease in leases))
+        leases = [lock_of_key(directory, key) for key in keys]
+        child = fork(lambda: all(lease.try_acquire(is_long_running=False) for lease in leases))
         assert child.said() == "True"
         questions = []
         ask = fcntl.fcntl
@@ -115,8 +117,8 @@ class TestHolders:
             return ask(*args)
 
         monkeypatch.setattr(fcntl, "fcntl", count)
-        holders = live_claudes.holders(directory)
-        found = [room for room in range(1000) if holders.of(f"{room}", "a")]
+        holders = live_claudes.held_locks(directory)
+        found = [room for room in range(1000) if holders.for_key(f"{room}", "a")]
         assert found == list(range(40))
         assert len(questions) <= 2 * len(keys) + 1
         for lease in leases:
@@ -126,17 +128,17 @@ class TestHolders:
         child = fork(taken(directory))
         child.said()
         for _ in range(3):
-            assert live_claudes.holders(directory).of(KEY.room, KEY.agent) == Holder(
+            assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
                 child.pid, is_long_running=False
             )
         child.kill()
-        assert lease_of(directory, KEY).take(is_long_running=False)
+        assert lock_of_key(directory, KEY).try_acquire(is_long_running=False)
 
     def test_half_a_character_that_json_can_hold_has_no_holder(
         self, directory: str, fork: Fork
     ) -> None:
         fork(taken(directory)).said()
-        assert live_claudes.holders(directory).of("\ud800", "\udcff") is None
+        assert live_claudes.held_locks(directory).for_key("\ud800", "\udcff") is None
 
     def test_a_holder_unknown_to_the_store_has_the_names_it_exports(
         self, directory: str, fork: Fork, claude: "Claude"
@@ -145,7 +147,7 @@ class TestHolders:
         named = claude(taking=directory, NSED_ROOM_ID="réf\n", NSED_AGENT_NAME="a")
         known = fork(taken(directory))
         assert (nameless.said(), known.said()) == ("True", "True")
-        found = live_claudes.holders(directory).beside([(KEY.room, KEY.agent)])
+        found = live_claudes.held_locks(directory).except_keys([(KEY.room, KEY.agent)])
         assert {(key and str(key), holder.pid) for key, holder in found} == {
             (None, nameless.pid),
             (str(SessionKey("réf\n".encode(), b"a")), named.pid),
@@ -153,7 +155,7 @@ class TestHolders:
 
 
 def waiting(directory: str) -> tuple[int, ...]:
-    holder = live_claudes.holders(directory).of(KEY.room, KEY.agent)
+    holder = live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent)
     return holder.waiting if holder else ()
 
 
@@ -161,10 +163,10 @@ Claude = Callable[..., "subprocess.Popen[bytes]"]
 
 _TAKING = """\
 import os, sys
-from shim.locks.record_lock import Lock, open_lock_file, start_of
+from shim.locks.record_lock import Lock, open_lock_file, key_offset
 names = [os.environ[name] for name in ("NSED_ROOM_ID", "NSED_AGENT_NAME")]
-lock = Lock(open_lock_file(sys.argv[1]), start_of(*names)) if sys.argv[1] else None
-print(lock is None or lock.take(False), flush=True)
+lock = Lock(open_lock_file(sys.argv[1]), key_offset(*names)) if sys.argv[1] else None
+print(lock is None or lock.try_acquire(False), flush=True)
 os.execv("/bin/sh", ["claude", "-c", "read -r line", *sys.argv[2:]])
 """
 
@@ -235,7 +237,7 @@ class TestProcesses:
 
     def test_one_with_the_lease_goes_before_strangers(self, claude: Claude) -> None:
         own, strange = claude("-p"), claude("--input-format", "stream-json")
-        first, second = live_claudes.claudes([Holder(own.pid, False, (7, 8))], [strange.pid])
+        first, second = live_claudes.claudes([HeldLock(own.pid, False, (7, 8))], [strange.pid])
         assert (first.pid, first.kind, first.is_unmanaged) == (own.pid, "one-shot", False)
         assert first.waiting == (7, 8)
         assert (second.pid, second.kind, second.is_unmanaged) == (strange.pid, "streaming", True)
@@ -244,7 +246,7 @@ class TestProcesses:
     def test_of_one_in_another_container_only_the_lease_tells(
         self, is_long_running: bool, kind: str | None
     ) -> None:
-        (found,) = live_claudes.claudes([Holder(0, is_long_running)], [])
+        (found,) = live_claudes.claudes([HeldLock(0, is_long_running)], [])
         assert (found.kind, found.process, found.is_unmanaged) == (kind, None, False)
 
 
@@ -255,8 +257,8 @@ class TestStrangers:
     def test_the_holder_is_none_nor_is_what_it_started(self, claude: Claude) -> None:
         child = claude()
         on_it = {os.getpid(): U, child.pid: U}
-        assert live_claudes.unmanaged([Holder(os.getpid(), True)], U, on_it) == []
-        assert live_claudes.unmanaged([Holder(child.pid, True)], U, on_it) == [os.getpid()]
+        assert live_claudes.unmanaged([HeldLock(os.getpid(), True)], U, on_it) == []
+        assert live_claudes.unmanaged([HeldLock(child.pid, True)], U, on_it) == [os.getpid()]
 
 
 class TestRegistry:

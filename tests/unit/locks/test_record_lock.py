@@ -17,7 +17,7 @@ from shim.claude import invocation, registry
 from shim.locks import contention, record_lock
 from shim.locks.record_lock import ACQUIRED, Holder, open_lock_file
 from tests.support.children import Child, Fork
-from tests.support.locks import lease_of
+from tests.support.locks import lock_of_key
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> str:
 def taken(
     directory: str, is_long_running: bool = False, key: SessionKey = KEY
 ) -> Callable[[], bool]:
-    return lambda: lease_of(directory, key).take(is_long_running)
+    return lambda: lock_of_key(directory, key).try_acquire(is_long_running)
 
 
 @pytest.mark.parametrize("is_long_running", [True, False])
@@ -41,9 +41,9 @@ def test_who_has_it_is_told_with_whether_they_go_on(
 ) -> None:
     holder = fork(taken(directory, is_long_running))
     assert holder.said() == "True"
-    mine = lease_of(directory, KEY)
-    assert not mine.take(is_long_running=True)
-    assert not mine.take(is_long_running=False)
+    mine = lock_of_key(directory, KEY)
+    assert not mine.try_acquire(is_long_running=True)
+    assert not mine.try_acquire(is_long_running=False)
     found = mine.holder()
     assert found is not None
     assert (found.pid, found.is_long_running) == (holder.pid, is_long_running)
@@ -52,10 +52,10 @@ def test_who_has_it_is_told_with_whether_they_go_on(
 def test_it_is_free_the_moment_its_holder_dies(directory: str, fork: Fork) -> None:
     holder = fork(taken(directory))
     holder.said()
-    mine = lease_of(directory, KEY)
+    mine = lock_of_key(directory, KEY)
     holder.kill()
     assert mine.holder() is None
-    assert mine.take(is_long_running=False)
+    assert mine.try_acquire(is_long_running=False)
 
 
 @pytest.mark.parametrize("other", [(b"room", b"other"), (b"other", b"agent"), (b"", b"agent")])
@@ -78,14 +78,14 @@ def test_it_passes_through_an_exec_on_a_descriptor_that_is_out_of_the_way(direct
 def test_few_descriptors_are_enough(directory: str, fork: Fork) -> None:
     def work() -> bool:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-        return lease_of(directory, KEY).take(is_long_running=False)
+        return lock_of_key(directory, KEY).try_acquire(is_long_running=False)
 
     assert fork(work).said() == "True"
 
 
 def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> None:
     def holder_that_leaves_a_child() -> int:
-        assert lease_of(directory, KEY).take(is_long_running=False)
+        assert lock_of_key(directory, KEY).try_acquire(is_long_running=False)
         child = os.fork()
         if not child:
             signal.pause()
@@ -95,7 +95,7 @@ def test_a_child_of_the_holder_does_not_have_it(directory: str, fork: Fork) -> N
     orphan = int(holder.said())
     try:
         holder.kill()
-        assert lease_of(directory, KEY).take(is_long_running=False)
+        assert lock_of_key(directory, KEY).try_acquire(is_long_running=False)
     finally:
         os.kill(orphan, signal.SIGKILL)
 
@@ -107,7 +107,9 @@ def test_nothing_is_written_and_nobody_else_can_read(directory: str, fork: Fork)
 
 
 def waiting(directory: str) -> Callable[[], bool]:
-    return lambda: lease_of(directory, KEY).wait(is_long_running=False, is_worth_it=lambda *_: True)
+    return lambda: lock_of_key(directory, KEY).wait(
+        is_long_running=False, is_worth_it=lambda *_: True
+    )
 
 
 def have_locks(children: list[Child]) -> bool:
@@ -124,15 +126,15 @@ def test_those_who_wait_are_served_in_their_order(directory: str, fork: Fork) ->
         line.append(fork(waiting(directory)))
         wait_until(lambda: have_locks(line), "another stands in line")
     line.pop(1).kill()  # one who dies leaves the line
-    newcomer = lease_of(directory, KEY)
+    newcomer = lock_of_key(directory, KEY)
 
     holder.kill()
     for child in line:
         assert child.said() == "True"
-        assert not newcomer.take(is_long_running=False)
+        assert not newcomer.try_acquire(is_long_running=False)
         child.kill()
 
-    assert newcomer.take(is_long_running=False)
+    assert newcomer.try_acquire(is_long_running=False)
 
 
 def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork: Fork) -> None:
@@ -148,8 +150,8 @@ def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork:
     holder.kill()
     assert next_one.said() == "True"
     next_one.kill()
-    mine = lease_of(directory, KEY)
-    assert mine.take(is_long_running=False)
+    mine = lock_of_key(directory, KEY)
+    assert mine.try_acquire(is_long_running=False)
     os.kill(suspended.pid, signal.SIGCONT)
     mine._unlock()
     assert suspended.said() == "True"
@@ -157,12 +159,12 @@ def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork:
 
 def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
     def out_of_the_line() -> bool:
-        mine = lease_of(directory, KEY)
+        mine = lock_of_key(directory, KEY)
         # The bytes of the lease and of the first place are one lock to the kernel.
         return mine._lock(is_long_running=True) and mine._stand_in_line() == 2
 
     assert fork(out_of_the_line).said() == "True"
-    assert lease_of(directory, KEY)._stand_in_line() == 3
+    assert lock_of_key(directory, KEY)._stand_in_line() == 3
 
 
 def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
@@ -176,11 +178,11 @@ def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -
         asked.append((found.pid, found.is_long_running))
         return len(asked) < 3
 
-    mine = lease_of(directory, KEY)
+    mine = lock_of_key(directory, KEY)
     assert not mine.wait(is_long_running=False, is_worth_it=once)
     assert asked == [(holder.pid, True)] * 3
     holder.kill()
-    assert mine.take(is_long_running=False)
+    assert mine.try_acquire(is_long_running=False)
 
 
 def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
