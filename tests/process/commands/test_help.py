@@ -123,11 +123,11 @@ def on_a_terminal(world: World, topic: str, **variables: str) -> str:
 
 def test_a_long_page_is_paged_on_a_terminal(world: World) -> None:
     page = on_a_terminal(world, "callers", PAGER="sed s/^/:/")
-    assert ":  The launcher is found where" in page
+    assert ":  A program that looks up" in page
 
 
 def test_a_short_one_is_shown_at_once(world: World) -> None:
-    assert "75    busy" in on_a_terminal(world, "exit-codes", PAGER="false", LINES="50")
+    assert "75    busy:" in on_a_terminal(world, "exit-codes", PAGER="false", LINES="50")
 
 
 def test_headings_are_bold_on_a_terminal_and_with_no_color_nothing_is(world: World) -> None:
