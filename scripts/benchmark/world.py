@@ -85,7 +85,7 @@ class World:
         """The environment of a hook of the claude that such a call becomes."""
         key = SessionKey(known["NSED_ROOM_ID"].encode(), DEFAULT_AGENT.encode())
         plugin = str(self.hook.parent)
-        link = plugin_links.made(known["NSED_SESSION_DIR"], key, plugin, "following")
+        link = plugin_links.ensure(known["NSED_SESSION_DIR"], key, plugin, "following")
         assert link
         return {**known, "CLAUDE_PLUGIN_ROOT": link}
 

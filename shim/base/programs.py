@@ -29,7 +29,7 @@ _NAP = 0.02
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Completed:
     """What came of a program that has ended by itself."""
 
     exit_code: int
@@ -38,7 +38,7 @@ class Outcome:
     errors: str
 
 
-class Endless(Failure):
+class Overrun(Failure):
     """The program was ended, because it would not end or stop printing; the message says which."""
 
 
@@ -48,7 +48,7 @@ def run(
     patience: float,
     directory: str | None = None,
     said: bytes = b"",
-) -> Outcome:
+) -> Completed:
     """Run a program to its end, for at most `patience` seconds, in a session of its own.
 
     The end of the process counts and not that of its output, which a child that it leaves behind
@@ -75,10 +75,10 @@ def run(
             read = _read(process, (process.stdout, process.stderr), deadline)
             exit_code = process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
-            raise Endless(f"it does not end within {patience:g} s") from None
+            raise Overrun(f"it does not end within {patience:g} s") from None
         finally:
             _end(process)
-    return Outcome(exit_code, *(bytes(each).decode("utf-8", "replace") for each in read))
+    return Completed(exit_code, *(bytes(each).decode("utf-8", "replace") for each in read))
 
 
 def _read(
@@ -99,7 +99,7 @@ def _read(
                 if not piece:
                     selector.unregister(key.fileobj)
             if sum(map(len, read)) > _MOST:
-                raise Endless(f"it prints more than {_MOST >> 20} MiB")
+                raise Overrun(f"it prints more than {_MOST >> 20} MiB")
             if has_ended:
                 break
             if time.monotonic() > deadline:

@@ -136,11 +136,11 @@ class _Acts(resuming.Effects):
         store = self.store.directory
         found = config_directories.elsewhere(store, session_id)
         if found is not None:
-            explain(f"another account has it: {transcripts.account_of(found.path)}")
+            explain(f"another account has it: {transcripts.config_directory_of(found.path)}")
             return found
-        if not pins.is_kept(store, session_id):
+        if not pins.is_pinned(store, session_id):
             return None
-        where = restoring.to_put_back(store, session_id)
+        where = restoring.restore_target(store, session_id)
         if where is None:
             explain("its transcript was deleted while it was young: it would be kept no longer")
             return None
@@ -149,7 +149,7 @@ class _Acts(resuming.Effects):
         return Transcript(where, transcripts.is_here(where), status)
 
     def give(self, transcript: Transcript, fork: str) -> None:
-        if os.path.isdir(transcripts.beside(transcript.path)):
+        if os.path.isdir(transcripts.sidecars_of(transcript.path)):
             explain(f"what its subagents said would be copied for {fork}")
 
     def housekeep(self) -> None:
@@ -157,12 +157,12 @@ class _Acts(resuming.Effects):
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         kept = self.store and pins.path(self.store.directory, session_id)
-        then = "; its copy would go on in its place" if kept and compressed.is_copied(kept) else ""
+        then = "; its copy would go on in its place" if kept and compressed.exists(kept) else ""
         for path in paths:
             explain(f"{path} holds no message; it would be moved aside{then}")
 
     def followed(self, key: SessionKey, stored: str) -> str:
-        moved = hookless.went_on(self.store.directory, stored) if self.store else None
+        moved = hookless.moved_to(self.store.directory, stored) if self.store else None
         if moved is not None:
             explain(f"a claude without our hooks went on from {stored}")
         return moved or stored

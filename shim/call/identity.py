@@ -57,7 +57,7 @@ def put_right(environ: "Mapping[bytes, bytes]") -> "Mapping[bytes, bytes]":
         for name, value in environ.items()
         if name not in (_TOLD_ROOM, _TOLD_AGENT) and inherited.get(name) != value
     }
-    own = plugin_links.of_worker()
+    own = plugin_links.key_of_worker()
     if own is not None:
         names = {_ROOMS[0]: own.room_bytes, _AGENT: own.agent_bytes}
         told_it = {_TOLD_ROOM: own.room_bytes, _TOLD_AGENT: own.agent_bytes}

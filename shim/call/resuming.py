@@ -12,7 +12,7 @@ from shim.locks import record_lock
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK, Holder, Lock
 from shim.retention import daily, pinning
 from shim.store import markers, plugin_links
-from shim.store.markers import FORKS, UNHEARD
+from shim.store.markers import FORKS, HOOKLESS
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -406,7 +406,7 @@ class Effects:
         """Whether a conversation has a transcript, or a kept one to be put back. Raises OSError."""
         if transcripts.find(session_id) != (None, []):
             return True
-        return self.store is not None and pinning.can_be_had_back(self.store.directory, session_id)
+        return self.store is not None and pinning.can_be_restored(self.store.directory, session_id)
 
     def give_up(self) -> None:
         """Give the leases back, and leave nothing open."""
@@ -435,17 +435,17 @@ class Effects:
 
     def followed(self, key: "SessionKey", stored: str) -> str:
         """Where a claude that no hook tells of has gone on from the stored conversation."""
-        if self.store is None or not markers.is_there(self.store.directory, UNHEARD, stored):
+        if self.store is None or not markers.is_there(self.store.directory, HOOKLESS, stored):
             return stored
         from shim.store import hookless  # such a claude is rare
 
         where = self.store.directory
-        moved = hookless.went_on(where, stored)
+        moved = hookless.moved_to(where, stored)
         if moved is None:
             hookless.drop(where, stored)
             return stored
         explain(f"a claude without our hooks went on from {stored}")
-        hookless.pass_on(where, stored, moved)
+        hookless.transfer(where, stored, moved)
         self.record(key, moved)
         return moved
 
@@ -466,7 +466,7 @@ class Effects:
         parent = forks.parent(where, session_id)
         if parent is None or transcripts.find(session_id)[0] is not None:
             return None
-        return None if pinning.can_be_had_back(where, session_id) else parent
+        return None if pinning.can_be_restored(where, session_id) else parent
 
     def note_fork(self, fork: str, parent: str) -> None:
         """Note of which conversation a fork is."""
@@ -481,14 +481,12 @@ class Effects:
         """
         if self.store is None:
             return None
-        return plugin_links.made(self.store.directory, key, self.plugin, variant)
+        return plugin_links.ensure(self.store.directory, key, self.plugin, variant)
 
     def make_way(self, session_id: str, paths: list[str]) -> None:
         """Move away transcripts that claude can neither resume nor replace. Raises OSError."""
         # Before, so that a kill in between leaves a call that puts it back.
-        is_copy = self.store is not None and pinning.begin_to_put_back(
-            self.store.directory, session_id
-        )
+        is_copy = self.store is not None and pinning.begin_restore(self.store.directory, session_id)
         then = ", and the copy of a day goes on in its place" if is_copy else ""
         for path in paths:
             warn(f"{path} holds no message; it is kept as {transcripts.set_aside(path)}{then}")
@@ -503,22 +501,22 @@ class Effects:
         if self.store is None:
             return transcript
         where = self.store.directory
-        if transcript is None or not pinning.hold(where, session_id, transcript, is_ours):
-            transcript = pinning.have_back(where, session_id)
+        if transcript is None or not pinning.pin(where, session_id, transcript, is_ours):
+            transcript = pinning.restore(where, session_id)
             if transcript is not None:
-                pinning.hold(where, session_id, transcript, is_ours)
+                pinning.pin(where, session_id, transcript, is_ours)
             elif is_ours:
-                pinning.begin(where, session_id)
+                pinning.note_start(where, session_id)
         return transcript
 
     def give(self, transcript: "Transcript", fork: str) -> None:
         """Give a fork what lies beside its parent's transcript, and claude leaves behind."""
-        pinning.give(transcript.path, fork)
+        pinning.copy_sidecars(transcript.path, fork)
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is time."""
         if self.store is not None:
-            daily.housekeep(self.store.directory)
+            daily.start_if_due(self.store.directory)
 
     def record(self, key: "SessionKey", session_id: str) -> None:
         """Map the key to a conversation."""

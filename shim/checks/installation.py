@@ -268,7 +268,7 @@ def hook(setup: Setup) -> Iterator[Finding]:
     session_id = str(uuid.uuid4())
     event = {"hook_event_name": "UserPromptSubmit", "session_id": session_id}
     with tempfile.TemporaryDirectory(prefix="claude-shim-") as trial:
-        link = plugin_links.made(trial, SessionKey(b"r", b"a"), plugin, "following") or plugin
+        link = plugin_links.ensure(trial, SessionKey(b"r", b"a"), plugin, "following") or plugin
         try:
             said = json.dumps(event).encode()
             environ = os.environ | {"CLAUDE_PLUGIN_ROOT": link}
@@ -276,7 +276,7 @@ def hook(setup: Setup) -> Iterator[Finding]:
         except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
-        except programs.Endless as failure:
+        except programs.Overrun as failure:
             yield problem(f"{path}: {failure}", setup.install)
             return
         recorded = session_id in _text(Path(trial, "sessions.json"))
@@ -313,7 +313,7 @@ def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool
     call: list[str | Path] = [claude, "-p", "x", "--resume", session_id, "--plugin-dir", link]
     try:
         outcome = programs.run(call, os.environ, _CLAUDE_PATIENCE)
-    except (OSError, programs.Endless):
+    except (OSError, programs.Overrun):
         return False
     has_run = _text(sessions) != before  # the time of its use
     return _NOTHING_TO_RESUME in outcome.errors and not has_run

@@ -75,7 +75,7 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
     if cut:
         yield warning(
             f"{counted(cut, 'transcript')} lost a part, which claude itself never does; nothing was"
-            f" touched, and what there was is in {store}/{pins.NAME} as a .jsonl.gz",
+            f" touched, and what there was is in {store}/{pins.FOLDER} as a .jsonl.gz",
             "compare them, where you did not cut it yourself",
         )
     if apart:
@@ -88,19 +88,19 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
     entries = setup.contents.entries() if setup.store else ()
     ids = {entry[2] for entry in entries if is_session_id(entry[2])} - there
     others = [path for each in ids for path in config_directories.paths_elsewhere(store, each)]
-    for account in sorted({transcripts.account_of(path) for path in others}):
-        count = sum(transcripts.account_of(path) == account for path in others)
+    for account in sorted({transcripts.config_directory_of(path) for path in others}):
+        count = sum(transcripts.config_directory_of(path) == account for path in others)
         yield ok(f"{counted(count, 'conversation')} of these rooms in another account, {account}")
 
 
 def _are_two(kept: str, transcript: str) -> bool:
-    if not os.path.exists(kept) or hard_links.is_copied(transcript, kept):
+    if not os.path.exists(kept) or hard_links.is_current_copy(transcript, kept):
         return False
     return not lineage.of(kept).are_one_with(lineage.of(transcript))
 
 
 def _size_of_copies(setup: Setup) -> int:
-    kept = _listed(f"{setup.store}/{pins.NAME}")
+    kept = _listed(f"{setup.store}/{pins.FOLDER}")
     return sum(entry.stat().st_size for entry in kept if entry.name.endswith(".gz"))
 
 
@@ -115,7 +115,7 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_kept(setup: Setup, transcript: Path) -> bool:
-    return setup.store is not None and pins.is_kept(str(setup.store), transcript.stem)
+    return setup.store is not None and pins.is_pinned(str(setup.store), transcript.stem)
 
 
 def _can_link(setup: Setup, config: Path) -> bool:

@@ -196,7 +196,7 @@ def _parsed_as_is(file: int) -> Contents:
     data = files.content(file)
     try:
         return Contents(is_there=True, mappings=document.parse(data) if data.strip() else {})
-    except document.Damaged as damage:
+    except document.InvalidDocument as damage:
         return Contents(is_there=True, damage=str(damage))
 
 

@@ -168,7 +168,7 @@ def _help(claude: str) -> str:
             outcome = programs.run(
                 [os.path.abspath(claude), "--help"], environ, _PATIENCE, directory=home
             )
-        except (OSError, programs.Endless) as problem:
+        except (OSError, programs.Overrun) as problem:
             explain(f"{claude} --help: {problem}")
             return ""
         return outcome.output if outcome.exit_code == 0 else ""

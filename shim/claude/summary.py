@@ -95,7 +95,7 @@ def of(path: str) -> Summary:
 
 def _size_beside(path: str) -> int:
     """The bytes of tool results, subagents and whatever else lies beside a transcript."""
-    directory = transcripts.beside(path)
+    directory = transcripts.sidecars_of(path)
     if not os.path.isdir(directory):
         return 0
     files = (f"{where}/{name}" for where, _, names in os.walk(directory) for name in names)

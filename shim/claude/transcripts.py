@@ -45,31 +45,31 @@ def projects_directory() -> str:
     return config_directory() + "/projects"
 
 
-def account_of(path: str) -> str:
+def config_directory_of(path: str) -> str:
     """The configuration directory that a transcript's path is in."""
     return path.rsplit("/", 3)[0]
 
 
-def beside(path: str) -> str:
+def sidecars_of(path: str) -> str:
     """The directory of what claude keeps beside a transcript."""
     return path.removesuffix(".jsonl")
 
 
-def of_today(path: str) -> str:
+def lasting_path(path: str) -> str:
     """Where a path in an account belongs: there, else in the account of today.
 
     Not there where that account is gone, or is to be deleted; the same of the account of today.
     """
-    account = account_of(path)
+    account = config_directory_of(path)
     if exists(account + "/projects") and not is_temporary(account):
         return path
     today = config_directory()
     if not today.startswith("/"):
         today = f"{posix.getcwd()}/{today}"
-    return (usual_account() if is_temporary(today) else today) + path.removeprefix(account)
+    return (usual_config_directory() if is_temporary(today) else today) + path.removeprefix(account)
 
 
-def usual_account() -> str:
+def usual_config_directory() -> str:
     """The configuration directory of this user where no variable names another."""
     return environment.in_home(".claude")
 

@@ -85,7 +85,7 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
             path = next(config_directories.paths_elsewhere(store, session_id), None)
         project = path and path.split("/")[-2]
         if path is None and is_session_id(session_id):
-            target = restoring.to_put_back(store, session_id)
+            target = restoring.restore_target(store, session_id)
             if target is not None:
                 path, project = pins.path(store, session_id), target.split("/")[-2]
                 if transcripts.resumable(path) is None:
@@ -135,7 +135,7 @@ def write(
             own = conversation.session_id
             with _unpacked(path) as transcript:
                 _add_file(tar, f"{own}/{_TRANSCRIPT}", transcript)
-            beside = _files_in(f"{store}/{pins.NAME}/{own}")
+            beside = _files_in(f"{store}/{pins.FOLDER}/{own}")
             beside.update(_files_in(f"{os.path.dirname(path)}/{own}"))
             for name, file in sorted(beside.items()):
                 _add_file(tar, f"{own}/{_BESIDE}{name}", file)
@@ -270,7 +270,7 @@ class Places:
             return Arrival(conversation, path, exchange.LIVE)
         action = _put(path, here, member, content)
         if action in (exchange.ADDED, EXTENDED) and pins.days():
-            restoring.keep_up(self._store, conversation.session_id, path)
+            restoring.update_pin(self._store, conversation.session_id, path)
         return Arrival(conversation, path, action)
 
     def put_beside(
@@ -298,8 +298,8 @@ class Places:
             name = transcripts.project_name(directory)
             project = name if len(name) <= transcripts.LONGEST_PROJECT_NAME else project
         path = f"{transcripts.projects_directory()}/{project}/{own}{pins.ENDING}"
-        is_kept = pins.is_kept(self._store, own)
-        return path, pins.path(self._store, own) if is_kept else None
+        is_pinned = pins.is_pinned(self._store, own)
+        return path, pins.path(self._store, own) if is_pinned else None
 
 
 def _put(path: str, here: str | None, member: tarfile.TarInfo, content: BinaryIO) -> str:

@@ -34,7 +34,7 @@ def named(text: str, store: str) -> tuple[str, str]:
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
     if transcript is None and not unusable:
-        transcript = pinning.have_back(store, session_id)
+        transcript = pinning.restore(store, session_id)
     if transcript is None and unusable:
         raise click.ClickException(f"{unusable[0]} holds no message: claude cannot resume it")
     if transcript is None:
@@ -55,13 +55,13 @@ def is_resumable(session_id: str) -> bool:
     return session_key.is_session_id(session_id) and transcripts.find(session_id)[0] is not None
 
 
-def can_be_had_back(session_id: str, store: str) -> bool:
+def can_be_restored(session_id: str, store: str) -> bool:
     """Whether the conversation can be linked to. Raises OSError where nobody can tell.
 
     One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
     """
     return is_resumable(session_id) or (
-        session_key.is_session_id(session_id) and pinning.can_be_had_back(store, session_id)
+        session_key.is_session_id(session_id) and pinning.can_be_restored(store, session_id)
     )
 
 

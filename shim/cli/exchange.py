@@ -96,7 +96,7 @@ def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
             found = _of_export(content)
         else:
             found = heads(document.parse(data)), []
-    except document.Damaged as problem:
+    except document.InvalidDocument as problem:
         raise click.ClickException(
             f"{source} is neither an export nor a sessions.json: {problem}"
         ) from problem
@@ -174,9 +174,9 @@ def _dumped(mappings: Iterable[Head], earlier: Iterable[Head], ensure_ascii: boo
 
 def _of_export(content: dict[str, Any]) -> tuple[list[Head], list[Head]]:
     if content["format"] != FORMAT:
-        raise document.Damaged(f"its format is {content['format']!r}")
+        raise document.InvalidDocument(f"its format is {content['format']!r}")
     if content.get("version") != VERSION:
-        raise document.Damaged(
+        raise document.InvalidDocument(
             f"its version is {content.get('version')!r}, and this claude-shim reads {VERSION}"
         )
     return _heads_of(content, "mappings"), _heads_of(content, "earlier")
@@ -185,18 +185,18 @@ def _of_export(content: dict[str, Any]) -> tuple[list[Head], list[Head]]:
 def _heads_of(content: dict[str, Any], name: str) -> list[Head]:
     records = content.get(name, [])
     if not isinstance(records, list):
-        raise document.Damaged(f"{name!r} is no list")
+        raise document.InvalidDocument(f"{name!r} is no list")
     return [_head(item, f"{name}[{number}]") for number, item in enumerate(records)]
 
 
 def _head(item: object, where: str) -> Head:
     if not isinstance(item, dict):
-        raise document.Damaged(f"{where} is no object")
+        raise document.InvalidDocument(f"{where} is no object")
     for field in ("room", "agent", "session_id", "last_used"):
         if not isinstance(item.get(field), str):
-            raise document.Damaged(f"{where} has no {field}")
+            raise document.InvalidDocument(f"{where} has no {field}")
     if stamps.nanoseconds(item["last_used"]) is None:
-        raise document.Damaged(f"{where} has no time of last use: {item['last_used']!r}")
+        raise document.InvalidDocument(f"{where} has no time of last use: {item['last_used']!r}")
     entry = {"uuid": item["session_id"], **item}
     for field in ("room", "agent", "session_id"):
         del entry[field]

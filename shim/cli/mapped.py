@@ -105,7 +105,7 @@ class Survey:
         paths = self.places.get(session_id, [])
         if not paths and session_id in self._known:
             paths = list(config_directories.paths_elsewhere(self.directory, session_id))
-            if not paths and restoring.to_put_back(self.directory, session_id):
+            if not paths and restoring.restore_target(self.directory, session_id):
                 paths = [pins.path(self.directory, session_id)]
         seen = summary.best(paths)
         if seen is None or seen[1].directory is None or not self._moves:
@@ -127,13 +127,13 @@ class Survey:
         if own in self.places or self.is_live(mapping):
             return True
         return own in self._known and (
-            pins.is_kept(self.directory, own)
+            pins.is_pinned(self.directory, own)
             or any(config_directories.paths_elsewhere(self.directory, own))
         )
 
-    def is_kept(self, path: str) -> bool:
+    def is_pinned(self, path: str) -> bool:
         """Whether a transcript is one that the next call puts back."""
-        return path.startswith(f"{self.directory}/{pins.NAME}/")
+        return path.startswith(f"{self.directory}/{pins.FOLDER}/")
 
 
 def _holders(directory: str) -> live_claudes.HeldLocks:
@@ -217,7 +217,7 @@ def account(path: str) -> str | None:
     """The account that a transcript is in, where that is not the one of today."""
     is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
     is_other = is_transcript and config_directories.is_foreign(path)
-    return transcripts.account_of(path) if is_other else None
+    return transcripts.config_directory_of(path) if is_other else None
 
 
 def close_to(name: str, names: Iterable[str]) -> str:

@@ -125,5 +125,5 @@ def _mappings() -> Document:
             # Nothing else has an end for certain: a FIFO, or a device.
             is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             return document.parse(file.read()) if is_regular else {}
-    except (Failure, document.Damaged, OSError):
+    except (Failure, document.InvalidDocument, OSError):
         return {}

@@ -54,7 +54,7 @@ def main() -> "NoReturn":
     except click.ClickException as problem:
         messages.warn(problem.format_message())
         sys.exit(problem.exit_code)
-    except locked_file.Busy as problem:
+    except locked_file.StoreLocked as problem:
         messages.warn(str(problem))
         sys.exit(contention.EXIT_BUSY)
     except (messages.Failure, OSError) as problem:

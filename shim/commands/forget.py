@@ -65,7 +65,7 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     for _, name, entry in () if as_json else forgotten:
         new = f"its next call{where} starts a new conversation"
         click.echo(f"Forgot {stored_key(room, name)}: {new}.")
-        if conversations.can_be_had_back(entry["uuid"], sessions.directory):
+        if conversations.can_be_restored(entry["uuid"], sessions.directory):
             way_back = conversations.command_line("link", room, name, entry["uuid"])
             click.echo(f"  to go back: {way_back}")
     _keep_no_longer(sessions, forgotten)
@@ -81,7 +81,7 @@ def _as_json(head: Head, directory: str) -> dict[str, object]:
         "agent": agent,
         "session_id": entry["uuid"],
         "last_used": entry["last_used"],
-        "has_transcript": conversations.can_be_had_back(entry["uuid"], directory),
+        "has_transcript": conversations.can_be_restored(entry["uuid"], directory),
     }
 
 
@@ -155,4 +155,4 @@ def _keep_no_longer(sessions: Store, forgotten: list[Head]) -> None:
     in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for _, _, entry in forgotten:
         if entry["uuid"] not in in_use and conversations.is_resumable(entry["uuid"]):
-            pinning.forget(sessions.directory, entry["uuid"])
+            pinning.unpin(sessions.directory, entry["uuid"])

@@ -70,7 +70,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
     confirming.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
     hosts.move_head(sessions.directory, room, agent, session_id)
-    is_there = conversations.can_be_had_back(before, sessions.directory)
+    is_there = conversations.can_be_restored(before, sessions.directory)
     if as_json:
         _show_json(room, agent, session_id, path, before if is_there else None)
         _warn(mappings, this, session_id, claudes)
@@ -89,7 +89,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
 def _named(text: str, store: str, of_the_fleet: Collection[str]) -> tuple[str, str | None]:
     """The conversation that is meant, and its transcript; one of the fleet may have none here."""
     meant = [each for each in of_the_fleet if len(text) >= _SHORTEST and each.startswith(text)]
-    if len(meant) == 1 and not conversations.can_be_had_back(meant[0], store):
+    if len(meant) == 1 and not conversations.can_be_restored(meant[0], store):
         return meant[0], None
     return conversations.named(text, store)
 

@@ -139,7 +139,7 @@ def _show_ways_back(sessions: Store, removed: list[Head]) -> None:
     if len(removed) > _FEW:
         return
     for room, agent, entry in removed:
-        if conversations.can_be_had_back(entry["uuid"], sessions.directory):
+        if conversations.can_be_restored(entry["uuid"], sessions.directory):
             way_back = conversations.command_line("link", room, agent, entry["uuid"])
             click.echo(f"  to go back: {way_back}")
 

@@ -167,7 +167,7 @@ def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> 
         yield _line("Transcript", "not here: the next call fetches it from the fleet")
     else:
         yield from _conversation(transcript, bool(claudes), now)
-    if transcript is not None and survey.is_kept(transcript[0]):
+    if transcript is not None and survey.is_pinned(transcript[0]):
         yield _line("Kept", "claude's clean-up took it; the next call puts it back")
     for number, (head, past) in enumerate(earlier):
         label = "Earlier" if not number else ""
@@ -249,7 +249,7 @@ def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
     claude = "NSED_SHIM_DISABLE=1 claude --resume"
     if seen.directory is None or not os.path.isdir(seen.directory):
         return f"{claude} {shell_word(path)}"
-    is_by_path = survey.is_kept(path) or mapped.account(path)
+    is_by_path = survey.is_pinned(path) or mapped.account(path)
     named = path if is_by_path else mapping.session_id
     return f"cd {shell_word(seen.directory)} && {claude} {shell_word(named)}"
 

@@ -44,7 +44,7 @@ def _say_what_stays() -> None:
     directory = store.directory(make=False)
     if not os.path.isdir(directory):
         return
-    kept = output.size(owned_paths.size([f"{directory}/{pins.NAME}"]))
+    kept = output.size(owned_paths.size([f"{directory}/{pins.FOLDER}"]))
     click.echo(
         f"The store stays, with what is kept beyond claude's clean-up, {kept}. To remove it:"
     )

@@ -40,7 +40,7 @@ class Following:
 
     def path(self, name: str) -> str:
         """Where one of the files is."""
-        beside = transcripts.beside(self.transcript)
+        beside = transcripts.sidecars_of(self.transcript)
         return f"{beside}/{name}" if name else self.transcript
 
     def behind(self) -> int:
@@ -102,7 +102,7 @@ class Following:
         return any(_is_news(self.path(name), self._looks.get(name)) for name in self._sidecars())
 
     def _sidecars(self) -> Iterator[str]:
-        directory = transcripts.beside(self.transcript)
+        directory = transcripts.sidecars_of(self.transcript)
         if not os.path.isdir(directory):
             return
         for where, _, names in os.walk(directory):

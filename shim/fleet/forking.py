@@ -28,10 +28,10 @@ def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str |
     moved = f"{os.path.dirname(transcript)}/{fork}{_ENDING}"
     if not os.path.exists(transcript) and not os.path.exists(moved):
         return None
-    if os.path.isdir(transcripts.beside(transcript)):
+    if os.path.isdir(transcripts.sidecars_of(transcript)):
         # As copies: the log's version has its own from then on.
         shutil.copytree(
-            transcripts.beside(transcript), transcripts.beside(moved), dirs_exist_ok=True
+            transcripts.sidecars_of(transcript), transcripts.sidecars_of(moved), dirs_exist_ok=True
         )
     if not os.path.exists(moved):
         os.rename(transcript, moved)
@@ -46,7 +46,7 @@ def _keep(store: str, session_id: str, fork: str, moved: str) -> None:
     try:
         os.makedirs(f"{store}/kept", mode=0o700, exist_ok=True)
         with restoring.locked(store):
-            restoring.keep_up(store, fork, moved)
+            restoring.update_pin(store, fork, moved)
             restoring.drop(store, session_id)
     except OSError as problem:
         explain(f"conversation {fork} is not kept: {problem}")

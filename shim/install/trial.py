@@ -35,7 +35,7 @@ def try_out(program: Path) -> Trial:
         outcome = programs.run([program, "--version"], environ, _PATIENCE)
     except OSError as problem:
         return Trial("", f"it cannot be run: {problem.strerror}", [], False)
-    except programs.Endless as problem:
+    except programs.Overrun as problem:
         return Trial("", f"it says no version: {problem}", [], False)
     lines = outcome.errors.splitlines()
     ours = [line.removeprefix(_OURS) for line in lines if line.startswith(_OURS)]

@@ -167,7 +167,7 @@ def _is_around_us(pid: int, key: "SessionKey") -> bool:
     ours = environment.get("CLAUDE_CODE_SESSION_ID")
     if ours and pid > 0 and registry.conversation_of(pid) == ours:
         return True
-    if str(plugin_links.of_worker()) == str(key):
+    if str(plugin_links.key_of_worker()) == str(key):
         return True
     try:
         ancestors = psutil.Process().parents()

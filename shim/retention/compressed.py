@@ -46,7 +46,7 @@ def is_shorter(transcript: str, copied: str) -> bool:
     return os.stat(transcript).st_size < length
 
 
-def is_copied(kept: str) -> bool:
+def exists(kept: str) -> bool:
     """Whether a kept file has a copy."""
     return os.path.exists(pins.copy_of(kept))
 

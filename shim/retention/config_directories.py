@@ -19,23 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def have_back(store: str, session_id: str) -> Transcript | None:
+def restore(store: str, session_id: str) -> Transcript | None:
     """The transcript that this account has not: of another one, or put back.
 
     Raises OSError where it is kept and cannot be put back.
     """
     found = elsewhere(store, session_id)
     if found is None:
-        restoring.put_back(store, session_id)
+        restoring.restore(store, session_id)
         found = transcripts.find(session_id)[0] or elsewhere(store, session_id)
     if found is not None and is_foreign(found.path):
         own = transcripts.config_directory()
         if transcripts.is_temporary(own):
-            _lend(found.path)
+            _link_sidecars(found.path)
         else:
             warn(
-                f"{own} reads here what was said under {transcripts.account_of(found.path)}:"
-                " accounts that must not mix need a store each, NSED_SESSION_DIR"
+                f"resuming under {own} what was said under"
+                f" {transcripts.config_directory_of(found.path)}: config directories that must not"
+                " mix need an NSED_SESSION_DIR each"
             )
     return found
 
@@ -56,29 +57,29 @@ def paths_elsewhere(store: str, session_id: str) -> Iterator[str]:
     except OSError:
         return
     if is_foreign(noted):
-        projects = transcripts.account_of(noted) + "/projects"
+        projects = transcripts.config_directory_of(noted) + "/projects"
         others = transcripts.copies(projects, session_id + pins.ENDING)
         yield from sorted(others, key=lambda path: path != noted)
 
 
 def is_foreign(path: str) -> bool:
     """Whether a transcript's path is in another account than that of today."""
-    own, other = transcripts.config_directory(), transcripts.account_of(path)
+    own, other = transcripts.config_directory(), transcripts.config_directory_of(path)
     return other != own and os.path.realpath(other) != os.path.realpath(own)
 
 
-def begin(transcript: str) -> str:
+def link_new(transcript: str) -> str:
     """Where a conversation that starts in a temporary account will be: in the usual one.
 
     Raises OSError.
     """
-    usual = transcripts.of_today(transcript)
-    _lend(usual)
+    usual = transcripts.lasting_path(transcript)
+    _link_sidecars(usual)
     _link(usual, transcript)
     return usual
 
 
-def settle(transcript: str) -> str:
+def move_to_usual(transcript: str) -> str:
     """Where the transcript of a temporary account is then: in the usual one, with a link to it.
 
     What is there already is joined, if it is one conversation; else this one stays. Called with
@@ -86,7 +87,7 @@ def settle(transcript: str) -> str:
     """
     if os.path.islink(transcript):
         return os.path.realpath(transcript)
-    usual = transcripts.of_today(transcript)
+    usual = transcripts.lasting_path(transcript)
     if os.path.exists(usual):
         there, here = lineage.of(usual), lineage.of(transcript)
         if not there.are_one_with(here):
@@ -102,23 +103,23 @@ def settle(transcript: str) -> str:
     hard_links.remove(transcript + pins.UNFINISHED)  # of a call that was killed here
     os.symlink(usual, transcript + pins.UNFINISHED)
     os.replace(transcript + pins.UNFINISHED, transcript)
-    own, theirs = transcripts.beside(transcript), transcripts.beside(usual)
+    own, theirs = transcripts.sidecars_of(transcript), transcripts.sidecars_of(usual)
     if os.path.isdir(own) and not os.path.islink(own):
         shutil.copytree(own, theirs, dirs_exist_ok=True)
         shutil.rmtree(own)
-    _lend(usual, transcript)
+    _link_sidecars(usual, transcript)
     return usual
 
 
-def _lend(transcript: str, own: str | None = None) -> None:
+def _link_sidecars(transcript: str, own: str | None = None) -> None:
     """Have what this temporary account writes beside a transcript be where that one is."""
     project = transcripts.this_project()
     name = os.path.basename(transcript)
     own = own or (project and f"{project}/{name}")
     if own:
-        directory = transcripts.beside(transcript)
+        directory = transcripts.sidecars_of(transcript)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        _link(directory, transcripts.beside(own))
+        _link(directory, transcripts.sidecars_of(own))
 
 
 def _link(target: str, link: str) -> None:

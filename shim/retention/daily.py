@@ -16,7 +16,7 @@ STAMP: "Final" = "housekeeping"
 _DAY = 86400.0
 
 
-def housekeep(store: str) -> None:
+def start_if_due(store: str) -> None:
     """Start the daily housekeeping, where it was not started within a day.
 
     In a store where it never was, the first day begins now.

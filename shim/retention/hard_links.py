@@ -29,7 +29,7 @@ def link_or_copy(source: str, target: str, mode: int | None = None) -> bool:
     except OSError as problem:
         if problem.errno not in _NO_LINKS:
             raise
-        if not is_copied(source, target):
+        if not is_current_copy(source, target):
             _copy(source, target, mode)
         return False
     return True
@@ -43,7 +43,7 @@ def is_same(one: str, other: str) -> bool:
         return False
 
 
-def is_copied(source: str, copy: str) -> bool:
+def is_current_copy(source: str, copy: str) -> bool:
     """Whether a file was copied since it was last written."""
     original = os.stat(source)
     try:

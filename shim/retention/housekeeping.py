@@ -46,10 +46,10 @@ def main() -> None:
         contextlib.suppress(filelock.Timeout),
         filelock.FileLock(f"{store}/{daily.STAMP}.lock", timeout=0, mode=0o600),
     ):
-        keep_house(store, projects)
+        run(store, projects)
 
 
-def keep_house(store: str, projects: str) -> None:
+def run(store: str, projects: str) -> None:
     """Keep what is not kept yet, honour deletions, forget what is gone, and learn what is new.
 
     Raises Failure where the store cannot be read or written.
@@ -93,9 +93,9 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
             elif session_id not in found:
                 restoring.review(store, session_id, places)
         with contextlib.suppress(OSError):
-            if pins.is_kept(store, session_id):
+            if pins.is_pinned(store, session_id):
                 directories = beside_them.get(session_id, ())
-                sidecars.keep_up(store, session_id, directories, puts_back=session_id in found)
+                sidecars.sync(store, session_id, directories, restores=session_id in found)
     if not is_all:
         return {}  # what is not found may be there
     there = found.keys() | set(pins.session_ids(store))
@@ -158,13 +158,15 @@ def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float)
 
     Where there are several, and none is kept yet, the one that is noted comes first.
     """
-    is_kept = pins.is_kept(store, session_id)
+    is_pinned = pins.is_pinned(store, session_id)
     noted = restoring.origin(store, session_id)
     by_age = sorted(paths, key=os.path.getmtime, reverse=True)
-    for path in by_age if is_kept else sorted(by_age, key=lambda path: path != noted):
+    for path in by_age if is_pinned else sorted(by_age, key=lambda path: path != noted):
         if time.time() - os.path.getmtime(path) > days * _DAY or os.path.islink(path):
             continue
-        if transcripts.resumable(path) is not None and restoring.keep_up(store, session_id, path):
+        if transcripts.resumable(path) is not None and restoring.update_pin(
+            store, session_id, path
+        ):
             compressed.copy(store, session_id, path)
             return
 
@@ -222,7 +224,7 @@ def _long_gone(mappings: Document, there: Collection[str]) -> Document:
 
 def _remove_leftovers(store: str) -> None:
     """Remove what killed calls left unfinished in the folder, if it is not of this day."""
-    directory = f"{store}/{pins.NAME}"
+    directory = f"{store}/{pins.FOLDER}"
     names = set(_names(directory) or ())
     for name in names:
         path, session_id = f"{directory}/{name}", name.partition(".")[0]

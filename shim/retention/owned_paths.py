@@ -27,7 +27,7 @@ def paths(store: str, session_id: str) -> list[str]:
     elsewhere = restoring.origin(store, session_id).rsplit("/", 3)[0]
     configs = dict.fromkeys(map(os.path.abspath, (transcripts.config_directory(), elsewhere)))
     found = [path for config in configs for path in projects.belongings(config, session_id)]
-    beside = (markers.FORKS, markers.UNHEARD, pins.NAME)
+    beside = (markers.FORKS, markers.HOOKLESS, pins.FOLDER)
     own = [path for name in beside for path in projects.named_after(f"{store}/{name}", session_id)]
     return [*found, *own]
 
@@ -50,7 +50,7 @@ def delete(store: str, session_id: str) -> None:
 
     No call puts it back meanwhile. The kept files go last: what is left by a kill is found again.
     """
-    is_any_kept = os.path.isdir(f"{store}/{pins.NAME}")
+    is_any_kept = os.path.isdir(f"{store}/{pins.FOLDER}")
     with restoring.locked(store) if is_any_kept else contextlib.nullcontext():
         for path in paths(store, session_id):
             if os.path.isdir(path) and not os.path.islink(path):

@@ -20,7 +20,7 @@ _DAY = 86400.0
 _OWNER_WRITES = 0o200
 
 
-def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -> bool:
+def pin(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -> bool:
     """Keep the transcript of a conversation that goes on now; return whether it is still there.
 
     One that has been idle for half a day counts as written now: else a claude could clean it up
@@ -30,16 +30,16 @@ def hold(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -
     path = transcript.path
     if transcripts.is_temporary(path):
         path = _settled(path, is_ours)
-    is_kept = True
+    is_pinned = True
     try:
         status = posix.lstat(kept)
     except OSError:
-        is_kept = pins.days() > 0 and _link(kept, path)
+        is_pinned = pins.days() > 0 and _link(kept, path)
     else:
         if is_ours and _is_another(status, transcript.status):
             _join(store, session_id, path)
-    if is_kept:
-        _hold_beside(store, session_id, path)
+    if is_pinned:
+        _retain_sidecars(store, session_id, path)
     if time.time() - transcript.status.st_mtime < _DAY / 2:
         return True
     try:
@@ -56,19 +56,19 @@ def _settled(transcript: str, is_ours: bool) -> str:
     from shim.retention import config_directories
 
     try:
-        return config_directories.settle(transcript) if is_ours else transcript
+        return config_directories.move_to_usual(transcript) if is_ours else transcript
     except OSError as problem:
         explain(f"{transcript} stays in a temporary account: {problem.strerror}")
         return transcript
 
 
-def _hold_beside(store: str, session_id: str, transcript: str) -> None:
-    if transcripts.exists(transcripts.beside(transcript)) or transcripts.exists(
-        pins.beside(store, session_id)
+def _retain_sidecars(store: str, session_id: str, transcript: str) -> None:
+    if transcripts.exists(transcripts.sidecars_of(transcript)) or transcripts.exists(
+        pins.sidecars_of(store, session_id)
     ):
         from shim.retention import sidecars
 
-        sidecars.hold(store, session_id, transcript)
+        sidecars.retain(store, session_id, transcript)
 
 
 def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:
@@ -117,7 +117,7 @@ def _note_origin(kept: str, transcript: str) -> None:
     pins.note(pins.origin_of(kept), transcript)
 
 
-def begin(store: str, session_id: str) -> None:
+def note_start(store: str, session_id: str) -> None:
     """Note where a conversation that starts now will be, so that other accounts find it."""
     project = transcripts.this_project()
     if project is None:
@@ -127,13 +127,13 @@ def begin(store: str, session_id: str) -> None:
         if transcripts.is_temporary(transcript):
             from shim.retention import config_directories
 
-            transcript = config_directories.begin(transcript)
+            transcript = config_directories.link_new(transcript)
         _note_origin(pins.path(store, session_id), transcript)
     except OSError as problem:
         explain(f"where the conversation starts is not noted: {problem.strerror}")
 
 
-def can_be_had_back(store: str, session_id: str) -> bool:
+def can_be_restored(store: str, session_id: str) -> bool:
     """Whether another account has the conversation, or it is kept, and is to be put back.
 
     Raises OSError.
@@ -143,22 +143,22 @@ def can_be_had_back(store: str, session_id: str) -> bool:
     from shim.retention import config_directories, restoring
 
     is_elsewhere = config_directories.elsewhere(store, session_id) is not None
-    return is_elsewhere or restoring.to_put_back(store, session_id) is not None
+    return is_elsewhere or restoring.restore_target(store, session_id) is not None
 
 
-def begin_to_put_back(store: str, session_id: str) -> bool:
+def begin_restore(store: str, session_id: str) -> bool:
     """Have a kept conversation put back whose transcript is of no use.
 
     Returns whether it is the compressed copy that takes its place. Raises OSError.
     """
-    if not pins.is_kept(store, session_id):
+    if not pins.is_pinned(store, session_id):
         return False
     from shim.retention import restoring
 
-    return restoring.begin_to_put_back(store, session_id)
+    return restoring.begin_restore(store, session_id)
 
 
-def have_back(store: str, session_id: str) -> "Transcript | None":
+def restore(store: str, session_id: str) -> "Transcript | None":
     """The transcript that is not in this account: another account's, or put back.
 
     Of one that a person deleted, the kept file goes too. Raises OSError where it cannot be put
@@ -168,21 +168,21 @@ def have_back(store: str, session_id: str) -> "Transcript | None":
         return None
     from shim.retention import config_directories
 
-    return config_directories.have_back(store, session_id)
+    return config_directories.restore(store, session_id)
 
 
-def give(transcript: str, fork: str) -> None:
+def copy_sidecars(transcript: str, fork: str) -> None:
     """Give a fork what its parent's subagents said."""
-    if transcripts.exists(transcripts.beside(transcript)):
+    if transcripts.exists(transcripts.sidecars_of(transcript)):
         from shim.retention import sidecars
 
         try:
-            sidecars.give(transcript, fork)
+            sidecars.copy_to_fork(transcript, fork)
         except OSError as problem:
             explain(f"the fork has not its parent's subagents: {problem.strerror}")
 
 
-def forget(store: str, session_id: str) -> None:
+def unpin(store: str, session_id: str) -> None:
     """Keep a conversation no longer. Its transcript stays where it is. Raises OSError."""
     from shim.retention import restoring
 
@@ -191,7 +191,7 @@ def forget(store: str, session_id: str) -> None:
 
 def _can_be_elsewhere(store: str, session_id: str) -> bool:
     """Whether the conversation is kept, or was last in another account."""
-    if pins.is_kept(store, session_id):
+    if pins.is_pinned(store, session_id):
         return True
     try:
         noted = posix.readlink(pins.origin_of(pins.path(store, session_id)))

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-NAME: "Final" = "kept"
+FOLDER: "Final" = "kept"
 ENDING: "Final" = ".jsonl"
 FROM: "Final" = ".from"
 UNFINISHED: "Final" = ".new"
@@ -45,7 +45,7 @@ def days() -> float:
 
 def path(store: str, session_id: str) -> str:
     """Where a conversation is kept, if it is."""
-    return f"{store}/{NAME}/{session_id}{ENDING}"
+    return f"{store}/{FOLDER}/{session_id}{ENDING}"
 
 
 def origin_of(kept: str) -> str:
@@ -63,9 +63,9 @@ def copy_of(kept: str) -> str:
     return kept + _COPY
 
 
-def beside(store: str, session_id: str) -> str:
+def sidecars_of(store: str, session_id: str) -> str:
     """Where what was beside the transcript is kept, if there was something."""
-    return f"{store}/{NAME}/{session_id}"
+    return f"{store}/{FOLDER}/{session_id}"
 
 
 def identity(kept: str) -> str:
@@ -104,7 +104,7 @@ def _noted(link: str) -> str | None:
         return None
 
 
-def is_kept(store: str, session_id: str) -> bool:
+def is_pinned(store: str, session_id: str) -> bool:
     """Whether the conversation has a kept file."""
     try:
         posix.lstat(path(store, session_id))
@@ -125,6 +125,6 @@ def known(store: str) -> set[str]:
 
 def _names(store: str) -> list[str]:
     try:
-        return posix.listdir(f"{store}/{NAME}")
+        return posix.listdir(f"{store}/{FOLDER}")
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # Beside the transcript's own name, in claude's project: claude passes over what has this ending.
-PUTTING_BACK = ".putting-back"
+RESTORING = ".putting-back"
 _JOINING = ".joining"
 
 _DAY = 86400.0
@@ -32,7 +32,7 @@ _OF_A_COPY = 0o400
 _OF_A_TRANSCRIPT = 0o600
 
 
-def keep_up(store: str, session_id: str, transcript: str) -> bool:
+def update_pin(store: str, session_id: str, transcript: str) -> bool:
     """Make the kept file the transcript's link, or a copy; whether it is.
 
     A kept file that has anything the transcript lacks stays, unless a person deleted its own. So
@@ -42,7 +42,7 @@ def keep_up(store: str, session_id: str, transcript: str) -> bool:
     kept = pins.path(store, session_id)
     if not hard_links.is_same(kept, transcript):
         if os.path.exists(kept) and not (
-            hard_links.is_copied(transcript, kept)
+            hard_links.is_current_copy(transcript, kept)
             or lineage.of(transcript).has_all_of(lineage.of(kept))
             or _was_deleted(kept, origin(store, session_id), is_replaced=True)
         ):
@@ -73,10 +73,10 @@ def join(store: str, session_id: str, transcript: str) -> None:
                 return
             explain(f"{transcript} lacks earlier turns, which are kept: they are joined")
             join_files(kept, transcript)
-    keep_up(store, session_id, transcript)
+    update_pin(store, session_id, transcript)
 
 
-def begin_to_put_back(store: str, session_id: str) -> bool:
+def begin_restore(store: str, session_id: str) -> bool:
     """Have a kept conversation put back for certain: its transcript is there, but of no use.
 
     Returns whether it is the compressed copy. Raises OSError.
@@ -85,21 +85,21 @@ def begin_to_put_back(store: str, session_id: str) -> bool:
     with locked(store):
         if not os.path.exists(kept):
             return False
-        is_copy = _mend(kept)
+        is_copy = _repair(kept)
         if transcripts.resumable(kept) is not None:
-            _link(kept, place(store, session_id) + PUTTING_BACK)
+            _link(kept, place(store, session_id) + RESTORING)
         return is_copy
 
 
-def put_back(store: str, session_id: str) -> None:
+def restore(store: str, session_id: str) -> None:
     """Give the conversation its transcript back, as used now, if claude's clean-up took it.
 
     If a person deleted it, drop the kept file. Raises OSError.
     """
     with locked(store):
-        target = to_put_back(store, session_id)
+        target = restore_target(store, session_id)
         if target is not None:
-            _put_back(store, session_id, target)
+            _restore(store, session_id, target)
             return
         try:
             drop(store, session_id)
@@ -107,7 +107,7 @@ def put_back(store: str, session_id: str) -> None:
             explain(f"the kept conversation {session_id} stays: {problem.strerror}")
 
 
-def to_put_back(store: str, session_id: str) -> str | None:
+def restore_target(store: str, session_id: str) -> str | None:
     """Where the transcript of a kept conversation is to be put back, if it is not there.
 
     None where a person deleted it, or it is kept no longer. Raises OSError where that cannot be
@@ -117,9 +117,9 @@ def to_put_back(store: str, session_id: str) -> str | None:
     if not os.path.exists(kept):
         return None
     target = place(store, session_id)
-    if transcripts.resumable(kept) is None and not compressed.is_copied(kept):
+    if transcripts.resumable(kept) is None and not compressed.exists(kept):
         return None
-    if _is_there(target) or os.path.lexists(target + PUTTING_BACK):
+    if _is_there(target) or os.path.lexists(target + RESTORING):
         return target
     return None if _was_deleted(kept, origin(store, session_id)) else target
 
@@ -137,7 +137,7 @@ def _was_deleted(kept: str, transcript: str, is_replaced: bool = False) -> bool:
         is_the_one = os.readlink(pins.link_of(kept)) == pins.identity(kept)
     except OSError:
         is_the_one = False
-    is_gone = is_replaced or _is_there(transcripts.account_of(transcript) + "/projects")
+    is_gone = is_replaced or _is_there(transcripts.config_directory_of(transcript) + "/projects")
     # Of a link, the last change is the deletion of the other one.
     idle = status.st_ctime - status.st_mtime
     return (
@@ -155,13 +155,13 @@ def review(store: str, session_id: str, projects: Iterable[str]) -> None:
     What a killed call has begun to put back is put back. Raises OSError.
     """
     with locked(store):
-        target = to_put_back(store, session_id)
+        target = restore_target(store, session_id)
         name = session_id + pins.ENDING
         if target is None:
             if not any(any(transcripts.copies(where, name)) for where in projects):
                 drop(store, session_id)
-        elif os.path.lexists(target + PUTTING_BACK):
-            _put_back(store, session_id, target)
+        elif os.path.lexists(target + RESTORING):
+            _restore(store, session_id, target)
 
 
 def origin(store: str, session_id: str) -> str:
@@ -176,9 +176,9 @@ def origin(store: str, session_id: str) -> str:
 def place(store: str, session_id: str) -> str:
     """Where its transcript is, or belongs: the same project, in an account that is there."""
     was = origin(store, session_id)
-    if _is_there(was) or os.path.lexists(was + PUTTING_BACK):
+    if _is_there(was) or os.path.lexists(was + RESTORING):
         return was
-    return transcripts.of_today(was)
+    return transcripts.lasting_path(was)
 
 
 def drop(store: str, session_id: str) -> None:
@@ -201,7 +201,7 @@ def locked(store: str) -> Iterator[None]:
     user could have put there what is kept.
     """
     files.leave_to_its_owner(store)
-    directory = os.open(f"{store}/{pins.NAME}", os.O_RDONLY | os.O_CLOEXEC)
+    directory = os.open(f"{store}/{pins.FOLDER}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _wait_for_lock(directory)
         yield
@@ -223,18 +223,18 @@ def _wait_for_lock(directory: int) -> None:
             return  # a filesystem without locks on directories: decisions take microseconds
 
 
-def _put_back(store: str, session_id: str, target: str) -> None:
+def _restore(store: str, session_id: str, target: str) -> None:
     """Make the transcript a link to the kept file, or a copy of it, written now.
 
     Its time is set before it has its own name: under that, claude could clean it up at once. A
     kill leaves the other name, which says that it is to be put back.
     """
     kept = pins.path(store, session_id)
-    beside_it = target + PUTTING_BACK
+    beside_it = target + RESTORING
     if not _is_there(target):  # else another call was faster
         explain(f"{target} is put back")
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        _mend(kept)
+        _repair(kept)
         with contextlib.suppress(OSError):  # of a store that cannot be written
             pins.note(pins.origin_of(kept), target)
         is_link = _link(kept, beside_it)
@@ -247,7 +247,7 @@ def _put_back(store: str, session_id: str, target: str) -> None:
             else:
                 hard_links.remove(pins.link_of(kept))
         with contextlib.suppress(OSError):
-            sidecars.put_back(store, session_id)
+            sidecars.restore(store, session_id)
     hard_links.remove(beside_it)
 
 
@@ -255,9 +255,9 @@ def _link(kept: str, other: str) -> bool:
     return hard_links.is_same(kept, other) or hard_links.link_or_copy(kept, other, _OF_A_TRANSCRIPT)
 
 
-def _mend(kept: str) -> bool:
+def _repair(kept: str) -> bool:
     """Have the copy take the place of a kept file that lost every message; whether it did."""
-    if transcripts.resumable(kept) is not None or not compressed.is_copied(kept):
+    if transcripts.resumable(kept) is not None or not compressed.exists(kept):
         return False
     compressed.restore(kept)
     return True

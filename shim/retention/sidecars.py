@@ -22,54 +22,54 @@ if TYPE_CHECKING:
 _SUBAGENTS = "subagents"
 
 
-def hold(store: str, session_id: str, transcript: str) -> None:
+def retain(store: str, session_id: str, transcript: str) -> None:
     """At a call: keep what is new beside its transcript, and put back what claude has cleaned up.
 
     What has not changed since costs a look at each directory.
     """
-    own, kept = transcripts.beside(transcript), pins.beside(store, session_id)
+    own, kept = transcripts.sidecars_of(transcript), pins.sidecars_of(store, session_id)
     try:
         for name, source in ({_name(own): own} | _sources(kept)).items():
             ours = f"{kept}/{name}"
             if not os.path.isdir(ours) or _newest(source) != os.stat(ours).st_mtime_ns:
-                _sync(source, ours, puts_back=True)
+                _sync(source, ours, restores=True)
     except OSError as problem:
         explain(f"what is beside the transcript is not kept: {problem.strerror}")
 
 
-def keep_up(store: str, session_id: str, found: Iterable[str], puts_back: bool) -> None:
+def sync(store: str, session_id: str, found: Iterable[str], restores: bool) -> None:
     """In housekeeping: keep what is in these directories, and put back what is missing there.
 
     Raises OSError.
     """
-    kept = pins.beside(store, session_id)
+    kept = pins.sidecars_of(store, session_id)
     sources = {_name(source): source for source in found}
     for name, source in (_sources(kept) | sources).items():
-        _sync(source, f"{kept}/{name}", puts_back)
+        _sync(source, f"{kept}/{name}", restores)
 
 
-def put_back(store: str, session_id: str) -> None:
+def restore(store: str, session_id: str) -> None:
     """Put back all that is kept from beside a transcript. Raises OSError."""
-    keep_up(store, session_id, (), puts_back=True)
+    sync(store, session_id, (), restores=True)
 
 
 def drop(store: str, session_id: str) -> None:
     """Keep it no longer. Raises OSError."""
-    kept = pins.beside(store, session_id)
+    kept = pins.sidecars_of(store, session_id)
     if os.path.isdir(kept):
         import shutil
 
         shutil.rmtree(kept)
 
 
-def give(transcript: str, fork: str) -> None:
+def copy_to_fork(transcript: str, fork: str) -> None:
     """Give a fork what its parent's subagents said; claude itself does not (FACTS.md, "forks").
 
     As copies: claude appends to them. Tool results it reads from its parent's directory. Raises
     OSError.
     """
     project = transcripts.this_project()
-    source = f"{transcripts.beside(transcript)}/{_SUBAGENTS}"
+    source = f"{transcripts.sidecars_of(transcript)}/{_SUBAGENTS}"
     if project is not None and os.path.isdir(source):
         import shutil
 
@@ -91,7 +91,7 @@ def _sources(kept: str) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return {
-        note.removesuffix(pins.FROM): transcripts.of_today(os.readlink(f"{kept}/{note}"))
+        note.removesuffix(pins.FROM): transcripts.lasting_path(os.readlink(f"{kept}/{note}"))
         for note in notes
     }
 
@@ -105,7 +105,7 @@ def _newest(source: str) -> int:
         return 0
 
 
-def _sync(source: str, kept: str, puts_back: bool) -> None:
+def _sync(source: str, kept: str, restores: bool) -> None:
     newest = _newest(source)
     theirs, ours = _files(source), _files(kept)
     if not theirs and not ours:
@@ -115,7 +115,7 @@ def _sync(source: str, kept: str, puts_back: bool) -> None:
         os.symlink(source, kept + pins.FROM)
     for name in theirs:
         _keep(f"{source}/{name}", f"{kept}/{name}")
-    for name in ours - theirs if puts_back else ():
+    for name in ours - theirs if restores else ():
         explain(f"{source}/{name} is put back")
         os.makedirs(os.path.dirname(f"{source}/{name}"), mode=0o700, exist_ok=True)
         os.utime(f"{kept}/{name}")  # before it has its name there: claude goes by its time

@@ -40,9 +40,9 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
     for fork in _old(f"{store}/{markers.FORKS}"):
         if fork in there or fork not in heads:
             _remove(f"{store}/{markers.FORKS}/{fork}")
-    for session_id in _old(f"{store}/{markers.UNHEARD}"):
+    for session_id in _old(f"{store}/{markers.HOOKLESS}"):
         if not hookless.is_live(store, session_id):
-            _remove(f"{store}/{markers.UNHEARD}/{session_id}")
+            _remove(f"{store}/{markers.HOOKLESS}/{session_id}")
 
 
 def remove_links_of(store: str, key: SessionKey) -> None:

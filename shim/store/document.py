@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Document = dict[str, Entries]
 
 
-class Damaged(ValueError):
+class InvalidDocument(ValueError):
     """The document is not what the seed's program would accept; says in what."""
 
 
@@ -26,7 +26,7 @@ def parse(data: bytes) -> "Document":
     document: Document = _json(data)
     problems = list(_problems(document))
     if problems:
-        raise Damaged(problems[0])
+        raise InvalidDocument(problems[0])
     return document
 
 
@@ -37,7 +37,7 @@ def salvage(data: bytes) -> "Document":
     """
     try:
         document = _json(data)
-    except Damaged:
+    except InvalidDocument:
         document = _pieces(data)
     kept: Document = {}
     for room, entries in document.items() if isinstance(document, dict) else ():
@@ -118,7 +118,7 @@ def _json(data: bytes) -> "Any":
         return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
     except (ValueError, RecursionError) as problem:
         at = getattr(problem, "pos", getattr(problem, "start", 0))
-        raise Damaged(f"it is no JSON, from character {at} on") from problem
+        raise InvalidDocument(f"it is no JSON, from character {at} on") from problem
 
 
 def _refuse(constant: str) -> "NoReturn":

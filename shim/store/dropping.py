@@ -29,7 +29,7 @@ class Dropping:
         self._dropped: list[int] = []
         try:
             mappings = document.parse(before)
-        except document.Damaged:
+        except document.InvalidDocument:
             return
         if document.dump(mappings) == before:
             self._prepare(mappings)

@@ -12,7 +12,7 @@ from shim.base.messages import Failure, explain
 from shim.base.session_key import is_session_id
 from shim.claude import registry, transcripts
 from shim.store import markers
-from shim.store.markers import UNHEARD
+from shim.store.markers import HOOKLESS
 
 
 def note(store: str, session_id: str) -> None:
@@ -22,13 +22,13 @@ def note(store: str, session_id: str) -> None:
     if start is None:
         return
     try:
-        files.make_directory(f"{store}/{UNHEARD}")
+        files.make_directory(f"{store}/{HOOKLESS}")
         files.replace_anywhere(_path(store, session_id), f"{pid} {start}".encode())
     except (OSError, Failure) as problem:
         explain(f"who goes on with {session_id} cannot be noted: {problem}")
 
 
-def went_on(store: str, session_id: str) -> str | None:
+def moved_to(store: str, session_id: str) -> str | None:
     """The conversation that such a claude went on to from this one, or None."""
     claude = _read(store, session_id)
     if claude is None:
@@ -62,7 +62,7 @@ def drop(store: str, session_id: str) -> None:
         posix.unlink(_path(store, session_id))
 
 
-def pass_on(store: str, session_id: str, other: str) -> None:
+def transfer(store: str, session_id: str, other: str) -> None:
     """Let the note be one of the conversation that its claude went on to."""
     try:
         posix.rename(_path(store, session_id), _path(store, other))
@@ -77,9 +77,9 @@ def is_live(store: str, session_id: str) -> bool:
 
 
 def _read(store: str, session_id: str) -> tuple[int, str] | None:
-    pid, _, start = markers.content(store, UNHEARD, session_id).partition(" ")
+    pid, _, start = markers.content(store, HOOKLESS, session_id).partition(" ")
     return (int(pid), start) if pid.isdigit() else None
 
 
 def _path(store: str, session_id: str) -> str:
-    return markers.path(store, UNHEARD, session_id)
+    return markers.path(store, HOOKLESS, session_id)

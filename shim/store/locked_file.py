@@ -35,7 +35,7 @@ _OTHERS = 0o077
 _STICKY = 0o1000
 
 
-class Busy(Failure):
+class StoreLocked(Failure):
     """Another process has kept the lock for too long."""
 
 
@@ -190,7 +190,9 @@ def _wait_for_lock(file: int, path: str, patience: float) -> None:
     if not _asks_for_lock(file, deadline) and not _stands_in_line(file, deadline):
         from shim.store import lock_holders
 
-        raise Busy(f"{path} stays locked by another process{lock_holders.named_holders(path)}")
+        raise StoreLocked(
+            f"{path} stays locked by another process{lock_holders.named_holders(path)}"
+        )
     held, there = posix.fstat(file), posix.stat(path)
     if (held.st_ino, held.st_dev) != (there.st_ino, there.st_dev):
         raise _Replaced

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 FORKS: "Final" = "forks"
-UNHEARD: "Final" = "unheard"
+HOOKLESS: "Final" = "unheard"
 
 
 def is_there(store: str, folder: str, session_id: str) -> bool:

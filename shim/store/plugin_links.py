@@ -23,7 +23,7 @@ _LONGEST_KEY = 1 << 20
 _BETWEEN = b"\0"
 
 
-def made(store: str, key: SessionKey, plugin: str, variant: str) -> str | None:
+def ensure(store: str, key: SessionKey, plugin: str, variant: str) -> str | None:
     """The path of a key's own link to a variant of the plugin, made where it is not there yet.
 
     `plugin` is the directory of all variants. None where that has no such variant, or the link
@@ -69,7 +69,7 @@ def owner(plugin_root: str) -> tuple[str, SessionKey]:
     return of_key.rsplit("/", 2)[0], key_of(of_key)
 
 
-def of_worker() -> SessionKey | None:
+def key_of_worker() -> SessionKey | None:
     """The session key of the worker in the background that this process runs in.
 
     None where it runs in none, or that one was given no link.

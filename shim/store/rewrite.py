@@ -70,25 +70,25 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
                 _require_the_past(mappings, _backup(path), path)
             return mappings
         problem = "it is empty"
-    except document.Damaged as damage:
+    except document.InvalidDocument as damage:
         problem = str(damage)
     backup = _backup(path)
     if not data.strip() and not backup:
         return {}
     if backup and data.startswith(locked_file.TORN):
-        mended = backup
+        repaired = backup
     else:
-        mended = document.merge(document.salvage(data), backup)
-    _bring_up_to_date(mended)
+        repaired = document.merge(document.salvage(data), backup)
+    _bring_up_to_date(repaired)
     if is_locked:
-        _mend(path, file, data, mended, problem)
-    return mended
+        _repair(path, file, data, repaired, problem)
+    return repaired
 
 
 def _backup(path: str) -> "Document":
     try:
         return document.parse(locked_file.backup(path))
-    except document.Damaged:
+    except document.InvalidDocument:
         return {}
 
 
@@ -108,14 +108,14 @@ def _require_the_past(mappings: "Document", backup: "Document", path: str) -> No
     ]
     is_in_use = max(missing, default=0) > time.time_ns() - _IN_USE
     if used and is_in_use and min(used) > os.stat(locked_file.backup_of(path)).st_mtime_ns:
-        raise document.Damaged("another program has begun it anew")
+        raise document.InvalidDocument("another program has begun it anew")
 
 
 def _used(entry: "dict[str, Any]") -> int:
     return stamps.nanoseconds(entry["last_used"]) or 0
 
 
-def _bring_up_to_date(mended: "Document") -> None:
+def _bring_up_to_date(repaired: "Document") -> None:
     """Let what was written to a conversation since the backup count as its use.
 
     The backup's times are those of the last change of structure, and nothing may be cleaned up for
@@ -123,7 +123,7 @@ def _bring_up_to_date(mended: "Document") -> None:
     """
     from shim.claude import projects
 
-    entries = [entry for agents in mended.values() for entry in agents.values()]
+    entries = [entry for agents in repaired.values() for entry in agents.values()]
     written = projects.last_written({entry["uuid"] for entry in entries})
     for entry in entries:
         at = written.get(entry["uuid"], 0)
@@ -144,7 +144,7 @@ def change(path: str, file: int, action: "Change") -> None:
     locked_file.commit(path, file, document.dump(kept))
 
 
-def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -> None:
+def _repair(path: str, file: int, data: bytes, repaired: "Document", problem: str) -> None:
     kept = ""
     if data.strip():
         try:
@@ -152,10 +152,10 @@ def _mend(path: str, file: int, data: bytes, mended: "Document", problem: str) -
         except OSError as reason:
             warn(f"{path} is damaged: {problem}; left as it is ({reason.strerror})")
             return
-    count = sum(map(len, mended.values()))
+    count = sum(map(len, repaired.values()))
     recovered = "1 mapping was" if count == 1 else f"{count} mappings were"
     warn(f"{path} is damaged: {problem}; {recovered} recovered{kept}")
-    _try_to_commit(path, file, mended)
+    _try_to_commit(path, file, repaired)
 
 
 def _try_to_commit(path: str, file: int, mappings: "Document") -> None:

@@ -67,7 +67,7 @@ class Store:
         """
         try:
             return self.locked(lambda file: self._recall(file, room, agent))
-        except locked_file.Busy:
+        except locked_file.StoreLocked:
             self.patience = 0.0  # the lock is stuck: no further wait for it
             return locked_file.with_file(
                 self.path, lambda file: self._find(file, room, agent, is_locked=False)
@@ -88,7 +88,7 @@ class Store:
 
         try:
             return document.parse(self.locked(content) or b"")
-        except document.Damaged:
+        except document.InvalidDocument:
             return self.locked(lambda file: rewrite.load(self.path, file)) or {}
 
     def change(self, action: "Change") -> None:

@@ -59,7 +59,7 @@ def test_two_accounts_share_the_one_conversation_of_a_room_and_are_told_so(
     done = any_claude.run("-p", "two", room="refactor", env=work)
     assert done.stdout == "heard: two | before: one\n"
     (warning,) = done.stderr.splitlines()
-    assert f"reads here what was said under {any_claude.home}/.claude:" in warning
+    assert f"what was said under {any_claude.home}/.claude:" in warning
     assert any_claude.ask("three", room="refactor") == "heard: three | before: one ; two"
     assert not list((any_claude.home / "work-account").glob("projects/*/*.jsonl"))
 
@@ -140,13 +140,13 @@ def test_a_fork_goes_on_with_its_parents_subagents(world: World, api: MessagesAp
     forks = [path for path in subagent.parents[2].glob("*/subagents/*.jsonl") if path != subagent]
     assert [path.name for path in forks] == [subagent.name]
 
-    def went_on(api: MessagesApi) -> bool:
+    def resumed(api: MessagesApi) -> bool:
         return any(
             _is_of(request, to["to"]) and len(request.body["messages"]) > 1
             for request in api.requests
         )
 
-    api.wait_for(went_on)
+    api.wait_for(resumed)
     assert subagent.stat().st_size == size
     assert stream.close() == 0
 

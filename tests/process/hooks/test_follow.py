@@ -76,7 +76,7 @@ def hook_of(root: Path, program: Path, room: str, agent: str) -> Hook:
     store = root / "store"
     Store(str(store)).record(room, agent, U)
     key = SessionKey(room.encode("utf-8", "surrogateescape"), agent.encode())
-    plugin = plugin_links.made(str(store), key, str(variants), "following")
+    plugin = plugin_links.ensure(str(store), key, str(variants), "following")
     assert plugin
     return Hook(program, plugin, store)
 

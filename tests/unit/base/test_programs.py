@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from shim.base import programs
-from shim.base.programs import Endless, run
+from shim.base.programs import Overrun, run
 
 # Far above what any of these takes, and far below what those that are waited for would.
 LONG = 30
 
 
-def sh(script: str, patience: float = LONG, said: bytes = b"") -> programs.Outcome:
+def sh(script: str, patience: float = LONG, said: bytes = b"") -> programs.Completed:
     return run(["/bin/sh", "-c", script], os.environ, patience, said=said)
 
 
@@ -30,7 +30,7 @@ def left_behind(tmp_path: Path) -> Iterator[Path]:
 
 def test_what_it_prints_and_how_it_ends_is_told() -> None:
     outcome = sh("cat; echo bad >&2; exit 3", said=b"hello")
-    assert outcome == programs.Outcome(3, "hello", "bad\n")
+    assert outcome == programs.Completed(3, "hello", "bad\n")
 
 
 def test_one_that_reads_nothing_is_no_failure() -> None:
@@ -39,7 +39,7 @@ def test_one_that_reads_nothing_is_no_failure() -> None:
 
 def test_a_child_that_keeps_the_output_open_is_not_waited_for(left_behind: Path) -> None:
     outcome = sh(f"sleep 300 & echo $! >{left_behind}; echo hi; echo bad >&2")
-    assert outcome == programs.Outcome(0, "hi\n", "bad\n")
+    assert outcome == programs.Completed(0, "hi\n", "bad\n")
     os.kill(int(left_behind.read_text()), 0)  # an updater may be at work: it is left alone
 
 
@@ -56,7 +56,7 @@ def test_all_that_was_printed_at_its_end_is_read() -> None:
 
 
 def test_one_that_never_ends_is_ended_with_its_children(tmp_path: Path) -> None:
-    with pytest.raises(Endless, match=r"does not end within 0\.2 s"):
+    with pytest.raises(Overrun, match=r"does not end within 0\.2 s"):
         sh(f"sleep 300 & echo $! >{tmp_path}/child; wait", patience=0.2)
     child = int((tmp_path / "child").read_text())
     while is_running(child):
@@ -64,13 +64,13 @@ def test_one_that_never_ends_is_ended_with_its_children(tmp_path: Path) -> None:
 
 
 def test_one_that_closes_its_output_and_never_ends_is_ended() -> None:
-    with pytest.raises(Endless):
+    with pytest.raises(Overrun):
         sh("exec >&- 2>&- sleep 300", patience=0.2)
 
 
 @pytest.mark.parametrize("stream", [1, 2])
 def test_one_that_never_stops_printing_is_ended(stream: int) -> None:
-    with pytest.raises(Endless, match="prints more than 1 MiB"):
+    with pytest.raises(Overrun, match="prints more than 1 MiB"):
         sh(f"exec yes >&{stream}")
 
 

@@ -151,7 +151,7 @@ class TestInTheBackground:
 
     @pytest.fixture(autouse=True)
     def _worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(plugin_links, "of_worker", lambda: SessionKey(b"own", b"own-agent"))
+        monkeypatch.setattr(plugin_links, "key_of_worker", lambda: SessionKey(b"own", b"own-agent"))
 
     @pytest.mark.parametrize(
         ("said", "key"),
@@ -173,7 +173,7 @@ class TestInTheBackground:
     def test_in_a_worker_of_no_room_nothing_is_inherited(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(plugin_links, "of_worker", lambda: None)
+        monkeypatch.setattr(plugin_links, "key_of_worker", lambda: None)
         assert identity.resolve(identity.put_right(OTHERS), b"", None) is None
 
     def test_elsewhere_the_environment_is_as_it_is(self) -> None:

@@ -40,7 +40,7 @@ def sessions(tmp_path: Path, plugin: Path, monkeypatch: pytest.MonkeyPatch) -> S
     The environment is that of another room, as a worker in the background may have it.
     """
     store = str(tmp_path / "store")
-    link = plugin_links.made(store, KEY, str(plugin), "interactive")
+    link = plugin_links.ensure(store, KEY, str(plugin), "interactive")
     assert link
     monkeypatch.setenv("CLAUDE_PLUGIN_ROOT", link)
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))

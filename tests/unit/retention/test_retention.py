@@ -65,17 +65,17 @@ class World:
     def rooms(self) -> list[str]:
         return list(json.loads((self.store / "sessions.json").read_text()))
 
-    def hold(self, path: Path) -> bool:
+    def pin(self, path: Path) -> bool:
         transcript = Transcript(str(path), True, path.stat())
-        return pinning.hold(str(self.store), path.stem, transcript, is_ours=True)
+        return pinning.pin(str(self.store), path.stem, transcript, is_ours=True)
 
-    def put_back(self, session_id: str = U) -> bool:
+    def restore(self, session_id: str = U) -> bool:
         """Put it back if that is the way; whether there is a transcript then."""
-        pinning.have_back(str(self.store), session_id)
+        pinning.restore(str(self.store), session_id)
         return self.path(session_id).exists()
 
     def keep_house(self) -> None:
-        housekeeping.keep_house(str(self.store), str(self.projects))
+        housekeeping.run(str(self.store), str(self.projects))
 
     def kept(self, session_id: str = U) -> Path:
         return self.store / "kept" / f"{session_id}.jsonl"
@@ -116,8 +116,8 @@ def no_links(monkeypatch: pytest.MonkeyPatch, number: int = errno.EXDEV) -> None
 class TestAConversationThatGoesOn:
     def test_its_transcript_is_linked_once_and_stays_so(self, world: World) -> None:
         transcript = world.transcript()
-        assert world.hold(transcript)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
+        assert world.pin(transcript)
         assert world.kept().samefile(transcript)
         assert transcript.stat().st_nlink == 2
         assert (world.store / "kept").stat().st_mode & 0o777 == 0o700
@@ -125,42 +125,42 @@ class TestAConversationThatGoesOn:
     def test_one_that_was_kept_before_and_dropped_is_linked_with_its_new_place(
         self, world: World
     ) -> None:
-        world.hold(world.transcript())
+        world.pin(world.transcript())
         world.kept().unlink()
         world.project.rename(world.projects / "-other")
         world.project = world.projects / "-other"
-        assert world.hold(world.path())
+        assert world.pin(world.path())
         assert restoring.origin(str(world.store), U) == str(world.project / f"{U}.jsonl")
 
     def test_idle_for_half_a_day_it_counts_as_written_now(self, world: World) -> None:
         transcript = world.transcript(idle=0.6)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert idle(transcript) < 0.1
 
     def test_idle_for_less_its_time_stays(self, world: World) -> None:
         transcript = world.transcript(idle=0.4)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert idle(transcript) > 0.3
 
     def test_one_that_claude_takes_at_this_moment_is_told_as_gone(self, world: World) -> None:
         transcript = world.transcript(idle=40)
         gone = Transcript(str(transcript), True, transcript.stat())
-        world.hold(transcript)
+        world.pin(transcript)
         transcript.unlink()
-        assert not pinning.hold(str(world.store), U, gone, is_ours=True)
+        assert not pinning.pin(str(world.store), U, gone, is_ours=True)
 
     def test_nothing_is_kept_for_no_days(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NSED_KEEP_DAYS", "0")
-        assert world.hold(world.transcript())
+        assert world.pin(world.transcript())
         assert not world.kept().exists()
 
     def test_without_hard_links_it_is_left_to_housekeeping(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         no_links(monkeypatch)
-        assert world.hold(world.transcript())
+        assert world.pin(world.transcript())
         assert not world.kept().exists()
 
 
@@ -171,26 +171,26 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
     def replaced(world: World, idle: float, old: str, new: str) -> Path:
         """A transcript in the place of one that was deleted after so many idle days."""
         transcript = world.transcript(idle=idle, text=old)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         transcript.write_text(new)
         return transcript
 
     def test_gets_the_earlier_turns_back(self, world: World) -> None:
         transcript = self.replaced(world, 40, LINE.rstrip(), NEXT)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_back_that_a_person_deleted(self, world: World) -> None:
         transcript = self.replaced(world, 1, LINE, NEXT)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert transcript.read_text() == NEXT
         assert world.kept().samefile(transcript)
 
     def test_gets_nothing_twice_where_it_was_copied(self, world: World) -> None:
         transcript = self.replaced(world, 40, LINE, LINE + NEXT)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert transcript.read_text() == LINE + NEXT
         assert world.kept().samefile(transcript)
 
@@ -199,7 +199,7 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
         world.map(U)
         world.keep_house()
         there = Transcript(str(transcript), True, transcript.stat())
-        assert pinning.hold(str(world.store), U, there, is_ours=False)
+        assert pinning.pin(str(world.store), U, there, is_ours=False)
         assert transcript.read_text() == NEXT
         assert world.kept().read_text() == LINE
 
@@ -219,11 +219,11 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
         transcript.write_text(LINE)
         world.keep_house()
         assert world.kept().read_text() == LINE + NEXT
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert transcript.read_text() == LINE  # somebody cut it: doctor says so
         new = NEXT.replace('"2"', '"3"').replace('"isSidechain":false,', "")
         transcript.write_text(LINE + new)
-        assert world.hold(transcript)
+        assert world.pin(transcript)
         assert transcript.read_text() == LINE + NEXT + new
 
 
@@ -246,19 +246,19 @@ def test_the_days_to_keep_a_conversation(
 class TestATranscriptThatIsGone:
     def test_one_that_was_long_idle_is_put_back_as_written_now(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
-        assert world.put_back()
+        assert world.restore()
         assert transcript.samefile(world.kept())
         assert idle(transcript) < 0.1
         assert os.listdir(world.project) == [transcript.name]
 
     def test_its_project_may_be_gone_too(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         world.project.rmdir()
-        assert world.put_back()
+        assert world.restore()
         assert transcript.read_text() == LINE
         assert world.project.stat().st_mode & 0o777 == 0o700
 
@@ -266,27 +266,27 @@ class TestATranscriptThatIsGone:
         self, world: World
     ) -> None:
         transcript = world.transcript(idle=29)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
-        assert not world.put_back()
+        assert not world.restore()
         assert os.listdir(world.store / "kept") == []
 
     def test_one_that_was_young_when_it_was_deleted_stays_deleted_after_a_quiet_year(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         transcript = world.transcript(idle=1)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         now = time.time()
         monkeypatch.setattr("time.time", lambda: now + 400 * DAY)
-        assert not world.put_back()
+        assert not world.restore()
         assert not world.kept().exists()
 
     def test_one_that_cannot_be_seen_is_not_deleted(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         transcript = world.transcript(idle=1)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         lstat = os.lstat
 
         def refuse(path: str) -> os.stat_result:
@@ -296,73 +296,73 @@ class TestATranscriptThatIsGone:
 
         monkeypatch.setattr("os.lstat", refuse)
         with pytest.raises(PermissionError):
-            world.put_back()
+            world.restore()
         assert world.kept().exists()
 
     def test_one_that_a_file_of_no_use_took_the_place_of_is_put_back(self, world: World) -> None:
         transcript = world.transcript(idle=1)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         transcript.write_text("{}\n")
-        pinning.begin_to_put_back(str(world.store), U)
+        pinning.begin_restore(str(world.store), U)
         transcripts.set_aside(str(transcript))  # and a kill here would change nothing
-        assert world.put_back()
+        assert world.restore()
         assert transcript.read_text() == LINE
 
     def test_one_that_is_of_no_use_itself_is_not_put_back(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.write_text("{}\n")
-        pinning.begin_to_put_back(str(world.store), U)
+        pinning.begin_restore(str(world.store), U)
         transcripts.set_aside(str(transcript))
-        assert not world.put_back()
+        assert not world.restore()
 
     def test_it_is_put_back_into_claudes_directory_of_today(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         (world.home / ".claude").rename(world.home / "moved")
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "moved"))
-        pinning.have_back(str(world.store), U)
+        pinning.restore(str(world.store), U)
         assert (world.home / "moved" / "projects" / "-work" / f"{U}.jsonl").exists()
 
     def test_who_decides_without_end_is_not_waited_for(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.hold(world.transcript())
+        world.pin(world.transcript())
         world.path().unlink()
         folder = os.open(world.store / "kept", os.O_RDONLY)
         fcntl.flock(folder, fcntl.LOCK_EX)
         monkeypatch.setattr(restoring, "_PATIENCE", 0.05)
         with pytest.raises(TimeoutError):
-            world.put_back()
+            world.restore()
         os.close(folder)
         assert world.kept().exists()
 
     def test_one_that_was_never_kept_is_not_put_back(self, world: World) -> None:
-        assert not world.put_back()
+        assert not world.restore()
 
     def test_one_from_the_future_is_put_back_because_the_clock_is_wrong(self, world: World) -> None:
         transcript = world.transcript(idle=-300)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_one_that_a_killed_call_began_to_put_back_is_put_back(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.rename(f"{transcript}.putting-back")
         aged(world.kept(), 0)
-        assert world.put_back()
+        assert world.restore()
         assert os.listdir(world.project) == [transcript.name]
 
     def test_one_that_another_call_has_put_back_stays_as_it_is(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         os.link(transcript, f"{transcript}.putting-back")  # that one was killed at the end
-        assert world.put_back()
+        assert world.restore()
         assert idle(transcript) > 399
         assert os.listdir(world.project) == [transcript.name]
 
@@ -371,24 +371,24 @@ class TestATranscriptThatIsGone:
     ) -> None:
         no_links(monkeypatch)
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
-        assert world.put_back()
+        assert world.restore()
         assert transcript.read_text() == LINE
         assert transcript.stat().st_mode & 0o777 == 0o600
         assert idle(transcript) < 0.1
         # Who deleted it cannot be told: no link tells when.
         transcript.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_where_it_cannot_be_put_back_it_stays_kept(self, world: World) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         world.project.rmdir()
         world.project.write_text("no directory")
         with pytest.raises(OSError, match="exists"):
-            world.put_back()
+            world.restore()
         assert world.kept().exists()
 
 
@@ -433,15 +433,15 @@ class TestCleanUpPeriod:
         (project / ".claude" / "settings.json").write_text('{"cleanupPeriodDays": 5}')
         line = LINE.replace("{", json.dumps({"cwd": str(project)})[:-1] + ",", 1)
         transcript = world.transcript(text=line, idle=6)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         if room == "another's":
             world.kept().unlink()
             world.transcript(U.replace("6f", "70"), text=line)
             transcript = world.transcript(idle=6)
-            restoring.keep_up(str(world.store), U, str(transcript))
+            restoring.update_pin(str(world.store), U, str(transcript))
             transcript.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_settings_that_are_no_file_are_not_waited_for(self, world: World) -> None:
         os.mkfifo(world.home / ".claude" / "settings.json")
@@ -459,7 +459,7 @@ class TestADeletionThatIsNoPersons:
     @pytest.fixture
     def held(self, world: World) -> Path:
         transcript = world.transcript(idle=1)
-        world.hold(transcript)
+        world.pin(transcript)
         return transcript
 
     @staticmethod
@@ -471,12 +471,12 @@ class TestADeletionThatIsNoPersons:
 
     def test_but_a_persons_is_honoured(self, world: World, held: Path) -> None:
         held.unlink()
-        assert not world.put_back()
+        assert not world.restore()
 
     def test_of_a_home_restored_without_hard_links(self, world: World, held: Path) -> None:
         self.restored(world.kept())
         held.unlink()  # claude's clean-up, of what was restored as it was 40 days ago
-        assert world.put_back()
+        assert world.restore()
 
     def test_of_a_home_restored_without_hard_links_in_housekeeping(
         self, world: World, held: Path
@@ -493,9 +493,9 @@ class TestADeletionThatIsNoPersons:
         transcript = world.transcript()
         with monkeypatch.context() as killing:
             killing.setattr("os.replace", lambda *_: pytest.fail("there are two names meanwhile"))
-            restoring.keep_up(str(world.store), U, str(transcript))
+            restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
-        assert not world.put_back()
+        assert not world.restore()
 
     def test_in_another_users_store_is_not_believed(
         self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
@@ -504,7 +504,7 @@ class TestADeletionThatIsNoPersons:
         theirs = SimpleNamespace(st_uid=os.geteuid() + 1, st_mode=0o040777)
         monkeypatch.setattr(files, "_status", lambda _: theirs)
         with pytest.raises(Failure):
-            world.put_back()
+            world.restore()
         assert not held.exists()
 
     def test_a_home_restored_with_files_in_the_place_of_links_is_kept_anew(
@@ -527,43 +527,43 @@ class TestADeletionThatIsNoPersons:
         shutil.rmtree(world.home / "old")
         world.store = moved
         held.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_of_a_copy(self, world: World, monkeypatch: pytest.MonkeyPatch, held: Path) -> None:
         world.kept().unlink()
         no_links(monkeypatch)
-        restoring.keep_up(str(world.store), U, str(held))
+        restoring.update_pin(str(world.store), U, str(held))
         held.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_of_one_that_still_has_another_name(self, world: World, held: Path) -> None:
         held.rename(world.home / "moved away by a person, or by a backup")
-        assert world.put_back()
+        assert world.restore()
 
     def test_of_one_written_before_the_clock_was_set_back(self, world: World, held: Path) -> None:
         aged(held, -20)
         held.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_of_one_whose_account_is_gone(
         self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "another"))
         shutil.rmtree(world.home / ".claude")
-        pinning.have_back(str(world.store), U)
+        pinning.restore(str(world.store), U)
         assert (world.home / "another" / "projects" / "-work" / held.name).read_text() == LINE
 
     def test_of_one_that_was_kept_before_this_was_noted(self, world: World, held: Path) -> None:
         world.kept().with_suffix(".link").unlink()
         held.unlink()
-        assert world.put_back()
+        assert world.restore()
 
     def test_housekeeping_notes_it_for_those(self, world: World, held: Path) -> None:
         world.map(U)
         world.kept().with_suffix(".link").unlink()
         world.keep_house()
         held.unlink()
-        assert not world.put_back()
+        assert not world.restore()
 
 
 class TestTwoAccounts:
@@ -578,18 +578,19 @@ class TestTwoAccounts:
 
     @staticmethod
     def found(world: World) -> str | None:
-        transcript = pinning.have_back(str(world.store), U)
+        transcript = pinning.restore(str(world.store), U)
         return transcript.path if transcript else None
 
     def test_the_second_resumes_the_conversation_of_the_first_and_says_so(
         self, world: World, other: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         transcript = world.transcript()
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         assert self.found(world) == str(transcript)
         assert capsys.readouterr().err == (
-            f"claude-shim: {world.home}/other reads here what was said under {world.home}/.claude:"
-            " accounts that must not mix need a store each, NSED_SESSION_DIR\n"
+            f"claude-shim: resuming under {world.home}/other what was said under"
+            f" {world.home}/.claude: config directories that must not mix need an NSED_SESSION_DIR"
+            " each\n"
         )
         assert os.listdir(other) == []
 
@@ -597,7 +598,7 @@ class TestTwoAccounts:
         self, world: World, monkeypatch: pytest.MonkeyPatch, other: Path
     ) -> None:
         monkeypatch.delenv("CLAUDE_CONFIG_DIR")
-        pinning.begin(str(world.store), U)
+        pinning.note_start(str(world.store), U)
         project = transcripts.this_project()
         assert project is not None
         begun = Path(project) / f"{U}.jsonl"
@@ -611,9 +612,9 @@ class TestTwoAccounts:
     ) -> None:
         world.map(U)
         transcript = world.transcript(idle=1)
-        world.hold(transcript)
+        world.pin(transcript)
         (other / f"{U}.jsonl").write_text(ANOTHERS)  # by an earlier version
-        world.hold(other / f"{U}.jsonl")
+        world.pin(other / f"{U}.jsonl")
         world.keep_house()
         assert world.kept().samefile(transcript)
         assert (other / f"{U}.jsonl").read_text() == ANOTHERS
@@ -621,7 +622,7 @@ class TestTwoAccounts:
 
     def test_it_is_put_back_into_the_account_it_was_in(self, world: World, other: Path) -> None:
         transcript = world.transcript(idle=400)
-        restoring.keep_up(str(world.store), U, str(transcript))
+        restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         assert self.found(world) == str(transcript)
 
@@ -639,14 +640,14 @@ class TestATemporaryAccount:
         return Path(project)
 
     def test_what_begins_in_it_is_in_the_usual_one(self, world: World, temporary: Path) -> None:
-        pinning.begin(str(world.store), U)
+        pinning.note_start(str(world.store), U)
         (temporary / f"{U}.jsonl").write_text(LINE)
         (temporary / U / "tool-results").mkdir()
         (temporary / U / "tool-results" / "x.txt").write_text("long")
         shutil.rmtree(temporary.parents[1])
         assert world.path().read_text() == LINE
         assert (world.project / U / "tool-results" / "x.txt").read_text() == "long"
-        found = pinning.have_back(str(world.store), U)
+        found = pinning.restore(str(world.store), U)
         assert found is not None
         assert found.path == str(world.path())
         assert (temporary / U).resolve() == (world.project / U)
@@ -658,7 +659,7 @@ class TestATemporaryAccount:
         transcript = temporary / f"{U}.jsonl"
         transcript.write_text(LINE)
         transcript.with_name(f"{U}.jsonl.new").symlink_to(world.path())  # of a killed call
-        world.hold(transcript)
+        world.pin(transcript)
         with transcript.open("a") as file:
             file.write(NEXT)  # claude follows the link
         shutil.rmtree(temporary.parents[1])
@@ -680,7 +681,7 @@ class TestATemporaryAccount:
         world.project.mkdir()
         world.path().write_text(there)
         (temporary / f"{U}.jsonl").write_text(put)
-        world.hold(temporary / f"{U}.jsonl")
+        world.pin(temporary / f"{U}.jsonl")
         assert world.path().read_text() == then
         assert (temporary / f"{U}.jsonl").is_symlink() == (put != ANOTHERS)
 
@@ -714,31 +715,31 @@ class TestWhatLiesBesideATranscript:
         aged(world.path(), 400)
         world.path().unlink()
         shutil.rmtree(beside)
-        assert world.put_back()
+        assert world.restore()
         assert self.files(beside) == before
         assert all(idle(beside / name) < 0.1 for name in before)
 
     def test_is_kept_by_a_call_and_put_back_under_a_live_conversation(
         self, world: World, beside: Path
     ) -> None:
-        world.hold(world.path())
+        world.pin(world.path())
         result = aged(beside / "tool-results" / "a.txt", 31)
         result.unlink()
-        world.hold(world.path())
+        world.pin(world.path())
         assert result.read_text() == "said"
         assert idle(result) < 0.1
         shutil.rmtree(beside)
-        world.hold(world.path())
+        world.pin(world.path())
         assert result.exists()
 
     def test_what_claude_appends_to_and_adds_is_kept(self, world: World, beside: Path) -> None:
-        world.hold(world.path())
+        world.pin(world.path())
         with (beside / "subagents" / "agent-1.jsonl").open("a") as file:
             file.write(" more")
         self.write(beside / "tool-results" / "b.txt")
-        world.hold(world.path())
+        world.pin(world.path())
         shutil.rmtree(beside)
-        world.hold(world.path())
+        world.pin(world.path())
         assert (beside / "subagents" / "agent-1.jsonl").read_text() == "said more"
         assert (beside / "tool-results" / "b.txt").exists()
 
@@ -767,11 +768,11 @@ class TestWhatLiesBesideATranscript:
     def test_what_is_kept_of_it_stops_no_call_though_it_cannot_be_read(
         self, world: World, beside: Path
     ) -> None:
-        world.hold(world.path())
+        world.pin(world.path())
         (note,) = (world.store / "kept" / U).glob("*.from")
         note.unlink()
         note.write_text("a file, as some tools restore links")
-        assert world.hold(world.path())
+        assert world.pin(world.path())
 
     def test_goes_with_what_a_person_deleted(self, world: World, beside: Path) -> None:
         world.keep_house()
@@ -782,7 +783,7 @@ class TestWhatLiesBesideATranscript:
         assert beside.exists()
 
     def test_a_fork_gets_copies_of_the_subagents(self, world: World, beside: Path) -> None:
-        pinning.give(str(world.path()), "fork")
+        pinning.copy_sidecars(str(world.path()), "fork")
         project = transcripts.this_project()
         assert project is not None
         given = Path(project) / "fork"
@@ -805,9 +806,9 @@ class TestADamagedTranscript:
 
     def test_without_a_message_is_replaced_by_its_copy(self, world: World, damaged: Path) -> None:
         world.keep_house()
-        assert pinning.begin_to_put_back(str(world.store), U)
+        assert pinning.begin_restore(str(world.store), U)
         aside = Path(transcripts.set_aside(str(damaged)))
-        assert world.put_back()
+        assert world.restore()
         assert damaged.read_text() == LINE + NEXT
         assert aside.read_text() == self.METADATA
         assert world.kept().samefile(damaged)
@@ -815,7 +816,7 @@ class TestADamagedTranscript:
     def test_that_is_gone_then_is_put_back_from_its_copy(self, world: World, damaged: Path) -> None:
         aged(damaged, 40)
         damaged.unlink()
-        assert world.put_back()
+        assert world.restore()
         assert damaged.read_text() == LINE + NEXT
 
     def test_that_still_has_a_message_stays_and_so_does_the_copy(
@@ -823,7 +824,7 @@ class TestADamagedTranscript:
     ) -> None:
         damaged.write_text(LINE)
         world.keep_house()
-        assert not pinning.begin_to_put_back(str(world.store), U)
+        assert not pinning.begin_restore(str(world.store), U)
         assert damaged.read_text() == LINE
         with gzip.open(f"{world.kept()}.gz", "rt") as copy:
             assert copy.read() == LINE + NEXT
@@ -1073,7 +1074,7 @@ class TestHousekeeping:
         for number, session_id in enumerate(ids):
             (other / f"{session_id}.jsonl").write_text(LINE)
             world.map(session_id, room=str(number), unused=91)
-        restoring.keep_up(str(world.store), U, str(other / f"{U}.jsonl"))
+        restoring.update_pin(str(world.store), U, str(other / f"{U}.jsonl"))
         world.keep_house()
         assert world.rooms == ["0", "1"]
         assert all(world.kept(session_id).exists() for session_id in ids)
@@ -1107,7 +1108,7 @@ class TestHousekeeping:
             world.map(session_id, room=session_id)
             world.transcript(session_id, idle=40 if session_id in taken else 1)
         for session_id in (*held, *taken):
-            restoring.keep_up(str(world.store), session_id, str(world.path(session_id)))
+            restoring.update_pin(str(world.store), session_id, str(world.path(session_id)))
         for session_id in (*taken, *deleted):
             world.path(session_id).unlink()
 
@@ -1116,7 +1117,7 @@ class TestHousekeeping:
                 world.kept(session_id).unlink(missing_ok=True)
             for session_id in deleted:
                 world.transcript(session_id, idle=1)
-                restoring.keep_up(str(world.store), session_id, str(world.path(session_id)))
+                restoring.update_pin(str(world.store), session_id, str(world.path(session_id)))
                 world.path(session_id).unlink()
 
         arrange()

@@ -34,7 +34,7 @@ def link(store: Path, tmp_path: Path) -> Link:
 
     def make(room: bytes = b"r", days: float = 31) -> Path:
         key = SessionKey(room, b"claude")
-        made = plugin_links.made(str(store), key, str(tmp_path / "plugin"), "following")
+        made = plugin_links.ensure(str(store), key, str(tmp_path / "plugin"), "following")
         assert made
         return aged(Path(made).parent, days) / "following"
 

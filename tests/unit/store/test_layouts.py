@@ -120,7 +120,7 @@ def store_holding(data: bytes) -> Iterator[Store]:
 def parsed(data: bytes) -> dict[str, dict[str, dict[str, Any]]] | None:
     try:
         return document.parse(data) if data.strip() else {}
-    except document.Damaged:
+    except document.InvalidDocument:
         return None
 
 

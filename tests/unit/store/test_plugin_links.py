@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> str:
 
 
 def made(store: str, plugin: Path, key: SessionKey = KEY, variant: str = "following") -> str:
-    link = plugin_links.made(store, key, str(plugin), variant)
+    link = plugin_links.ensure(store, key, str(plugin), variant)
     assert link
     return link
 
@@ -77,13 +77,13 @@ def test_a_link_whose_plugin_is_gone_leads_to_the_new_one(
 
 
 def test_of_a_plugin_without_the_variant_there_is_none(store: str, plugin: Path) -> None:
-    assert plugin_links.made(store, KEY, str(plugin), "unknown") is None
+    assert plugin_links.ensure(store, KEY, str(plugin), "unknown") is None
     assert not os.path.exists(store)
 
 
 def test_where_none_can_be_made_there_is_none(store: str, plugin: Path) -> None:
     Path(store).write_text("no directory")
-    assert plugin_links.made(store, KEY, str(plugin), "following") is None
+    assert plugin_links.ensure(store, KEY, str(plugin), "following") is None
 
 
 def test_of_a_store_named_from_here_the_link_is_found_from_everywhere(
