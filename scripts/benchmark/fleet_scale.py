@@ -68,7 +68,7 @@ class Host:
 
     def ask(self, request: str, **fields: str | int | bytes) -> dict[str, object]:
         """A question of a call's or a hook's."""
-        return daemon_client.ask(str(self.store), request, starts=False, patience=TIMEOUT, **fields)
+        return daemon_client.ask(str(self.store), request, starts=False, timeout=TIMEOUT, **fields)
 
     def call(self, session_id: str, seen: Seen) -> None:
         """One turn, from the question before claude to the end of its process."""

@@ -68,7 +68,7 @@ def _keys() -> Iterator[Finding]:
     except Failure as failure:
         yield problem(str(failure), "see to that: `claude-shim help fleet`")
         return
-    if not extra.can_seal():
+    if not extra.can_encrypt():
         yield problem(
             "NSED_FLEET_KEY_FILE is set, and cryptography is not here", extra.how_to_add()
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from shim.cli.mapped import Mapping
-    from shim.fleet.overview import Room, Running, Status
+    from shim.fleet.overview import RemoteClaude, Room, Status
     from shim.locks.live_claudes import Claude
     from shim.store.document import Document
 
@@ -31,7 +31,7 @@ class Fleet:
     def __init__(self, rooms: dict[Key, Room], status: Status | None, is_configured: bool) -> None:
         self.rooms = rooms
         self.is_configured = is_configured
-        self.running: dict[Key, list[Running]] = {}
+        self.running: dict[Key, list[RemoteClaude]] = {}
         for each in status.elsewhere if status else ():
             self.running.setdefault((each.room, each.agent), []).append(each)
         self._status = status
@@ -69,7 +69,7 @@ class Fleet:
         room = self.rooms.get((mapping.room, mapping.agent))
         return room is not None and room.hostname is not None and not room.is_here
 
-    def claudes(self, mapping: Mapping) -> list[Running]:
+    def claudes(self, mapping: Mapping) -> list[RemoteClaude]:
         """The claudes of other hosts that are live for a mapping."""
         return self.running.get((mapping.room, mapping.agent), [])
 

@@ -32,7 +32,7 @@ from shim.store import store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shim.fleet.overview import Failed, Following, Running, Status
+    from shim.fleet.overview import FailedFlush, LocalConversation, RemoteClaude, Status
 
 _KEYS = "fleet.key"
 _UNITS = {"systemd": units.systemd, "launchd": units.launchd}
@@ -275,15 +275,15 @@ def _rows(found: Status, server: int | None) -> Iterator[tuple[str, str]]:
         yield "Server", f"process {server}, with its data beside the store"
 
 
-def _whose(of: Following | Running | Failed) -> str:
+def _whose(of: LocalConversation | RemoteClaude | FailedFlush) -> str:
     return f"{name(of.room)} {name(of.agent)}"
 
 
-def _here(of: Following) -> str:
+def _here(of: LocalConversation) -> str:
     return f"{_whose(of)} ({of.kind}{doubtful(', fenced') if of.is_fenced else ''})"
 
 
-def _elsewhere(of: Running, now: float) -> str:
+def _elsewhere(of: RemoteClaude, now: float) -> str:
     return f"{_whose(of)} on {printable(of.hostname)} ({of.kind}, for {span(now - of.since)})"
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shim.cli.hosts import Fleet
     from shim.cli.tables import Cut
-    from shim.fleet.overview import Running as Remote
+    from shim.fleet.overview import RemoteClaude
     from shim.locks.live_claudes import Claude
 
 _HEADER = ("ROOM", "AGENT", "PID", "KIND", "SINCE", "MEMORY", "WAITING", "DIRECTORY")
@@ -150,7 +150,7 @@ def _as_json(running: Running) -> dict[str, Any]:
     }
 
 
-def _remote_as_json(remote: Remote) -> dict[str, Any]:
+def _remote_as_json(remote: RemoteClaude) -> dict[str, Any]:
     """The same of a claude on another host, of which less is known here."""
     return {
         "room": remote.room,
@@ -185,7 +185,7 @@ def _cells(running: Running, fleet: Fleet, now: float) -> list[str]:
     ]
 
 
-def _remote_cells(remote: Remote, now: float) -> list[str]:
+def _remote_cells(remote: RemoteClaude, now: float) -> list[str]:
     since, host = age(now - remote.since), printable(remote.hostname)
     names = name(remote.room), name(remote.agent)
     return [*names, str(remote.pid), remote.kind, since, "-", "-", "-", host]

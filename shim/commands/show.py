@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from shim.claude.summary import Summary
     from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping, Survey
-    from shim.fleet.overview import Running
+    from shim.fleet.overview import RemoteClaude
     from shim.locks.live_claudes import Claude
 
     Transcript = tuple[str, Summary]
@@ -209,7 +209,7 @@ def _who(claude: Claude, now: float) -> str:
     return ", ".join(parts)
 
 
-def _who_elsewhere(remote: Running, now: float) -> str:
+def _who_elsewhere(remote: RemoteClaude, now: float) -> str:
     who = f"claude {remote.pid} on {printable(remote.hostname)}"
     return f"{remote.kind}, {who}, for {span(now - remote.since)}"
 

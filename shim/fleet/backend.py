@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
-    from shim.fleet.records import Holder, Record
+    from shim.fleet.records import LeaseHolder, Record
 
 
-AGREES_WITHIN = 10.0
+AGREEMENT_TIMEOUT = 10.0
 """Seconds that servers which have lost their leader are given to agree on another."""
 
 
@@ -23,7 +23,7 @@ class Unavailable(Failure):
     """The engine cannot be used now; the message says why, and what to do."""
 
 
-class Refused(Exception):
+class Conflict(Exception):
     """Somebody else has appended to a conversation since: it is not ours any more."""
 
 
@@ -52,13 +52,13 @@ class Backend(Protocol):
     def is_here(self) -> bool:
         """Whether it can be used now, as far as that is known."""
 
-    async def settle(self) -> bool:
+    async def wait_until_ready(self) -> bool:
         """Wait for it, for seconds, where it has just gone and may be back; whether it is here."""
 
-    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+    async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         """Append a record behind the one of a sequence (0: the first), and return its own.
 
-        An outcome that is unknown is found out about, or it raises Away within `patience` seconds:
+        An outcome that is unknown is found out about, or it raises Away within `timeout` seconds:
         then the same record, sent again, is stored once. Raises Refused.
         """
 
@@ -71,7 +71,7 @@ class Backend(Protocol):
         Those that are no records of ours raise Hostile.
         """
 
-    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
+    async def holders(self) -> dict[str, tuple[LeaseHolder | None, str]]:
         """Who wrote the last record of each conversation, and when, as RFC 3339.
 
         None where that record cannot be read here.
@@ -92,19 +92,19 @@ class Backend(Protocol):
     async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
         """Have something known of a room, or nothing."""
 
-    async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
+    async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
         """Give a sign of life of this host, which lasts for `life` seconds; None takes it back."""
 
-    async def sign_of(self, host: str) -> dict[str, Any] | None:
+    async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
         """The last sign of life of a host, or None where that is too long ago."""
 
-    async def signs(self) -> dict[str, dict[str, Any]]:
+    async def heartbeats(self) -> dict[str, dict[str, Any]]:
         """The signs of life of all hosts."""
 
     async def now(self) -> float:
         """The time by the engine's clock, as of a moment ago, in seconds since 1970."""
 
-    async def taken(self) -> float:
+    async def space_used(self) -> float:
         """Which part of the space for conversations is taken; 0 where it has no limit."""
 
     async def about(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Lives:
+class ClaudeWatch:
     """Processes that are watched; `on_end` is called with the pid of one that has ended."""
 
     def __init__(self, on_end: Callable[[int], None]) -> None:
@@ -37,7 +37,7 @@ class Lives:
     def look(self) -> None:
         """Look at those of which the kernel does not tell."""
         for pid, process in list(self._looked_at.items()):
-            if not _lives(process):
+            if not _claude_watch(process):
                 del self._looked_at[pid]
                 self._on_end(pid)
 
@@ -47,7 +47,7 @@ class Lives:
         except (psutil.Error, ValueError):
             return False
         self._looked_at[pid] = process
-        return _lives(process)
+        return _claude_watch(process)
 
     def _end(self, pid: int) -> None:
         descriptor = self._descriptors.pop(pid)
@@ -64,7 +64,7 @@ def born(pid: int) -> float | None:
         return None
 
 
-def _lives(process: psutil.Process) -> bool:
+def _claude_watch(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

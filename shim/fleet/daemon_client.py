@@ -41,18 +41,18 @@ def ask(
     store: str,
     request: str,
     starts: bool = True,
-    patience: float = _WORKS_SILENTLY_FOR,
+    timeout: float = _WORKS_SILENTLY_FOR,
     **fields: "str | int | bytes | None",
 ) -> "Message":
     """What the courier of a store answers; where none runs, one is started if `starts`.
 
-    `patience` is for how many seconds it may be silent while it is at work. Raises Unanswered.
+    `timeout` is for how many seconds it may be silent while it is at work. Raises Unanswered.
     """
     question = protocol.encode({"version": protocol.VERSION, "request": request, **fields})
     acknowledges_within, started, starts_left = _ACKNOWLEDGES_WITHIN, 0.0, _STARTS if starts else 0
     while True:
         try:
-            return _asked(store, question, acknowledges_within, patience)
+            return _asked(store, question, acknowledges_within, timeout)
         except (FileNotFoundError, ConnectionError) as problem:
             # None there, or one that was just ending, or beginning.
             since = time.monotonic() - started
@@ -73,7 +73,7 @@ def _start(store: str) -> None:
     starting.start(store)
 
 
-def _asked(store: str, question: bytes, acknowledges_within: float, patience: float) -> "Message":
+def _asked(store: str, question: bytes, acknowledges_within: float, timeout: float) -> "Message":
     """One question, and its answer. Raises OSError, Unanswered."""
     connection = _connected(store)
     try:
@@ -82,7 +82,7 @@ def _asked(store: str, question: bytes, acknowledges_within: float, patience: fl
         for line in _lines(connection):
             if line != protocol.WAIT.strip():
                 return protocol.decode(line)
-            connection.settimeout(patience)
+            connection.settimeout(timeout)
     except TimeoutError as problem:
         raise Unanswered(
             "the courier does not answer: `claude-shim fleet stop` ends it"
@@ -144,9 +144,9 @@ def peer_of(connection: "_socket.socket") -> int:
 
 
 def _send(connection: "_socket.socket", question: bytes) -> None:
-    rest = memoryview(question)
-    while rest:
-        rest = rest[connection.send(rest) :]
+    back_off = memoryview(question)
+    while back_off:
+        back_off = back_off[connection.send(back_off) :]
 
 
 def _lines(connection: "_socket.socket") -> "Iterator[bytes]":

@@ -31,7 +31,7 @@ _ANY_VERSION = b"\x00sealed "
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 
 
-class Code(Protocol):
+class Cipher(Protocol):
     """How names and contents stand on the server; `writes_with` is what its key is known by."""
 
     writes_with: str
@@ -39,7 +39,7 @@ class Code(Protocol):
     def names(self, name: str) -> Sequence[str]:
         """What a conversation or room may be called there; the first is what a new one gets."""
 
-    def seal(self, content: bytes, subject: str, follows: int) -> bytes:
+    def encrypt(self, content: bytes, subject: str, follows: int) -> bytes:
         """A message's payload."""
 
     def decrypt(
@@ -52,7 +52,7 @@ class Code(Protocol):
         """
 
 
-class Open:
+class PlaintextCipher:
     """Everything as it is."""
 
     writes_with = ""
@@ -62,7 +62,7 @@ class Open:
         is_plain = _PLAIN.fullmatch(name)
         return (name if is_plain else hashlib.sha256(_encoded(name)).hexdigest(),)
 
-    def seal(self, content: bytes, subject: str, follows: int) -> bytes:
+    def encrypt(self, content: bytes, subject: str, follows: int) -> bytes:
         """The content."""
         return content
 
@@ -78,7 +78,7 @@ class Open:
         return payload, follows
 
 
-class Encrypted:
+class AesGcmCipher:
     """Everything sealed with the keys of a file, of which the first one writes."""
 
     def __init__(self, path: str) -> None:
@@ -95,12 +95,12 @@ class Encrypted:
             for key in self._keys
         ]
 
-    def seal(self, content: bytes, subject: str, follows: int) -> bytes:
+    def encrypt(self, content: bytes, subject: str, follows: int) -> bytes:
         """The content, sealed to its place by the first key."""
         key, nonce = self._keys[0], os.urandom(12)
         place = _MARK + key.name + follows.to_bytes(8, "big")
-        sealed = self._ciphers[key.name].encrypt(nonce, content, place + subject.encode())
-        return place + nonce + sealed
+        encrypted = self._ciphers[key.name].encrypt(nonce, content, place + subject.encode())
+        return place + nonce + encrypted
 
     def decrypt(
         self, payload: bytes, subject: str, follows: int | None
@@ -132,12 +132,12 @@ class Encrypted:
         return content, int.from_bytes(payload[_FOLLOWS], "big")
 
 
-def code(path: str) -> Code:
+def code(path: str) -> Cipher:
     """How a fleet's conversations are sealed with a file of keys; an empty path is not at all.
 
     Raises Away.
     """
-    return Encrypted(path) if path else Open()
+    return AesGcmCipher(path) if path else PlaintextCipher()
 
 
 def _encoded(name: str) -> bytes:

@@ -15,7 +15,7 @@ def is_installed() -> bool:
     return find_spec("nats") is not None
 
 
-def can_seal() -> bool:
+def can_encrypt() -> bool:
     """Whether what seals can be imported."""
     from importlib.util import find_spec
 
@@ -26,8 +26,8 @@ def how_to_add() -> str:
     """What to type to add the extra to the environment that this package was installed into."""
     # The courier's Python is the one below the environment: what it imports says which that is.
     for packages in sys.path:
-        environment, _, rest = packages.rpartition("/lib/")
-        if rest.endswith("/site-packages") and os.access(f"{environment}/bin/python", os.X_OK):
+        environment, _, back_off = packages.rpartition("/lib/")
+        if back_off.endswith("/site-packages") and os.access(f"{environment}/bin/python", os.X_OK):
             return _command(environment)
     return f"{sys.executable} -m pip install {_PACKAGES}"
 

@@ -39,7 +39,7 @@ class _Marks:
     inode: int
 
 
-def of(store: str, directory: str) -> Host:
+def identify(store: str, directory: str) -> Host:
     """The host of a store, as `directory` remembers it. Raises OSError."""
     path = f"{directory}/host.json"
     marks = _marks(store)

@@ -38,7 +38,7 @@ from nats.js.errors import (
 
 from shim.base import times
 from shim.fleet import encryption, extra, keys, records, tls
-from shim.fleet.backend import AGREES_WITHIN, Refused, Stored, Unavailable
+from shim.fleet.backend import AGREEMENT_TIMEOUT, Conflict, Stored, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from nats.js.api import PubAck, StreamInfo
     from nats.js.client import JetStreamContext
 
-    from shim.fleet.encryption import Code
-    from shim.fleet.records import Holder, Record
+    from shim.fleet.encryption import Cipher
+    from shim.fleet.records import LeaseHolder, Record
 
-STREAM, ROOMS, COURIERS = "claude_transcripts", "claude_rooms", "claude_couriers"
-CHARTER = "fleet"
+STREAM, ROOMS, HEARTBEATS = "claude_transcripts", "claude_rooms", "claude_couriers"
+FLEET_CONFIG = "fleet"
 """The key in the bucket of rooms by which hosts agree on how all is stored."""
 LIFE = 30.0
 """Seconds for which a sign of life lasts, where we make the bucket."""
@@ -111,14 +111,14 @@ class JetStream:
         self._certificates = certificates
         self._key_file = key_file
         self._keys_look: object = None
-        self._code: Code = encryption.Open()
+        self._code: Cipher = encryption.PlaintextCipher()
         # Conversations by the names that they were last found by.
         self._found_as: dict[str, str] = {}
         self._nats: Client | None = None
         self._closed = asyncio.Event()
         self._is_ready = False
         self._is_mute = False
-        self._sign: tuple[str, dict[str, Any] | None] | None = None
+        self._heartbeat: tuple[str, dict[str, Any] | None] | None = None
         self._complaint = ""
         self._lost_at = -math.inf
 
@@ -162,12 +162,12 @@ class JetStream:
         with contextlib.suppress(Exception):
             await client.close()
 
-    async def settle(self) -> bool:
+    async def wait_until_ready(self) -> bool:
         """Wait for it where a cluster may be about to agree on who leads; whether it is here."""
         while (
             not self.is_here
             and self._may_agree
-            and time.monotonic() < self._lost_at + AGREES_WITHIN
+            and time.monotonic() < self._lost_at + AGREEMENT_TIMEOUT
         ):
             await asyncio.sleep(_NAP)
         return self.is_here
@@ -182,12 +182,12 @@ class JetStream:
             self.was_tried.clear()
             await self.close()
 
-    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+    async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         """Append a record, as the protocol says."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience
+        deadline = clock() + timeout
         subject = self._subject(conversation)
-        payload = self._code.seal(record.to_bytes(), subject, after)
+        payload = self._code.encrypt(record.to_bytes(), subject, after)
         while True:
             try:
                 return await self._append(subject, payload, after, deadline - clock())
@@ -198,16 +198,16 @@ class JetStream:
                     if stored is not None and stored.record.nonce == record.nonce:
                         return stored.sequence
                     if stored is not None and stored.sequence > after:
-                        raise Refused(conversation) from problem
+                        raise Conflict(conversation) from problem
                 elif problem.err_code != _IN_FLIGHT:
                     raise self._away_because(problem) from problem
             if clock() > deadline:
                 raise self._away_because(TimeoutError())
             await asyncio.sleep(_NAP)
 
-    async def _append(self, subject: str, payload: bytes, after: int, patience: float) -> int:
+    async def _append(self, subject: str, payload: bytes, after: int, timeout: float) -> int:
         headers = {_EXPECTED: str(after)}
-        return await self._publish(subject, payload, headers, max(patience, _NAP))
+        return await self._publish(subject, payload, headers, max(timeout, _NAP))
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
@@ -261,9 +261,9 @@ class JetStream:
                 raise Unavailable(_LOST)
             await asyncio.sleep(_NAP)
 
-    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
+    async def holders(self) -> dict[str, tuple[LeaseHolder | None, str]]:
         """Who wrote the last record of each conversation, and when."""
-        found: dict[str, tuple[Holder | None, str]] = {}
+        found: dict[str, tuple[LeaseHolder | None, str]] = {}
         async for message in self._fetched(STREAM, f"{STREAM}.*", _last_ones()):
             name, holder = message.subject.rpartition(".")[2], None
             with contextlib.suppress(records.Hostile, Unavailable):
@@ -307,7 +307,7 @@ class JetStream:
 
     async def rooms(self) -> list[dict[str, Any]]:
         """What the bucket has."""
-        return [value async for key, value in self._values(ROOMS) if key != CHARTER]
+        return [value async for key, value in self._values(ROOMS) if key != FLEET_CONFIG]
 
     async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
         """Put a room into the bucket, or mark it as deleted; under a former key there is none."""
@@ -317,31 +317,31 @@ class JetStream:
             if await self._value(ROOMS, key) is not None:
                 await self._put(ROOMS, key, None, _ANSWERS_WITHIN)
 
-    async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
+    async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
         """Put this host into the bucket whose values end by themselves."""
-        self._sign = host, value
-        await self._put(COURIERS, host, value, _ANSWERS_WITHIN)
+        self._heartbeat = host, value
+        await self._put(HEARTBEATS, host, value, _ANSWERS_WITHIN)
         self._is_mute = False
         self.why = ""
 
-    async def sign_of(self, host: str) -> dict[str, Any] | None:
+    async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
         """What the bucket has of a host."""
-        return await self._value(COURIERS, host)
+        return await self._value(HEARTBEATS, host)
 
-    async def signs(self) -> dict[str, dict[str, Any]]:
+    async def heartbeats(self) -> dict[str, dict[str, Any]]:
         """What the bucket has."""
-        return {key: value async for key, value in self._values(COURIERS)}
+        return {key: value async for key, value in self._values(HEARTBEATS)}
 
     async def now(self) -> float:
         """When this host's last sign of life was stored."""
-        if self._sign is None:
+        if self._heartbeat is None:
             raise Unavailable("this host has given no sign of life yet")
-        found = await self._last(f"KV_{COURIERS}", f"$KV.{COURIERS}.{self._sign[0]}")
+        found = await self._last(f"KV_{HEARTBEATS}", f"$KV.{HEARTBEATS}.{self._heartbeat[0]}")
         if found is None:
             raise Unavailable(_LOST)
         return float(found.time.timestamp())
 
-    async def taken(self) -> float:
+    async def space_used(self) -> float:
         """The largest part of what the stream and the account may have."""
         async with self._asking() as stream:
             found = await stream.stream_info(STREAM)
@@ -380,7 +380,7 @@ class JetStream:
             "messages": found.state.messages,
             "bytes": found.state.bytes,
             "max_bytes": found.config.max_bytes,
-            "taken": await self.taken(),
+            "taken": await self.space_used(),
         }
 
     async def _connect(self) -> None:
@@ -415,11 +415,11 @@ class JetStream:
         config = StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW)
         self.stream = str((await self._make(STREAM, config)).created)
         await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
-        await self._agree_on_charter()
-        couriers = await self._make(f"KV_{COURIERS}", _bucket(COURIERS, LIFE))
+        await self._agree_on_fleet_config()
+        couriers = await self._make(f"KV_{HEARTBEATS}", _bucket(HEARTBEATS, LIFE))
         self.life = couriers.config.max_age or LIFE
-        if self._sign is not None:
-            await self.say_alive(*self._sign)
+        if self._heartbeat is not None:
+            await self.put_heartbeat(*self._heartbeat)
         self._is_ready, self._is_mute, self.why = True, False, ""
 
     def _require_what_is_needed(self, client: Client) -> None:
@@ -435,16 +435,16 @@ class JetStream:
                 " at most: set its max_payload to 1MB"
             )
 
-    async def _agree_on_charter(self) -> None:
+    async def _agree_on_fleet_config(self) -> None:
         """Make sure that all hosts seal as this one does, or none. Raises Away.
 
         A fleet's first host decides. Who writes with a key first puts it into the charter, and
         seals that with it: hosts that lack it are told at once, before they would begin under
         another name what is there already.
         """
-        subject = f"$KV.{ROOMS}.{CHARTER}"
+        subject = f"$KV.{ROOMS}.{FLEET_CONFIG}"
         try:
-            await self._client().subscribe(subject, cb=self._heed_charter)
+            await self._client().subscribe(subject, cb=self._heed_fleet_config)
         except _PROBLEMS as problem:
             raise self._away_because(problem) from problem
         while True:
@@ -453,14 +453,14 @@ class JetStream:
                 await self._require_readable()
                 known: list[str] = []
             else:
-                known = self._keys_of_charter(found.data or b"")
+                known = self._keys_of_fleet_config(found.data or b"")
                 if not self._code.writes_with or self._code.writes_with in known:
                     return
             if self._code.writes_with:
                 known.append(self._code.writes_with)
-            charter = {"version": records.VERSION, "keys": known}
+            fleet_config = {"version": records.VERSION, "keys": known}
             follows = found.seq if found is not None else 0
-            payload = self._code.seal(json.dumps(charter).encode(), subject, follows)
+            payload = self._code.encrypt(json.dumps(fleet_config).encode(), subject, follows)
             try:
                 await self._publish(subject, payload, {_EXPECTED: str(follows)}, _ANSWERS_WITHIN)
             except APIError as problem:
@@ -473,24 +473,24 @@ class JetStream:
         if newest is not None:
             self._code.decrypt(newest.data or b"", newest.subject, None)
 
-    def _keys_of_charter(self, payload: bytes) -> list[str]:
+    def _keys_of_fleet_config(self, payload: bytes) -> list[str]:
         """The keys that a charter tells of, if it is one to keep to. Raises Away."""
         try:
-            content, _ = self._code.decrypt(payload, f"$KV.{ROOMS}.{CHARTER}", None)
-            charter = json.loads(content)
-            records.require_known(charter["version"])
-            return [str(key) for key in charter["keys"]]
+            content, _ = self._code.decrypt(payload, f"$KV.{ROOMS}.{FLEET_CONFIG}", None)
+            fleet_config = json.loads(content)
+            records.require_known(fleet_config["version"])
+            return [str(key) for key in fleet_config["keys"]]
         except records.Newer as problem:
             raise Unavailable(str(problem)) from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise Unavailable(
-                f"the key `{CHARTER}` of the bucket {ROOMS} is no charter: who has changed it?"
+                f"the key `{FLEET_CONFIG}` of the bucket {ROOMS} is no charter: who has changed it?"
             ) from problem
 
-    async def _heed_charter(self, message: Any) -> None:
+    async def _heed_fleet_config(self, message: Any) -> None:
         """Be gone, and be told why at the next try, where the charter has changed against us."""
         try:
-            self._keys_of_charter(message.data)
+            self._keys_of_fleet_config(message.data)
         except Unavailable:
             self._closed.set()
 
@@ -555,8 +555,8 @@ class JetStream:
 
     async def _speak_again(self) -> None:
         """See whether who was late answers now: by an append, if there is one to make."""
-        if self._sign is not None:
-            await self.say_alive(*self._sign)
+        if self._heartbeat is not None:
+            await self.put_heartbeat(*self._heartbeat)
             return
         async with self._asking() as stream:
             await stream.stream_info(STREAM)
@@ -591,12 +591,12 @@ class JetStream:
             raise self._away_because(problem) from problem
 
     async def _publish(
-        self, subject: str, payload: bytes, headers: dict[str, str], patience: float
+        self, subject: str, payload: bytes, headers: dict[str, str], timeout: float
     ) -> int:
         """Have a message stored; its sequence. Raises APIError, Away."""
         stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
         publishing = asyncio.ensure_future(
-            self._published(stream, subject, payload, headers, patience)
+            self._published(stream, subject, payload, headers, timeout)
         )
         # A connection that ends would let it wait for all of its patience.
         closing = asyncio.ensure_future(self._closed.wait())
@@ -619,15 +619,15 @@ class JetStream:
         subject: str,
         payload: bytes,
         headers: dict[str, str],
-        patience: float,
+        timeout: float,
     ) -> PubAck:
         """What is said when it is stored; a cluster is given time to agree on who stores it."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + patience
+        deadline = clock() + timeout
         while True:
-            rest = max(deadline - clock(), _NAP)
+            back_off = max(deadline - clock(), _NAP)
             try:
-                return await stream.publish(subject, payload, rest, headers=headers or None)
+                return await stream.publish(subject, payload, back_off, headers=headers or None)
             except NoStreamResponseError:
                 if not self._is_cluster or clock() > deadline:
                     raise
@@ -655,15 +655,15 @@ class JetStream:
                 return
 
     async def _put(
-        self, bucket: str, key: str, value: dict[str, Any] | None, patience: float
+        self, bucket: str, key: str, value: dict[str, Any] | None, timeout: float
     ) -> None:
         headers = {_OPERATION: "DEL"} if value is None else {}
         subject = f"$KV.{bucket}.{key}"
         payload = b""
         if value is not None:
-            payload = self._code.seal(json.dumps(value).encode(), subject, 0)
+            payload = self._code.encrypt(json.dumps(value).encode(), subject, 0)
         try:
-            await self._publish(subject, payload, headers, patience)
+            await self._publish(subject, payload, headers, timeout)
         except APIError as problem:
             raise self._away_because(problem) from problem
 

@@ -1,4 +1,4 @@
-"""The leases that conversations have on this host, for what a courier changes by itself."""
+"""The locks of this host's conversations, for changes that the sync daemon makes on its own."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Leases:
-    """The leases of a store, of which a courier takes one for as long as it changes files."""
+class LocalLocks:
+    """The locks of a store. The daemon holds one for as long as it changes files."""
 
     def __init__(self, store: str) -> None:
-        # Once: closing any descriptor of it would give all back that we have.
+        # One descriptor for all locks: closing any descriptor of the file releases every lock.
         self._file = os.open(f"{store}/{FILE_NAME}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def close(self) -> None:
-        """Give all back."""
+        """Release all locks."""
         os.close(self._file)
 
     @contextlib.contextmanager
-    def of(self, session_id: str) -> Iterator[bool]:
-        """Have a conversation's lease, if nobody has it; whether we do."""
-        lease = Lock(self._file, conversation_offset(session_id))
+    def locked(self, session_id: str) -> Iterator[bool]:
+        """Try to hold a conversation's lock inside the block; yields whether it is held."""
+        lock = Lock(self._file, conversation_offset(session_id))
         try:
-            is_ours = lease.try_acquire(is_long_running=False)
+            is_ours = lock.try_acquire(is_long_running=False)
         except OSError:
-            yield True  # a filesystem without locks: nobody has one
+            yield True  # a filesystem without locks: nobody holds one
             return
         try:
             yield is_ours
         finally:
             if is_ours:
-                lease.release()
+                lock.release()

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shim.fleet.backend import Refused
-from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Record
+from shim.fleet.backend import Conflict
+from shim.fleet.records import CLAIM, DATA, RELEASE, LeaseHolder, Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from shim.fleet.backend import Backend, Stored
     from shim.fleet.host import Host
 
-PATIENCE = 5.0
+APPEND_TIMEOUT = 5.0
 """Seconds that an append is given."""
 
 # A server that was down has forgotten living hosts; they are back within this many seconds.
-_COMES_BACK_WITHIN = 3.0
+_RETURNS_WITHIN = 3.0
 
 
-class Taken(Exception):
+class Held(Exception):
     """Another host has the conversation: `by` is its last record."""
 
     def __init__(self, by: Stored) -> None:
@@ -37,83 +37,92 @@ class Log:
     appended.
     """
 
-    def __init__(self, backend: Backend, conversation: str, us: Host) -> None:
+    def __init__(self, backend: Backend, conversation: str, this_host: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
         self.before = 0
         self.generation = 0
         self.is_held = False
-        self._engine = backend
-        self._us = us
-        self._holder = Holder(us.host, us.hostname, us.incarnation, 0, "")
+        self._backend = backend
+        self._this_host = this_host
+        self._holder = LeaseHolder(this_host.host, this_host.hostname, this_host.incarnation, 0, "")
         self.appended = 0
         self._unknown: Record | None = None
 
-    async def take(self, pid: int, kind: str, project: str = "") -> None:
+    async def acquire(self, pid: int, kind: str, project: str = "") -> None:
         """Take it by a claim, from a host that is dead, too. Raises Taken, Away."""
-        us = self._us
-        self._holder = Holder(us.host, us.hostname, us.incarnation, pid, kind, project)
+        this_host = self._this_host
+        self._holder = LeaseHolder(
+            this_host.host, this_host.hostname, this_host.incarnation, pid, kind, project
+        )
         self._unknown = None
         while True:
-            last = await self._engine.last(self.conversation)
-            if last is not None and self._is_anothers(last.record):
+            last = await self._backend.last(self.conversation)
+            if last is not None and self._is_foreign(last.record):
                 await self._require_dead(last)
             self.generation = (last.record.generation if last else 0) + 1
             claim = self._record(CLAIM)
             after = last.sequence if last else 0
             try:
-                self.sequence = await self._engine.append(self.conversation, claim, after, PATIENCE)
-            except Refused:
+                self.sequence = await self._backend.append(
+                    self.conversation, claim, after, APPEND_TIMEOUT
+                )
+            except Conflict:
                 continue  # somebody was faster: look who
             self.before = after
             self.is_held = True
             return
 
-    def let_go(self) -> None:
+    def abandon(self) -> None:
         """Be as if it was never taken: what was begun is not gone on with."""
         self.is_held, self._unknown = False, None
 
     async def last(self) -> Stored | None:
         """The last record, taken or not. Raises Away."""
-        return await self._engine.last(self.conversation)
+        return await self._backend.last(self.conversation)
 
-    async def put(
-        self, file: str, offset: int, body: bytes, is_continued: bool, patience: float = PATIENCE
+    async def append_data(
+        self,
+        file: str,
+        offset: int,
+        body: bytes,
+        is_continued: bool,
+        timeout: float = APPEND_TIMEOUT,
     ) -> None:
         """Append to a file. Raises Refused where the log is another's by now, Away."""
-        await self._resend(patience)
+        await self._resend(timeout)
         data = self._record(DATA)
         await self._append(
             replace(data, file=file, offset=offset, is_continued=is_continued, body=body),
-            patience,
+            timeout,
         )
 
     async def release(self) -> None:
         """Give it back. Raises Refused, Away."""
-        await self._resend(PATIENCE)
-        await self._append(self._record(RELEASE), PATIENCE)
+        await self._resend(APPEND_TIMEOUT)
+        await self._append(self._record(RELEASE), APPEND_TIMEOUT)
         self.is_held = False
 
     def records(self, after: int, until: int) -> AsyncIterator[Stored]:
         """The records behind a sequence, up to another. Raises Away, Hostile."""
-        return self._engine.records(self.conversation, after, until)
+        return self._backend.records(self.conversation, after, until)
 
     async def purge(self, before: int) -> None:
         """Delete what comes before a sequence. Raises Away."""
-        await self._engine.purge(self.conversation, before)
+        await self._backend.purge(self.conversation, before)
 
-    async def _resend(self, patience: float) -> None:
+    async def _resend(self, timeout: float) -> None:
         """Append what was sent and not acknowledged, first of all: it may be stored already."""
         if self._unknown is not None:
-            await self._append(self._unknown, patience)
+            await self._append(self._unknown, timeout)
 
-    async def _append(self, record: Record, patience: float) -> None:
+    async def _append(self, record: Record, timeout: float) -> None:
         self._unknown = record
         try:
-            self.sequence = await self._engine.append(
-                self.conversation, record, self.sequence, patience
+            self.sequence = await self._backend.append(
+                self.conversation, record, self.sequence, timeout
             )
-        except Refused:
+        except Conflict:
             self.is_held = False
             self._unknown = None
             raise
@@ -123,20 +132,20 @@ class Log:
     def _record(self, kind: str) -> Record:
         return Record(kind, self._holder, self.generation, conversation=self.conversation)
 
-    def _is_anothers(self, record: Record) -> bool:
-        return record.kind != RELEASE and record.holder.host != self._us.host
+    def _is_foreign(self, record: Record) -> bool:
+        return record.kind != RELEASE and record.holder.host != self._this_host.host
 
     async def _require_dead(self, last: Stored) -> None:
         """Make sure that the holder's host gives no sign of life any more. Raises Taken, Away."""
         host = last.record.holder.host
-        if await self._engine.sign_of(host) is not None:
-            raise Taken(last)
-        await asyncio.sleep(_COMES_BACK_WITHIN)
-        now = await self._engine.last(self.conversation)
-        is_back = await self._engine.sign_of(host) is not None
+        if await self._backend.heartbeat_of(host) is not None:
+            raise Held(last)
+        await asyncio.sleep(_RETURNS_WITHIN)
+        now = await self._backend.last(self.conversation)
+        is_back = await self._backend.heartbeat_of(host) is not None
         if (
             now is not None
-            and self._is_anothers(now.record)
+            and self._is_foreign(now.record)
             and (is_back or now.sequence != last.sequence)
         ):
-            raise Taken(now)
+            raise Held(now)

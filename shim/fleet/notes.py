@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from shim.base import files
 from shim.base.session_key import is_session_id
-from shim.fleet.tails import Tail
+from shim.fleet.synced_offset import SyncedOffset
 
 DIRECTORY = "fleet"
 _ENDING = ".json"
@@ -35,7 +35,7 @@ class Note:
     """That of the last record of its log, up to which the files are as `tails` says."""
     stream: str = ""
     """Where that log is."""
-    tails: dict[str, Tail] = field(default_factory=dict)
+    tails: dict[str, SyncedOffset] = field(default_factory=dict)
     fork: str | None = None
     behind: bool = False
     answered: int = 0
@@ -68,7 +68,7 @@ def read(where: str, session_id: str) -> Note:
     try:
         with open(f"{where}/{session_id}{_ENDING}", "rb") as file:
             content = json.load(file)
-        tails = {str(name): Tail(**tail) for name, tail in content.pop("tails").items()}
+        tails = {str(name): SyncedOffset(**tail) for name, tail in content.pop("tails").items()}
         known = {each.name for each in fields(Note)}
         note = Note(**{name: it for name, it in content.items() if name in known})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -39,7 +39,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Running:
+class RemoteClaude:
     """A claude that runs on another host."""
 
     room: str
@@ -52,7 +52,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Following:
+class LocalConversation:
     """A conversation that the courier of this host follows, or has yet to send."""
 
     room: str
@@ -69,7 +69,7 @@ class Following:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedFlush:
     """A turn whose answer was seen before the fleet had it."""
 
     room: str
@@ -88,9 +88,9 @@ class Status:
     hostname: str
     backend: Mapping[str, Any]
     """As the protocol has it."""
-    here: tuple[Following, ...]
-    elsewhere: tuple[Running, ...]
-    failed: tuple[Failed, ...]
+    here: tuple[LocalConversation, ...]
+    elsewhere: tuple[RemoteClaude, ...]
+    failed: tuple[FailedFlush, ...]
     """Of late, the newest last."""
 
     @property
@@ -161,8 +161,8 @@ def _answer(said: Message) -> Message:
     return said
 
 
-def _following(said: Message) -> Following:
-    return Following(
+def _following(said: Message) -> LocalConversation:
+    return LocalConversation(
         said["room"],
         said["agent"],
         said["session_id"],
@@ -174,8 +174,8 @@ def _following(said: Message) -> Following:
     )
 
 
-def _running(said: Message) -> Running:
-    return Running(
+def _running(said: Message) -> RemoteClaude:
+    return RemoteClaude(
         said["room"],
         said["agent"],
         said["session_id"],
@@ -186,8 +186,8 @@ def _running(said: Message) -> Running:
     )
 
 
-def _failed(said: Message) -> Failed:
-    return Failed(
+def _failed(said: Message) -> FailedFlush:
+    return FailedFlush(
         said["room"], said["agent"], said["session_id"], _seconds(said["when"]), said["why"]
     )
 

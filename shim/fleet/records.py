@@ -49,7 +49,7 @@ class Newer(Failure):
 
 
 @dataclass(frozen=True)
-class Holder:
+class LeaseHolder:
     """Who has a conversation: a host, a life of its courier, and the claude there."""
 
     host: str
@@ -61,7 +61,7 @@ class Holder:
     """What claude calls the directory in which it has the conversation there."""
 
 
-_OF_HOLDER = {each.name for each in fields(Holder)}
+_HOLDER_FIELDS = {each.name for each in fields(LeaseHolder)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Record:
     """
 
     kind: str
-    holder: Holder
+    holder: LeaseHolder
     generation: int
     file: str = TRANSCRIPT
     offset: int = 0
@@ -113,7 +113,9 @@ def from_bytes(payload: bytes) -> Record:
         kind = found["kind"]
         if kind not in (CLAIM, RELEASE, DATA):
             raise Hostile("a record of another kind")
-        holder = Holder(**{name: it for name, it in found["holder"].items() if name in _OF_HOLDER})
+        holder = LeaseHolder(
+            **{name: it for name, it in found["holder"].items() if name in _HOLDER_FIELDS}
+        )
         common = (kind, holder, _number(found["generation"]))
         conversation = found.get("conversation", "")
         _require_text(*asdict(holder).values(), found["nonce"], conversation)

@@ -36,7 +36,7 @@ async def head(backend: Backend, room: str, agent: str, pending: Iterable[Note])
     return found if isinstance(found, str) and is_session_id(found) else None
 
 
-async def move(backend: Backend, us: Host, note: Note, session_id: str) -> None:
+async def move(backend: Backend, this_host: Host, note: Note, session_id: str) -> None:
     """Make a conversation the head of its room; the one before becomes an earlier one.
 
     Raises Away.
@@ -44,7 +44,7 @@ async def move(backend: Backend, us: Host, note: Note, session_id: str) -> None:
     name = key(note.room, note.agent)
     value = await backend.room(name) or {}
     if value.get("session_id") != session_id:
-        await backend.put_room(name, _moved(value, us, note, session_id))
+        await backend.put_room(name, _moved(value, this_host, note, session_id))
     note.moves = False
 
 
@@ -58,7 +58,9 @@ async def remember(backend: Backend, note: Note) -> None:
     note.is_fork = False
 
 
-def _moved(value: dict[str, object], us: Host, note: Note, session_id: str) -> dict[str, object]:
+def _moved(
+    value: dict[str, object], this_host: Host, note: Note, session_id: str
+) -> dict[str, object]:
     before = value.get("session_id")
     earlier = [it for it in _earlier(value) if it != session_id]
     if isinstance(before, str):
@@ -67,8 +69,8 @@ def _moved(value: dict[str, object], us: Host, note: Note, session_id: str) -> d
         "room": note.room,
         "agent": note.agent,
         "session_id": session_id,
-        "host": us.host,
-        "hostname": us.hostname,
+        "host": this_host.host,
+        "hostname": this_host.hostname,
         "moved": times.now(),
         "earlier": earlier,
     }

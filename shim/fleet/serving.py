@@ -97,14 +97,14 @@ class Address:
         is_everywhere = self.host in ("0.0.0.0", "::")
         host = socket.gethostname() if is_everywhere else self.host
         scheme = "tls" if self.certificate else "nats"
-        places = [_split(each, self.port) for each in self.servers] or [(host, self.port)]
+        places = [_finish_fork(each, self.port) for each in self.servers] or [(host, self.port)]
         return ",".join(f"{scheme}://{token}@{_joined(*place)}" for place in places)
 
     def cluster(self, token: str) -> str:
         """What the configuration says of the cluster; empty where there is none."""
         if not self.servers:
             return ""
-        places = [_split(each, self.port) for each in self.servers]
+        places = [_finish_fork(each, self.port) for each in self.servers]
         routes = (
             json.dumps(f"nats-route://{_CLUSTER_NAME}:{token}@{_joined(host, _route_port(port))}")
             for host, port in places
@@ -265,7 +265,7 @@ def binary() -> str:
     return found
 
 
-def _split(address: str, port: int) -> tuple[str, int]:
+def _finish_fork(address: str, port: int) -> tuple[str, int]:
     """An address's host and port, which is the one that is given where it names none."""
     host, colon, named = address.rpartition(":")
     is_named = colon and named.isdigit() and (":" not in host or host.startswith("["))

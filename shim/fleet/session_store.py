@@ -22,19 +22,19 @@ from shim.base import environment, stamps
 from shim.base.messages import Failure
 from shim.base.session_key import DEFAULT_AGENT, derive, is_session_id, stored_key
 from shim.fleet import extra, records, rooms
-from shim.fleet.backend import Refused, Unavailable
+from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
-from shim.fleet.log import Log, Taken
+from shim.fleet.log import Held, Log
 from shim.fleet.notes import Note
 from shim.fleet.records import TRANSCRIPT
-from shim.fleet.snapshots import Image
+from shim.fleet.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from shim.fleet.backend import Stored
     from shim.fleet.jetstream import JetStream
-    from shim.fleet.snapshots import Part
+    from shim.fleet.snapshots import SnapshotFile
 
     Key = dict[str, Any]
     """`project_key`, `session_id`, and of what lies beside a transcript its `subpath`."""
@@ -75,11 +75,11 @@ class JetStreamSessionStore:
         self._url = url or environment.get("NSED_FLEET_URL")
         self._credentials = credentials or environment.get("NSED_FLEET_CREDS")
         self._key_file = key_file or environment.get("NSED_FLEET_KEY_FILE")
-        self._us = Host(secrets.token_hex(16), socket.gethostname(), secrets.token_hex(8))
+        self._this_host = Host(secrets.token_hex(16), socket.gethostname(), secrets.token_hex(8))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._engine: JetStream | None = None
+        self._backend: JetStream | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._said_alive_at = 0.0
+        self._heartbeat_at = 0.0
         self._locks: dict[str, asyncio.Lock] = {}
         self._known: dict[str, _Known] = {}
         self._summaries: dict[str, tuple[str, Entry]] = {}
@@ -109,7 +109,7 @@ class JetStreamSessionStore:
         """Have a room and agent go on with a conversation, on every host."""
         key = stored_key(room, agent)
         note = Note("", key.room, key.agent)
-        await rooms.move(await self._connected(), self._us, note, session_id)
+        await rooms.move(await self._connected(), self._this_host, note, session_id)
 
     # What the SDK asks.
 
@@ -125,15 +125,15 @@ class JetStreamSessionStore:
         conversation = _conversation(key)
         async with self._lock(conversation):
             try:
-                async with self._taken(key) as (log, known):
+                async with self._acquired(key) as (log, known):
                     await self._add(log, known, name, entries)
-            except Taken as taken:
-                now = await self._read(conversation, taken.by.sequence)
+            except Held as held:
+                now = await self._read(conversation, held.by.sequence)
                 if not _has_all(now, name, entries):
                     raise Elsewhere(
-                        f"a claude on {taken} has this conversation: what was said here is not in"
+                        f"a claude on {held} has this conversation: what was said here is not in"
                         " the fleet"
-                    ) from taken
+                    ) from held
 
     async def load(self, key: Key) -> list[Entry] | None:
         """All entries of a transcript, or of what lies beside one; None where there are none."""
@@ -174,14 +174,14 @@ class JetStreamSessionStore:
             if await backend.last(conversation) is None:
                 return
             try:
-                async with self._taken(key) as (log, known):
+                async with self._acquired(key) as (log, known):
                     if key.get("subpath"):
                         await self._empty(log, known, _file(key))
                         return
                     await backend.purge(conversation)
                     log.is_held = False
-            except Taken as taken:
-                raise Elsewhere(f"a claude on {taken} has this conversation: end it") from taken
+            except Held as held:
+                raise Elsewhere(f"a claude on {held} has this conversation: end it") from held
             self._known.pop(conversation, None)
 
     async def list_subkeys(self, key: Key) -> list[str]:
@@ -189,23 +189,23 @@ class JetStreamSessionStore:
         async with self._image(_conversation(key)) as (image, _):
             return [
                 name.removesuffix(_LINES)
-                for name, part in image.beside().items()
+                for name, part in image.sidecars().items()
                 if name.endswith(_LINES) and part.end_of_lines()
             ]
 
     # A conversation's log.
 
     @contextlib.asynccontextmanager
-    async def _taken(self, key: Key) -> AsyncIterator[tuple[Log, _Known]]:
+    async def _acquired(self, key: Key) -> AsyncIterator[tuple[Log, _Known]]:
         """Have a conversation, and all that is in it, for as long as something is changed.
 
         Between two turns others may have it: nobody tells a store of a program's end. Raises Taken.
         """
         conversation = _conversation(key)
         backend = await self._connected()
-        await self._say_alive(backend)
-        log = Log(backend, conversation, self._us)
-        await log.take(os.getpid(), _KIND, str(key["project_key"])[: records.LONGEST_NAME])
+        await self._send_heartbeat(backend)
+        log = Log(backend, conversation, self._this_host)
+        await log.acquire(os.getpid(), _KIND, str(key["project_key"])[: records.LONGEST_NAME])
         try:
             known = await self._agreed(log)
             yield log, known
@@ -217,7 +217,7 @@ class JetStreamSessionStore:
         except BaseException as problem:
             # What of it is stored is not known: it is read again the next time.
             self._known.pop(conversation, None)
-            if isinstance(problem, Refused):
+            if isinstance(problem, Conflict):
                 raise Elsewhere(_HAS_GONE_ON) from problem
             raise
         known.sequence = log.sequence
@@ -243,18 +243,20 @@ class JetStreamSessionStore:
                 lines.append(_line(entry))
         for piece in records.pieces(b"".join(lines)):
             at = known.ends.get(name, 0)
-            await log.put(name, at, piece, is_continued=False)
+            await log.append_data(name, at, piece, is_continued=False)
             known.ends[name] = at + len(piece)
         names |= _names(entries)
 
     async def _describe(self, log: Log, name: str, entry: Entry) -> None:
         """Put what a subagent is into the file in which claude has it."""
         about = {field: value for field, value in entry.items() if field != "type"}
-        await log.put(name.removesuffix(_LINES) + _ABOUT, 0, json.dumps(about).encode(), False)
+        await log.append_data(
+            name.removesuffix(_LINES) + _ABOUT, 0, json.dumps(about).encode(), False
+        )
 
     async def _empty(self, log: Log, known: _Known, name: str) -> None:
         for each in (name, name.removesuffix(_LINES) + _ABOUT):
-            await log.put(each, 0, b"", is_continued=False)
+            await log.append_data(each, 0, b"", is_continued=False)
         known.ends.pop(name, None)
         known.names.pop(name, None)
 
@@ -269,13 +271,13 @@ class JetStreamSessionStore:
     @contextlib.asynccontextmanager
     async def _image(
         self, conversation: str, until: int | None = None
-    ) -> AsyncIterator[tuple[Image, int]]:
+    ) -> AsyncIterator[tuple[Snapshot, int]]:
         """All files of a conversation, up to its last record, with that one's sequence."""
         backend = await self._connected()
         if until is None:
             last: Stored | None = await backend.last(conversation)
             until = last.sequence if last is not None else 0
-        image = Image({})
+        image = Snapshot({})
         try:
             if until:
                 await image.read(backend.records(conversation, 0, until), 0)
@@ -299,9 +301,9 @@ class JetStreamSessionStore:
     async def _connected(self) -> JetStream:
         """The engine, connected in the loop that asks. Raises Away."""
         loop = asyncio.get_running_loop()
-        if self._engine is None or self._loop is not loop:
+        if self._backend is None or self._loop is not loop:
             self._start(loop)
-        backend = self._engine
+        backend = self._backend
         assert backend is not None
         await backend.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
@@ -317,17 +319,21 @@ class JetStreamSessionStore:
             raise Unavailable(f"the library of the fleet is not installed: `{extra.how_to_add()}`")
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
-        self._loop, self._locks, self._said_alive_at = loop, {}, 0.0
-        self._engine = JetStream(self._url, self._credentials, self._key_file)
-        self._connecting = loop.create_task(self._engine.run())
+        self._loop, self._locks, self._heartbeat_at = loop, {}, 0.0
+        self._backend = JetStream(self._url, self._credentials, self._key_file)
+        self._connecting = loop.create_task(self._backend.run())
 
-    async def _say_alive(self, backend: JetStream) -> None:
+    async def _send_heartbeat(self, backend: JetStream) -> None:
         """Have other hosts know that we live, for as long as we may have something."""
         now = asyncio.get_running_loop().time()
-        if not self._said_alive_at or now - self._said_alive_at > backend.life / 3:
-            sign = {"hostname": self._us.hostname, "incarnation": self._us.incarnation, "held": []}
-            await backend.say_alive(self._us.host, sign)
-            self._said_alive_at = now
+        if not self._heartbeat_at or now - self._heartbeat_at > backend.life / 3:
+            heartbeat = {
+                "hostname": self._this_host.hostname,
+                "incarnation": self._this_host.incarnation,
+                "held": [],
+            }
+            await backend.put_heartbeat(self._this_host.host, heartbeat)
+            self._heartbeat_at = now
 
 
 def _conversation(key: Key) -> str:
@@ -347,7 +353,7 @@ def _file(key: Key) -> str:
         raise Failure(f"nothing can lie beside a transcript as {subpath!r}") from problem
 
 
-def _known(image: Image, sequence: int) -> _Known:
+def _known(image: Snapshot, sequence: int) -> _Known:
     return _Known(
         sequence,
         {name: part.end_of_lines() for name, part in image.parts.items()},
@@ -355,7 +361,7 @@ def _known(image: Image, sequence: int) -> _Known:
     )
 
 
-def _entries(image: Image, name: str) -> Iterator[Entry]:
+def _entries(image: Snapshot, name: str) -> Iterator[Entry]:
     """The entries of a file; what claude itself would pass over is left out."""
     part = image.parts.get(name)
     if part is None:
@@ -367,7 +373,7 @@ def _entries(image: Image, name: str) -> Iterator[Entry]:
                 yield entry
 
 
-def _about(image: Image, name: str) -> Iterator[Entry]:
+def _about(image: Snapshot, name: str) -> Iterator[Entry]:
     """What the SDK is told of a subagent, which claude has in a file of its own."""
     part = image.parts.get(name.removesuffix(_LINES) + _ABOUT) if name else None
     if part is not None and part.end:
@@ -377,7 +383,7 @@ def _about(image: Image, name: str) -> Iterator[Entry]:
                 yield {"type": _METADATA, **about}
 
 
-def _lines(part: Part) -> Iterator[bytes]:
+def _lines(part: SnapshotFile) -> Iterator[bytes]:
     return part.lines(0, part.end_of_lines())
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from shim.claude import transcripts
 from shim.fleet.records import DATA, TRANSCRIPT
-from shim.fleet.tails import last_line_end
+from shim.fleet.synced_offset import last_line_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -25,11 +25,11 @@ _CHUNK = 1 << 20
 _OWN = 0o600
 
 
-class Damaged(Exception):
+class DamagedLog(Exception):
     """A log does not hold together: it is read no further, and nothing is written."""
 
 
-class ReachesBack(Exception):
+class NeedsFullLog(Exception):
     """A record changes what was taken as known: the log is to be read from its start."""
 
 
@@ -44,7 +44,7 @@ class Verdict(enum.Enum):
     APART = "both have turns of their own"
 
 
-class Part:
+class SnapshotFile:
     """A file as a log has it, from `base` on, before which it is as it is here.
 
     `is_whole` says that the log is read from its start: there is nothing in it before.
@@ -70,9 +70,9 @@ class Part:
         for each in group:
             is_before = each.offset < self.base or each.offset > self.end
             if is_before and not self._is_whole:
-                raise ReachesBack
+                raise NeedsFullLog
             if each.offset > self.end:
-                raise Damaged(f"a record begins at {each.offset}, behind the end")
+                raise DamagedLog(f"a record begins at {each.offset}, behind the end")
             os.ftruncate(self._file.fileno(), each.offset - self.base)
             os.pwrite(self._file.fileno(), each.body, each.offset - self.base)
             self.end = each.offset + len(each.body)
@@ -95,7 +95,7 @@ class Part:
         return _lines(self._file.fileno(), start - self.base, stop - self.base)
 
 
-class Image:
+class Snapshot:
     """All files of a log, made from its records.
 
     `bases` is how much of each is known; `is_whole` says that it is made from all of the records.
@@ -105,7 +105,7 @@ class Image:
         self._bases = bases
         self._is_whole = is_whole
         self.transcript = self._new_part(TRANSCRIPT)
-        self.parts: dict[str, Part] = {TRANSCRIPT: self.transcript}
+        self.parts: dict[str, SnapshotFile] = {TRANSCRIPT: self.transcript}
         self.count = 0
 
     async def read(self, records: AsyncIterator[Stored], after: int) -> None:
@@ -117,9 +117,9 @@ class Image:
         last = after
         async for stored in records:
             if stored.follows != last and self.count:
-                raise Damaged("a record is missing")
+                raise DamagedLog("a record is missing")
             if stored.follows != last and after:
-                raise ReachesBack  # it was deleted, and begun anew
+                raise NeedsFullLog  # it was deleted, and begun anew
             last = stored.sequence
             self.count += 1
             record = stored.record
@@ -131,17 +131,17 @@ class Image:
         for part in self.parts.values():
             part.drop_unfinished()
 
-    def beside(self) -> dict[str, Part]:
+    def sidecars(self) -> dict[str, SnapshotFile]:
         """The files beside the transcript that have changed."""
         return {name: part for name, part in self.parts.items() if name != TRANSCRIPT}
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str) -> SnapshotFile:
         if name not in self.parts:
             self.parts[name] = self._new_part(name)
         return self.parts[name]
 
-    def _new_part(self, name: str) -> Part:
-        return Part(self._bases.get(name, 0), self._is_whole)
+    def _new_part(self, name: str) -> SnapshotFile:
+        return SnapshotFile(self._bases.get(name, 0), self._is_whole)
 
     def close(self) -> None:
         """Let go of it."""
@@ -149,7 +149,7 @@ class Image:
             part.close()
 
 
-def compare(path: str, part: Part) -> tuple[Verdict, int, int]:
+def compare(path: str, part: SnapshotFile) -> tuple[Verdict, int, int]:
     """What a transcript here and in its log have to do with one another.
 
     With it, up to where they are the same, and where the log's last whole line ends. Raises
@@ -181,12 +181,12 @@ def compare(path: str, part: Part) -> tuple[Verdict, int, int]:
     return Verdict.APART, same, end
 
 
-def says_something(part: Part, start: int, end: int) -> bool:
+def says_something(part: SnapshotFile, start: int, end: int) -> bool:
     """Whether there is a turn between two places of a log's file."""
     return bool(_said(part.lines(start, end)))
 
 
-def bring(path: str, part: Part, start: int, end: int) -> None:
+def apply_to(path: str, part: SnapshotFile, start: int, end: int) -> None:
     """Have a file here as its log has it, from one place to another, where it ends then.
 
     It stays the file it is, with all its names. Raises OSError.
@@ -204,7 +204,7 @@ def bring(path: str, part: Part, start: int, end: int) -> None:
         os.close(file)
 
 
-def bring_beside(directory: str, name: str, part: Part) -> None:
+def apply_to_sidecar(directory: str, name: str, part: SnapshotFile) -> None:
     """Have a file beside the transcript as its log has it, where it does not go on here.
 
     Nothing is written through a link. Raises OSError.
@@ -218,10 +218,10 @@ def bring_beside(directory: str, name: str, part: Part) -> None:
         raise OSError(f"{parent} is a link: nothing is written through it")
     same = _same_beside(path, part)
     if same is not None:
-        bring(path, part, same, part.end)
+        apply_to(path, part, same, part.end)
 
 
-def _same_beside(path: str, part: Part) -> int | None:
+def _same_beside(path: str, part: SnapshotFile) -> int | None:
     """From where on a file is to be written; None where it has all that its log has."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -235,7 +235,7 @@ def _same_beside(path: str, part: Part) -> int | None:
     return None if same == part.end else same
 
 
-def _first_difference(file: int, part: Part, end: int) -> int:
+def _first_difference(file: int, part: SnapshotFile, end: int) -> int:
     at = part.base
     while at < end:
         length = min(_CHUNK, end - at)

@@ -25,21 +25,21 @@ from shim.claude import answers
 from shim.fleet import (
     claude_watch,
     daemon_client,
+    expiry,
     extra,
     host,
     notes,
     protocol,
-    retention,
     rooms,
     tls,
 )
-from shim.fleet.backend import AGREES_WITHIN, Unavailable
-from shim.fleet.claude_watch import Lives
-from shim.fleet.conversation import Conversation
-from shim.fleet.local_locks import Leases
-from shim.fleet.log import Taken
+from shim.fleet.backend import AGREEMENT_TIMEOUT, Unavailable
+from shim.fleet.claude_watch import ClaudeWatch
+from shim.fleet.conversation import FleetConversation
+from shim.fleet.local_locks import LocalLocks
+from shim.fleet.log import Held
 from shim.fleet.records import Hostile
-from shim.fleet.snapshots import Damaged
+from shim.fleet.snapshots import DamagedLog
 
 if TYPE_CHECKING:
     import socket
@@ -66,11 +66,11 @@ _NAP = 0.005
 _STARTS_WITHIN = 1.0
 _REMEMBERS = 20
 # Seconds that a conversation is given to come into the fleet, all of which was said here so far.
-_PATIENCE_AT_FIRST = 600.0
-_TOLD = ("room", "agent", "session_id", "pid", "kind", "since")
+_FIRST_SYNC_TIMEOUT = 600.0
+_HEARTBEAT_FIELDS = ("room", "agent", "session_id", "pid", "kind", "since")
 # Of which the time is when a call has said last that space runs short.
 _WARNED = "nearly-full"
-_NO_ENGINE: dict[str, Any] = {
+_NO_BACKEND: dict[str, Any] = {
     "url": "",
     "is_reachable": False,
     "is_sealed": False,
@@ -82,16 +82,16 @@ _NO_ENGINE: dict[str, Any] = {
 class SyncDaemon:
     """The courier of a store."""
 
-    def __init__(self, store: str, us: host.Host, url: str) -> None:
+    def __init__(self, store: str, this_host: host.Host, url: str) -> None:
         self._store = store
-        self._us = us
+        self._this_host = this_host
         self._url = url
         self._key_file = environment.get("NSED_FLEET_KEY_FILE")
-        self._engine: JetStream | None = None
+        self._backend: JetStream | None = None
         self._directory = notes.directory(store)
-        self._leases = Leases(store)
-        self._conversations: dict[str, Conversation] = {}
-        self._lives = Lives(self._forget_claude)
+        self._local_locks = LocalLocks(store)
+        self._conversations: dict[str, FleetConversation] = {}
+        self._claude_watch = ClaudeWatch(self._on_claude_end)
         self._busy = 0
         self._last_asked = time.monotonic()
         self._since = times.now()
@@ -100,9 +100,9 @@ class SyncDaemon:
         # Set when a conversation was given back: other hosts are told at once.
         self._given_back = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sign: dict[str, Any] = {}
+        self._heartbeat: dict[str, Any] = {}
         # Which part of the engine's space is taken.
-        self._taken = 0.0
+        self._space_used = 0.0
 
     async def run(self, listening: socket.socket) -> None:
         """Answer, and follow, until there is nothing to do any more."""
@@ -111,13 +111,13 @@ class SyncDaemon:
         server = await asyncio.start_unix_server(
             self._serve, sock=listening, limit=protocol.LONGEST
         )
-        self._start_engine()
-        if self._engine is not None:
+        self._start_backend()
+        if self._backend is not None:
             for note in notes.due(self._directory):
-                self._take_over(note)
-        self._spawn(self._keep_up())
-        self._spawn(self._give_signs())
-        self._spawn(self._keep_house())
+                self._adopt_note(note)
+        self._spawn(self._sync_loop())
+        self._spawn(self._send_heartbeats())
+        self._spawn(self._housekeep())
         await self._over.wait()
         # Whoever is started from now on waits for our lock.
         with contextlib.suppress(FileNotFoundError):  # the store was deleted
@@ -129,7 +129,7 @@ class SyncDaemon:
                 for pid, kind in conversation.claudes.items()
             }
             conversation.remember()
-        await self._say_goodbye()
+        await self._retract_heartbeat()
         notes.tidy(self._directory)
 
     # What is asked.
@@ -178,7 +178,7 @@ class SyncDaemon:
             return _alone(f"the courier does not understand ({problem})")
         except Unavailable as problem:
             return _alone(str(problem))
-        except (Damaged, Hostile) as problem:
+        except (DamagedLog, Hostile) as problem:
             return _alone(f"what the fleet has of this conversation is damaged ({problem})")
         except OSError as problem:
             return _alone(f"{problem.filename or self._store}: {problem.strerror or problem}")
@@ -210,102 +210,102 @@ class SyncDaemon:
         }
 
     async def _begin(self, asked: Message) -> Message:
-        conversation = self._of(
+        conversation = self._conversation(
             _session_id(asked["session_id"]), str(asked["room"]), str(asked["agent"])
         )
         with self._kept(conversation):
             return await self._begin_on(conversation, asked)
 
-    async def _begin_on(self, conversation: Conversation, asked: Message) -> Message:
+    async def _begin_on(self, conversation: FleetConversation, asked: Message) -> Message:
         conversation.transcript = os.path.realpath(str(asked["transcript"]))
         try:
             answer = await self._try_to_begin(conversation, asked)
-        except (Unavailable, Damaged, Hostile):
+        except (Unavailable, DamagedLog, Hostile):
             # It goes on here, and is appended when the engine is back.
             conversation.note.behind = conversation.is_alone = True
-            self._live_on(conversation, int(asked["pid"]), str(asked["kind"]))
+            self._add_claude(conversation, int(asked["pid"]), str(asked["kind"]))
             conversation.remember()
             raise
         if answer["answer"] == "granted":
-            answer |= {"was_late": conversation.was_late, "space_taken": self._space_taken()}
+            answer |= {"was_late": conversation.was_late, "space_taken": self._space_warning()}
             conversation.was_late, conversation.is_alone = "", False
         return answer
 
-    async def _try_to_begin(self, conversation: Conversation, asked: Message) -> Message:
+    async def _try_to_begin(self, conversation: FleetConversation, asked: Message) -> Message:
         """Begin, also where servers that have just lost their leader agree on another."""
-        deadline = time.monotonic() + AGREES_WITHIN
+        deadline = time.monotonic() + AGREEMENT_TIMEOUT
         while True:
             try:
                 return await self._begin_now(conversation, asked)
             except Unavailable:
-                backend = self._engine
+                backend = self._backend
                 if backend is None or backend.is_here or time.monotonic() > deadline:
                     raise
-                if not await backend.settle():
+                if not await backend.wait_until_ready():
                     raise
 
-    async def _begin_now(self, conversation: Conversation, asked: Message) -> Message:
+    async def _begin_now(self, conversation: FleetConversation, asked: Message) -> Message:
         room, agent, session_id = str(asked["room"]), str(asked["agent"]), conversation.session_id
-        backend = await self._required_engine()
+        backend = await self._required_backend()
         head = None
         if not asked["is_chosen"]:
             head = await rooms.head(backend, room, agent, self._pending_moves())
             if head is not None and head != session_id:
                 return {"answer": "other", "session_id": head}
         async with conversation.lock:
-            taken = await self._take(backend, conversation, asked)
-            if taken is not None:
-                return await self._busy_answer(conversation, taken)
-            self._live_on(conversation, int(asked["pid"]), str(asked["kind"]))
+            held = await self._acquire(backend, conversation, asked)
+            if held is not None:
+                return await self._busy_answer(conversation, held)
+            self._add_claude(conversation, int(asked["pid"]), str(asked["kind"]))
             if asked["moves_head"] and head != session_id:
                 # First of all what was said there: a head without it would be a new beginning.
-                await conversation.keep_up(_PATIENCE_AT_FIRST)
-                await rooms.move(backend, self._us, conversation.note, session_id)
+                await conversation.sync(_FIRST_SYNC_TIMEOUT)
+                await rooms.move(backend, self._this_host, conversation.note, session_id)
         return {
             "answer": "granted",
             "session_id": session_id,
             "generation": conversation.log.generation,
         }
 
-    def _space_taken(self) -> str:
+    def _space_warning(self) -> str:
         """Which part, where that is much, and for one call a day; else empty."""
         stamp = f"{self._directory}/{_WARNED}"
-        is_said = self._taken >= NEARLY_FULL and retention.has_passed(stamp, is_first=True)
-        return f"{self._taken:.0%}" if is_said else ""
+        is_said = self._space_used >= NEARLY_FULL and expiry.has_passed(stamp, is_first=True)
+        return f"{self._space_used:.0%}" if is_said else ""
 
-    async def _take(
-        self, backend: Backend, conversation: Conversation, asked: Message
-    ) -> Taken | None:
+    async def _acquire(
+        self, backend: Backend, conversation: FleetConversation, asked: Message
+    ) -> Held | None:
         """Take a conversation for who asks, or say who has it, having waited as asked."""
         pid, kind = int(asked["pid"]), str(asked["kind"])
         clock = asyncio.get_running_loop().time
         deadline = clock() + int(asked["waits"]) / 1000
         try:
-            await conversation.take(pid, kind)
+            await conversation.acquire(pid, kind)
             return None
-        except Taken as taken:
+        except Held as held:
             if clock() >= deadline:
-                return taken
+                return held
         async with backend.watch(conversation.log.conversation) as changed:
             while True:
                 changed.clear()
                 try:
-                    await conversation.take(pid, kind)
+                    await conversation.acquire(pid, kind)
                     return None
-                except Taken as taken:
+                except Held as held:
                     if clock() >= deadline:
-                        return taken
+                        return held
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(changed.wait(), max(deadline - clock(), 0))
 
-    async def _busy_answer(self, conversation: Conversation, taken: Taken) -> Message:
-        holder = taken.by.record.holder
-        is_answering = await conversation.look(taken.by.sequence)
+    async def _busy_answer(self, conversation: FleetConversation, held: Held) -> Message:
+        holder = held.by.record.holder
+        is_answering = await conversation.look(held.by.sequence)
         return {
             "answer": "busy",
             "hostname": holder.hostname,
             "kind": holder.kind,
-            "since": taken.by.time,
+            "since": held.by.time,
             "is_answering": is_answering,
         }
 
@@ -314,13 +314,13 @@ class SyncDaemon:
         with self._kept(conversation):
             return await self._flush_of(conversation, asked["event"])
 
-    async def _flush_of(self, conversation: Conversation, event: dict[str, Any]) -> Message:
+    async def _flush_of(self, conversation: FleetConversation, event: dict[str, Any]) -> Message:
         answer = event.get("last_assistant_message")
         await self._wait_for_answer(conversation, answer if isinstance(answer, str) else "")
         try:
-            await self._required_engine()
+            await self._required_backend()
             async with conversation.lock:
-                await conversation.keep_up()
+                await conversation.sync()
                 conversation.remember()
         except Unavailable as problem:
             conversation.note.behind = True
@@ -331,7 +331,7 @@ class SyncDaemon:
             raise
         return {"answer": "done"}
 
-    async def _wait_for_answer(self, conversation: Conversation, answer: str) -> None:
+    async def _wait_for_answer(self, conversation: FleetConversation, answer: str) -> None:
         """Wait until a turn's answer is in the transcript, for as long as that may take."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + (_WRITES_WITHIN if answer else _WRITES_SOON)
@@ -350,16 +350,16 @@ class SyncDaemon:
         conversation.note.moves = True
         conversation.remember()
         with self._kept(conversation):
-            backend = await self._required_engine()
+            backend = await self._required_backend()
             async with conversation.lock:
-                await conversation.keep_up()
-                await self._tell_of_heads(backend, conversation)
+                await conversation.sync()
+                await self._publish_heads(backend, conversation)
         return {"answer": "done"}
 
-    def _followed(self, asked: Message) -> Conversation:
+    def _followed(self, asked: Message) -> FleetConversation:
         """The conversation of a hook's event, which its claude is on from now on."""
         event = asked["event"]
-        conversation = self._of(
+        conversation = self._conversation(
             _session_id(event["session_id"]), str(asked["room"]), str(asked["agent"])
         )
         conversation.transcript = os.path.realpath(str(event["transcript_path"]))
@@ -368,17 +368,17 @@ class SyncDaemon:
         for other in self._conversations.values():
             if other is not conversation:
                 other.claudes.pop(pid, None)
-        self._live_on(conversation, pid, kind)
+        self._add_claude(conversation, pid, kind)
         return conversation
 
     async def _move_head(self, asked: Message) -> Message:
         note = notes.Note("", str(asked["room"]), str(asked["agent"]))
-        backend = await self._required_engine()
-        await rooms.move(backend, self._us, note, _session_id(asked["session_id"]))
+        backend = await self._required_backend()
+        await rooms.move(backend, self._this_host, note, _session_id(asked["session_id"]))
         return {"answer": "done"}
 
     async def _drop(self, asked: Message) -> Message:
-        backend = await self._required_engine()
+        backend = await self._required_backend()
         if asked["room"] or asked["agent"]:
             await backend.put_room(rooms.key(str(asked["room"]), str(asked["agent"])), None)
         if asked["session_id"]:
@@ -387,46 +387,46 @@ class SyncDaemon:
 
     async def _delete(self, backend: Backend, session_id: str) -> Message:
         """Delete a conversation on all hosts, unless a claude lives on it."""
-        conversation = self._of(session_id)
+        conversation = self._conversation(session_id)
         async with conversation.lock:
             try:
-                await conversation.log.take(os.getpid(), "")
-            except Taken as taken:
+                await conversation.log.acquire(os.getpid(), "")
+            except Held as held:
                 self._let_go(conversation)
-                return {"answer": "busy", "hostname": taken.by.record.holder.hostname}
+                return {"answer": "busy", "hostname": held.by.record.holder.hostname}
             if conversation.claudes:
-                return {"answer": "busy", "hostname": self._us.hostname}
+                return {"answer": "busy", "hostname": self._this_host.hostname}
             await backend.purge(session_id)
             self._conversations.pop(session_id, None)
             notes.drop(self._directory, session_id)
         return {"answer": "done"}
 
     async def _status(self, _: Message) -> Message:
-        backend = self._engine
+        backend = self._backend
         if backend is not None:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(backend.was_tried.wait(), _CONNECTS_WITHIN)
-        told = await backend.about() if backend is not None else _NO_ENGINE
+        told = await backend.about() if backend is not None else _NO_BACKEND
         if told["stream"] is not None:
-            self._taken = told["stream"]["taken"]
-        signs: dict[str, dict[str, Any]] = {}
+            self._space_used = told["stream"]["taken"]
+        heartbeats: dict[str, dict[str, Any]] = {}
         if backend is not None and backend.is_here:
             with contextlib.suppress(Unavailable):
-                signs = await backend.signs()
+                heartbeats = await backend.heartbeats()
         elsewhere = [
-            {**held, "host": name, "hostname": sign.get("hostname")}
-            for name, sign in signs.items()
-            if name != self._us.host
-            for held in sign.get("held", ())
+            {**held, "host": name, "hostname": heartbeat.get("hostname")}
+            for name, heartbeat in heartbeats.items()
+            if name != self._this_host.host
+            for held in heartbeat.get("held", ())
         ]
         followed = filter(_is_followed, self._conversations.values())
-        conversations = [self._account(each) for each in followed]
+        conversations = [self._summary_of(each) for each in followed]
         return {
             "answer": "status",
-            "host": self._us.host,
-            "hostname": self._us.hostname,
+            "host": self._this_host.host,
+            "hostname": self._this_host.hostname,
             "pid": os.getpid(),
-            "incarnation": self._us.incarnation,
+            "incarnation": self._this_host.incarnation,
             "since": self._since,
             "engine": told,
             "conversations": conversations,
@@ -436,7 +436,7 @@ class SyncDaemon:
         }
 
     async def _rooms(self, _: Message) -> Message:
-        backend = await self._required_engine()
+        backend = await self._required_backend()
         holders = await backend.holders()
         found = await backend.rooms()
         for room in found:
@@ -448,7 +448,7 @@ class SyncDaemon:
             }
         return {
             "answer": "rooms",
-            "this": self._us.host,
+            "this": self._this_host.host,
             "rooms": found,
             "unreadable": sum(holder is None for holder, _ in holders.values()),
         }
@@ -457,13 +457,13 @@ class SyncDaemon:
         """End, once all is given back that no claude lives on: the machine may be gone next."""
         for conversation in list(self._conversations.values()):
             if not conversation.claudes:
-                await self._look_after(conversation)
+                await self._maintain(conversation)
         asyncio.get_running_loop().call_soon(self._over.set)
         return {"answer": "done"}
 
     # What is followed.
 
-    def _of(self, session_id: str, room: str = "", agent: str = "") -> Conversation:
+    def _conversation(self, session_id: str, room: str = "", agent: str = "") -> FleetConversation:
         """The conversation of a session id, as far as it is known here."""
         conversation = self._conversations.get(session_id)
         if conversation is None:
@@ -472,21 +472,21 @@ class SyncDaemon:
         note.room, note.agent = room or note.room, agent or note.agent
         return conversation
 
-    def _add(self, note: notes.Note) -> Conversation:
-        assert self._engine is not None
-        added = Conversation(
-            self._engine, self._us, self._store, self._leases, note, self._add_fork
+    def _add(self, note: notes.Note) -> FleetConversation:
+        assert self._backend is not None
+        added = FleetConversation(
+            self._backend, self._this_host, self._store, self._local_locks, note, self._add_fork
         )
         self._conversations[note.session_id] = added
         return added
 
-    def _take_over(self, note: notes.Note) -> None:
+    def _adopt_note(self, note: notes.Note) -> None:
         """Follow the claudes that the courier before has followed, and do what was to be done."""
         claudes, note.claudes = note.claudes, {}
         conversation = self._add(note)
         for pid, (kind, born) in claudes.items():
             if claude_watch.born(int(pid)) == born:
-                self._live_on(conversation, int(pid), kind)
+                self._add_claude(conversation, int(pid), kind)
             else:
                 note.behind = True
 
@@ -494,7 +494,7 @@ class SyncDaemon:
         self._add(note)
 
     @contextlib.contextmanager
-    def _kept(self, conversation: Conversation) -> Iterator[None]:
+    def _kept(self, conversation: FleetConversation) -> Iterator[None]:
         """Have a conversation followed at least as long as somebody asks for it."""
         conversation.asked_for += 1
         try:
@@ -503,63 +503,63 @@ class SyncDaemon:
             conversation.asked_for -= 1
             self._let_go(conversation)
 
-    def _let_go(self, conversation: Conversation) -> None:
+    def _let_go(self, conversation: FleetConversation) -> None:
         """Follow a conversation no longer, unless there is something to do for it yet."""
         if not _is_followed(conversation) and not conversation.was_late:
             self._conversations.pop(conversation.session_id, None)
             self._given_back.set()
 
-    def _live_on(self, conversation: Conversation, pid: int, kind: str) -> None:
-        if self._lives.watch(pid):
+    def _add_claude(self, conversation: FleetConversation, pid: int, kind: str) -> None:
+        if self._claude_watch.watch(pid):
             conversation.claudes[pid] = kind or conversation.claudes.get(pid, "")
         else:
             conversation.note.behind = True
 
-    def _forget_claude(self, pid: int) -> None:
+    def _on_claude_end(self, pid: int) -> None:
         """A claude has ended: what it has said last is yet to be appended."""
         for conversation in list(self._conversations.values()):
             if conversation.claudes.pop(pid, None) is not None:
-                self._spawn(self._look_after(conversation))
+                self._spawn(self._maintain(conversation))
 
-    async def _keep_up(self) -> None:
+    async def _sync_loop(self) -> None:
         while not self._over.is_set():
-            self._lives.look()
+            self._claude_watch.look()
             for conversation in list(self._conversations.values()):
                 if conversation.is_due():
-                    self._spawn(self._look_after(conversation))
+                    self._spawn(self._maintain(conversation))
             if self._is_idle():
                 self._over.set()
             await asyncio.sleep(_LOOKS_EVERY)
 
-    async def _look_after(self, conversation: Conversation) -> None:
+    async def _maintain(self, conversation: FleetConversation) -> None:
         """Append what is new, and give back what no claude lives on any more."""
-        if self._engine is None or not self._engine.is_here:
+        if self._backend is None or not self._backend.is_here:
             return
         async with conversation.lock:
             try:
                 note = conversation.note
                 if conversation.claudes or conversation.log.is_held or note.behind or note.moves:
-                    await conversation.keep_up()
-                await self._tell_of_heads(self._engine, conversation)
+                    await conversation.sync()
+                await self._publish_heads(self._backend, conversation)
                 if not conversation.claudes and (
                     conversation.log.is_held or conversation.note.fork
                 ):
                     await conversation.finish()
             except Exception as problem:
                 conversation.note.behind = True
-                conversation.rest()
+                conversation.back_off()
                 is_news = self._note_failure(conversation, str(problem))
-                if is_news and not isinstance(problem, (Unavailable, Damaged, Hostile, OSError)):
+                if is_news and not isinstance(problem, (Unavailable, DamagedLog, Hostile, OSError)):
                     traceback.print_exc()
             else:
                 if notes.is_due(conversation.note) and not conversation.claudes:
-                    conversation.rest()
+                    conversation.back_off()
                 else:
-                    conversation.wake()
+                    conversation.reset_backoff()
             if not conversation.claudes:
                 self._let_go(conversation)
 
-    async def _tell_of_heads(self, backend: Backend, conversation: Conversation) -> None:
+    async def _publish_heads(self, backend: Backend, conversation: FleetConversation) -> None:
         """Have the fleet know of a head that has moved, when it has what was said there.
 
         A conversation of which nothing was written, its claude having died, becomes nobody's head.
@@ -569,8 +569,8 @@ class SyncDaemon:
             return
         if note.is_fork:
             await rooms.remember(backend, note)
-        if note.moves and conversation.is_in_the_log:
-            await rooms.move(backend, self._us, note, note.session_id)
+        if note.moves and conversation.has_synced:
+            await rooms.move(backend, self._this_host, note, note.session_id)
         elif not conversation.claudes and not os.path.exists(conversation.transcript):
             note.moves = False
         conversation.remember()
@@ -582,7 +582,7 @@ class SyncDaemon:
         has_work = any(each.claudes for each in self._conversations.values())
         return not self._busy and not has_work and time.monotonic() - self._last_asked > _IDLE_FOR
 
-    def _account(self, conversation: Conversation) -> dict[str, Any]:
+    def _summary_of(self, conversation: FleetConversation) -> dict[str, Any]:
         pid, kind = next(iter(conversation.claudes.items()), (0, ""))
         return {
             "room": conversation.note.room,
@@ -598,7 +598,7 @@ class SyncDaemon:
             "is_held": conversation.log.is_held,
         }
 
-    def _note_failure(self, conversation: Conversation, why: str) -> bool:
+    def _note_failure(self, conversation: FleetConversation, why: str) -> bool:
         """Remember why something was not appended, for `ps` and `doctor`; whether it is news."""
         note = conversation.note
         told = {"session_id": note.session_id, "room": note.room, "agent": note.agent, "why": why}
@@ -617,76 +617,80 @@ class SyncDaemon:
 
     # The engine, and signs of life.
 
-    def _start_engine(self) -> None:
+    def _start_backend(self) -> None:
         if not extra.is_installed():
             return
         from shim.fleet.jetstream import JetStream  # it imports what the extra brings
 
         credentials = environment.get("NSED_FLEET_CREDS")
-        self._engine = JetStream(self._url, credentials, self._key_file, tls.files())
-        self._spawn(self._engine.run())
+        self._backend = JetStream(self._url, credentials, self._key_file, tls.files())
+        self._spawn(self._backend.run())
 
     def _require_extra(self) -> None:
         """Make sure that there is an engine, here or not. Raises Away."""
-        if self._engine is None:
+        if self._backend is None:
             importlib.invalidate_caches()
-            self._start_engine()
-        if self._engine is None:
+            self._start_backend()
+        if self._backend is None:
             raise Unavailable(f"the library of the fleet is not installed: `{extra.how_to_add()}`")
 
-    async def _required_engine(self) -> Backend:
+    async def _required_backend(self) -> Backend:
         """The engine, once it was tried. Raises Away."""
-        assert self._engine is not None
-        await self._engine.heed_keys()
+        assert self._backend is not None
+        await self._backend.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._engine.was_tried.wait(), _CONNECTS_WITHIN)
-        if not self._engine.is_here:
-            raise Unavailable(self._engine.why)
-        return self._engine
+            await asyncio.wait_for(self._backend.was_tried.wait(), _CONNECTS_WITHIN)
+        if not self._backend.is_here:
+            raise Unavailable(self._backend.why)
+        return self._backend
 
-    async def _give_signs(self) -> None:
+    async def _send_heartbeats(self) -> None:
         """Say that this host lives, and what it has, three times in a sign's life."""
         last = 0.0
         while True:
-            backend = self._engine
+            backend = self._backend
             if backend is not None and backend.is_here:
                 held = [
-                    {name: it for name, it in self._account(each).items() if name in _TOLD}
+                    {
+                        name: it
+                        for name, it in self._summary_of(each).items()
+                        if name in _HEARTBEAT_FIELDS
+                    }
                     for each in self._conversations.values()
                     if each.log.is_held
                 ]
-                sign = {
-                    "hostname": self._us.hostname,
-                    "incarnation": self._us.incarnation,
+                heartbeat = {
+                    "hostname": self._this_host.hostname,
+                    "incarnation": self._this_host.incarnation,
                     "held": held,
                 }
                 is_due = time.monotonic() - last > backend.life / 3
-                if is_due or sign != self._sign:
+                if is_due or heartbeat != self._heartbeat:
                     with contextlib.suppress(Unavailable):
-                        await backend.say_alive(self._us.host, sign)
-                        self._sign, last = sign, time.monotonic()
+                        await backend.put_heartbeat(self._this_host.host, heartbeat)
+                        self._heartbeat, last = heartbeat, time.monotonic()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._given_back.wait(), _LOOKS_EVERY)
             self._given_back.clear()
 
-    async def _keep_house(self) -> None:
+    async def _housekeep(self) -> None:
         """Look once in a while how much space is left, and once a day for what is too old."""
         while True:
-            backend = self._engine
+            backend = self._backend
             is_here = backend is not None and backend.is_here
             if backend is not None and is_here:
                 with contextlib.suppress(Unavailable, Hostile):
-                    self._taken = await backend.taken()
-                    if self._sign and retention.is_due(self._directory):
-                        await retention.forget(backend, self._us, retention.days())
+                    self._space_used = await backend.space_used()
+                    if self._heartbeat and expiry.is_due(self._directory):
+                        await expiry.forget(backend, self._this_host, expiry.days())
             await asyncio.sleep(_KEEPS_HOUSE_EVERY if is_here else _LOOKS_EVERY)
 
-    async def _say_goodbye(self) -> None:
-        if self._engine is None or not self._engine.is_here:
+    async def _retract_heartbeat(self) -> None:
+        if self._backend is None or not self._backend.is_here:
             return
         if not any(each.log.is_held for each in self._conversations.values()):
             with contextlib.suppress(Unavailable):
-                await self._engine.say_alive(self._us.host, None)
+                await self._backend.put_heartbeat(self._this_host.host, None)
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
@@ -705,16 +709,16 @@ def main() -> None:
     log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(log, 2)
     try:
-        us = host.of(store, notes.directory(store))
+        this_host = host.identify(store, notes.directory(store))
         courier_url = environment.get("NSED_FLEET_URL")
-        asyncio.run(_run(store, us, courier_url, listening))
+        asyncio.run(_run(store, this_host, courier_url, listening))
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(protocol.SOCKET)
 
 
-async def _run(store: str, us: host.Host, url: str, listening: socket.socket) -> None:
-    await SyncDaemon(store, us, url).run(listening)
+async def _run(store: str, this_host: host.Host, url: str, listening: socket.socket) -> None:
+    await SyncDaemon(store, this_host, url).run(listening)
 
 
 def _is_the_one() -> bool:
@@ -751,7 +755,7 @@ async def _say_wait(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(_SAYS_WAIT_EVERY)
 
 
-def _is_followed(conversation: Conversation) -> bool:
+def _is_followed(conversation: FleetConversation) -> bool:
     """Whether there is, or may soon be, something to do for it."""
     return bool(
         conversation.claudes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shim.fleet.protocol import Message
 
 # Seconds within which the courier says something more, while it is at work.
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
 # Bytes of an account that are read.
 _LONGEST = 1 << 26
 
@@ -52,7 +52,7 @@ def _ask(store: str, request: str, key: "SessionKey", **more: "Any") -> "Message
     return daemon_client.ask(
         store,
         request,
-        patience=_PATIENCE,
+        timeout=_TIMEOUT,
         fleet=environment.get("NSED_FLEET_URL"),
         key_file=environment.get("NSED_FLEET_KEY_FILE"),
         room=key.room,

@@ -10,7 +10,7 @@ import nats
 import pytest
 
 from shim.fleet import keys
-from shim.fleet.jetstream import COURIERS
+from shim.fleet.jetstream import HEARTBEATS
 from tests.support.fleet import Host
 from tests.support.messages_api import Reply
 from tests.support.real_claude import wait_until
@@ -87,7 +87,9 @@ def messages(server: NatsServer) -> dict[str, int]:
         found = await client.jetstream().streams_info()
         await client.close()
         return {
-            it.config.name: it.state.last_seq for it in found if it.config.name != f"KV_{COURIERS}"
+            it.config.name: it.state.last_seq
+            for it in found
+            if it.config.name != f"KV_{HEARTBEATS}"
         }
 
     return asyncio.run(look())

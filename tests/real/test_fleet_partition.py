@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.support.messages_api import MessagesApi
 
 # Seconds for servers to agree on a leader, at twenty times the load.
-AGREES_WITHIN = 240.0
+AGREEMENT_TIMEOUT = 240.0
 
 
 def is_served(host: Host) -> bool:
@@ -38,12 +38,12 @@ def test_the_minority_refuses_and_its_host_goes_on_alone_until_it_heals(
 
             cluster.isolate(0)
             alone = a.run("-p", "alone", room="of a")
-            wait_until(lambda: is_served(b), "a leader of the other two", AGREES_WITHIN)
+            wait_until(lambda: is_served(b), "a leader of the other two", AGREEMENT_TIMEOUT)
             assert b.ask("three", room="r") == "heard: three | before: one ; two"
             cluster.heal()
             cluster.wait_until_whole()
 
-            wait_until(lambda: is_served(a), "a majority for the third one", AGREES_WITHIN)
+            wait_until(lambda: is_served(a), "a majority for the third one", AGREEMENT_TIMEOUT)
             a.wait_until_given_back()
             b.wait_until_given_back()
             assert b.ask("with b", room="of a") == "heard: with b | before: alone"

@@ -16,7 +16,7 @@ import pytest
 
 import shim
 from shim.fleet import protocol
-from shim.fleet.jetstream import CHARTER, ROOMS, STREAM
+from shim.fleet.jetstream import FLEET_CONFIG, ROOMS, STREAM
 from tests.support.fleet import Host
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_a_fleet_of_a_newer_package_is_left_alone(hosts: Hosts, nats_server: Nat
     a, b = hosts
     a.ask("one", room="r")
     a.wait_until_given_back()
-    asyncio.run(change(nats_server, f"KV_{ROOMS}", f"$KV.{ROOMS}.{CHARTER}"))
+    asyncio.run(change(nats_server, f"KV_{ROOMS}", f"$KV.{ROOMS}.{FLEET_CONFIG}"))
     place = asyncio.run(last_place(nats_server))
 
     done = b.run("-p", "two", room="r")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import times
 from shim.fleet import records
-from shim.fleet.backend import Refused, Stored, Unavailable
+from shim.fleet.backend import Conflict, Stored, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from shim.fleet.records import Holder, Record
+    from shim.fleet.records import LeaseHolder, Record
 
 
 class Memory:
@@ -22,13 +22,13 @@ class Memory:
     def __init__(self) -> None:
         self.stored: list[tuple[str, Stored]] = []
         self.values: dict[str, dict[str, Any]] = {}
-        self.signs_of_life: dict[str, dict[str, Any]] = {}
+        self.alive: dict[str, dict[str, Any]] = {}
         self.sequence = 0
         self.clock = 1767322800.0
         """Seconds since 1970, by which records are stored."""
 
 
-class MemoryEngine:
+class MemoryBackend:
     """A host's line to an engine; `why`, set, is why it is away from that host."""
 
     def __init__(self, memory: Memory | None = None) -> None:
@@ -44,24 +44,24 @@ class MemoryEngine:
         return self.memory.stored
 
     @property
-    def signs_of_life(self) -> dict[str, dict[str, Any]]:
+    def alive(self) -> dict[str, dict[str, Any]]:
         """The hosts that are alive."""
-        return self.memory.signs_of_life
+        return self.memory.alive
 
     @property
     def is_here(self) -> bool:
         return not self.why
 
-    async def settle(self) -> bool:
+    async def wait_until_ready(self) -> bool:
         return self.is_here
 
-    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+    async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         self._require()
         last = await self.last(conversation)
         if last is not None and last.record.nonce == record.nonce:
             return last.sequence
         if (last.sequence if last else 0) != after:
-            raise Refused(conversation)
+            raise Conflict(conversation)
         self.memory.sequence += 1
         copy = records.from_bytes(record.to_bytes())
         copied = Stored(self.memory.sequence, copy, self._stamp(), after)
@@ -107,25 +107,25 @@ class MemoryEngine:
         else:
             self.memory.values[name] = value
 
-    async def say_alive(self, host: str, value: dict[str, Any] | None) -> None:
+    async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
         if value is None:
-            self.signs_of_life.pop(host, None)
+            self.alive.pop(host, None)
         else:
-            self.signs_of_life[host] = value
+            self.alive[host] = value
 
-    async def sign_of(self, host: str) -> dict[str, Any] | None:
-        return self.signs_of_life.get(host)
+    async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
+        return self.alive.get(host)
 
-    async def signs(self) -> dict[str, dict[str, Any]]:
-        return self.signs_of_life
+    async def heartbeats(self) -> dict[str, dict[str, Any]]:
+        return self.alive
 
-    async def holders(self) -> dict[str, tuple[Holder | None, str]]:
+    async def holders(self) -> dict[str, tuple[LeaseHolder | None, str]]:
         return {name: (it.record.holder, it.time) for name, it in self.stored}
 
     async def now(self) -> float:
         return self.memory.clock
 
-    async def taken(self) -> float:
+    async def space_used(self) -> float:
         return 0.0
 
     async def about(self) -> dict[str, Any]:

@@ -7,15 +7,15 @@ import os
 from typing import TYPE_CHECKING
 
 from shim.fleet import notes
-from shim.fleet.conversation import Conversation
+from shim.fleet.conversation import FleetConversation
 from shim.fleet.host import Host
-from shim.fleet.local_locks import Leases
+from shim.fleet.local_locks import LocalLocks
 from shim.fleet.notes import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.backend import MemoryEngine
+    from tests.support.backend import MemoryBackend
 
 U = "11111111-1111-4111-8111-111111111111"
 PID = os.getpid()
@@ -33,36 +33,36 @@ def turn(name: str) -> str:
 class Machine:
     """A host with a store and a project of its own."""
 
-    def __init__(self, root: Path, backend: MemoryEngine, name: str) -> None:
+    def __init__(self, root: Path, backend: MemoryBackend, name: str) -> None:
         self.store = root / name / "store"
         self.project = root / name / "projects" / "p"
         self.store.mkdir(parents=True)
         self.project.mkdir(parents=True)
         self.backend = backend
-        self.us = Host(name, f"host {name}", "1")
+        self.this_host = Host(name, f"host {name}", "1")
         self.forks: list[Note] = []
-        backend.signs_of_life[name] = {}
-        self.leases = Leases(str(self.store))
+        backend.alive[name] = {}
+        self.local_locks = LocalLocks(str(self.store))
         self.start_again()
 
     def start_again(self, remembers: bool = False) -> None:
         """Have another courier, which remembers what was noted, or nothing."""
         note = notes.read(notes.directory(str(self.store)), U) if remembers else Note(U)
         note.room, note.agent, note.transcript = "r", "a", str(self.transcript)
-        self.it = Conversation(
-            self.backend, self.us, str(self.store), self.leases, note, self.forks.append
+        self.it = FleetConversation(
+            self.backend, self.this_host, str(self.store), self.local_locks, note, self.forks.append
         )
 
-    def conversation(self, session_id: str) -> Conversation:
+    def conversation(self, session_id: str) -> FleetConversation:
         """Another conversation that is noted here."""
         note = notes.read(notes.directory(str(self.store)), session_id)
-        return Conversation(
-            self.backend, self.us, str(self.store), self.leases, note, self.forks.append
+        return FleetConversation(
+            self.backend, self.this_host, str(self.store), self.local_locks, note, self.forks.append
         )
 
     def close(self) -> None:
         """Close what is open."""
-        self.leases.close()
+        self.local_locks.close()
 
     @property
     def transcript(self) -> Path:
@@ -77,7 +77,7 @@ class Machine:
         return self.transcript.read_text() if self.transcript.exists() else ""
 
     async def begins(self) -> None:
-        await self.it.take(PID, "one-shot")
+        await self.it.acquire(PID, "one-shot")
         self.it.claudes[PID] = "one-shot"
 
     async def ends(self) -> None:

@@ -210,10 +210,10 @@ class Proxies:
             server.close()
         await self._close(set(self._open))
         ours = asyncio.current_task()
-        rest = [task for task in asyncio.all_tasks() if task is not ours]
-        for task in rest:
+        back_off = [task for task in asyncio.all_tasks() if task is not ours]
+        for task in back_off:
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.gather(*back_off, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Seconds for a cluster to do something, at twenty times the load.
-PATIENCE = 240.0
+APPEND_TIMEOUT = 240.0
 
 
 async def copies(url: str, is_enough: Callable[[int], bool]) -> int:
     """How many copies a host finds, which connects until there are enough."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + APPEND_TIMEOUT
     found = 0
     while not is_enough(found) and time.monotonic() < deadline:
         backend = JetStream(url, "")

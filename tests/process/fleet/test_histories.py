@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.fleet.backend import Refused, Unavailable
+from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
 from shim.fleet.jetstream import STREAM, JetStream
-from shim.fleet.log import Log, Taken
+from shim.fleet.log import Held, Log
 from tests.support.history import Append, History
 from tests.support.meanwhile import meanwhile
 from tests.support.nats_proxied import SERVERS, ProxiedCluster
@@ -29,7 +29,7 @@ CONVERSATIONS = [f"{n}1111111-1111-4111-8111-111111111111" for n in range(2)]
 FAULTS, FEW = 1000, 10
 KILLS, FEW_KILLS = 30, 2
 # Seconds for a cluster to be of use again, at twenty times the load.
-PATIENCE = 240.0
+APPEND_TIMEOUT = 240.0
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class Recorded(JetStream):
         super().__init__(url, "")
         self.histories = histories
 
-    async def append(self, conversation: str, record: Record, after: int, patience: float) -> int:
+    async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         clock = asyncio.get_running_loop().time
         known = self.histories[conversation].appends
         # What is sent again is the same append: it began when it was sent first.
@@ -53,7 +53,7 @@ class Recorded(JetStream):
         if its is None:
             its = Append(record, clock())
             known.append(its)
-        its.sequence = await super().append(conversation, record, after, patience)
+        its.sequence = await super().append(conversation, record, after, timeout)
         its.ended = clock()
         return its.sequence
 
@@ -76,7 +76,7 @@ class Writers:
     async def until_all_is_well(self) -> None:
         """Wait until something more is acknowledged of each conversation."""
         before = {name: self._acknowledged(name) for name in CONVERSATIONS}
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + APPEND_TIMEOUT
         while any(self._acknowledged(name) < before[name] + 2 for name in CONVERSATIONS):
             assert time.monotonic() < deadline, [backend.why for backend in self.engines]
             await asyncio.sleep(0.05)
@@ -85,22 +85,22 @@ class Writers:
         return sum(bool(it.sequence) for it in self.histories[name].appends)
 
     async def _write(self, number: int) -> None:
-        backend, us = self.engines[number], Host(f"h{number}", f"host {number}", "1")
+        backend, this_host = self.engines[number], Host(f"h{number}", f"host {number}", "1")
         while True:
             name = self._chance.choice(CONVERSATIONS)
-            with contextlib.suppress(Unavailable, Refused, Taken):
-                await backend.say_alive(us.host, {"hostname": us.hostname})
-                await self._turn(Log(backend, name, us))
+            with contextlib.suppress(Unavailable, Conflict, Held):
+                await backend.put_heartbeat(this_host.host, {"hostname": this_host.hostname})
+                await self._turn(Log(backend, name, this_host))
             await asyncio.sleep(self._chance.uniform(0, 0.05))
 
     async def _turn(self, log: Log) -> None:
-        await log.take(1, "one-shot")
+        await log.acquire(1, "one-shot")
         until = log.sequence
         self.histories[log.conversation].reads.append([it async for it in log.records(0, until)])
         for offset in range(self._chance.randrange(1, 4)):
             while True:
                 try:
-                    await log.put("", offset, b"x", is_continued=False, patience=1.0)
+                    await log.append_data("", offset, b"x", is_continued=False, timeout=1.0)
                     break
                 except Unavailable:
                     await asyncio.sleep(0.1)
@@ -113,14 +113,14 @@ class Writers:
 
     async def _whole(self, name: str) -> list[Stored]:
         """The log, by a reader of its own, behind an append that was accepted."""
-        backend, deadline = self.engines[0], time.monotonic() + PATIENCE
+        backend, deadline = self.engines[0], time.monotonic() + APPEND_TIMEOUT
         while True:
             assert time.monotonic() < deadline, backend.why
-            with contextlib.suppress(Unavailable, Taken, Refused):
+            with contextlib.suppress(Unavailable, Held, Conflict):
                 for number in range(HOSTS):
-                    await backend.say_alive(f"h{number}", None)
+                    await backend.put_heartbeat(f"h{number}", None)
                 log = Log(backend, name, Host("reader", "reader", "1"))
-                await log.take(1, "one-shot")
+                await log.acquire(1, "one-shot")
                 return [it async for it in log.records(0, log.sequence)]
             await asyncio.sleep(0.1)
 

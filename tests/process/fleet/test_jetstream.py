@@ -13,9 +13,9 @@ import nats
 import psutil
 import pytest
 
-from shim.fleet.backend import Refused, Unavailable
+from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.jetstream import STREAM, JetStream
-from shim.fleet.records import CLAIM, DATA, Holder, Record
+from shim.fleet.records import CLAIM, DATA, LeaseHolder, Record
 from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.nats import NatsServer
 
 U = "11111111-1111-4111-8111-111111111111"
-HOLDER = Holder("h", "name", "i", 7, "one-shot")
+HOLDER = LeaseHolder("h", "name", "i", 7, "one-shot")
 TIMEOUT = 30.0
 
 
@@ -89,7 +89,7 @@ def test_only_who_knows_the_last_record_can_append(nats_server: NatsServer) -> N
         first = await backend.append(U, claim(), 0, 5)
         await backend.append(U, claim(), first, 5)
         for stale in (0, first):
-            with pytest.raises(Refused):
+            with pytest.raises(Conflict):
                 await backend.append(U, data(b"late"), stale, 5)
         assert b"late" not in await bodies(backend)
 
@@ -122,19 +122,19 @@ def test_what_came_before_can_be_deleted(nats_server: NatsServer) -> None:
 
 def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsServer) -> None:
     async def story(backend: JetStream) -> None:
-        assert (await backend.room("x"), await backend.rooms(), await backend.signs()) == (
+        assert (await backend.room("x"), await backend.rooms(), await backend.heartbeats()) == (
             None,
             [],
             {},
         )
         await backend.put_room("x", {"session_id": U})
-        await backend.say_alive("h", {"held": []})
+        await backend.put_heartbeat("h", {"held": []})
         assert await backend.room("x") == {"session_id": U}
         assert await backend.rooms() == [{"session_id": U}]
-        assert await backend.signs() == {"h": await backend.sign_of("h")}
+        assert await backend.heartbeats() == {"h": await backend.heartbeat_of("h")}
         await backend.put_room("x", None)
-        await backend.say_alive("h", None)
-        assert (await backend.room("x"), await backend.rooms(), await backend.signs()) == (
+        await backend.put_heartbeat("h", None)
+        assert (await backend.room("x"), await backend.rooms(), await backend.heartbeats()) == (
             None,
             [],
             {},

@@ -38,6 +38,6 @@ def test_every_claude_is_followed_that_is_not_said_to_go_on_alone(member: World)
             stack.callback(calls[-1].kill)
         wait_until(lambda: all(is_claude(call.pid) for call in calls), "all run", 120)
 
-        taken = {room for room, path in complaints.items() if not path.read_text()}
+        held = {room for room, path in complaints.items() if not path.read_text()}
 
-        wait_until(lambda: followed(member) >= taken, "all are followed", 120)
+        wait_until(lambda: followed(member) >= held, "all are followed", 120)

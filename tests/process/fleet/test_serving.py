@@ -17,7 +17,7 @@ import pytest
 from shim.fleet import tls
 from shim.fleet.backend import Unavailable
 from shim.fleet.jetstream import JetStream
-from shim.fleet.records import CLAIM, Holder, Record
+from shim.fleet.records import CLAIM, LeaseHolder, Record
 from tests.process.commands.test_changing_commands import ask, refused, told
 from tests.support.certificates import Authority
 from tests.support.meanwhile import meanwhile
@@ -25,7 +25,7 @@ from tests.support.nats import free_port
 from tests.support.recorder import PATIENCE, World
 
 U = "11111111-1111-4111-8111-111111111111"
-HOLDER = Holder("h", "name", "i", 7, "one-shot")
+HOLDER = LeaseHolder("h", "name", "i", 7, "one-shot")
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_a_file_of_keys_that_is_open_to_others_is_a_problem(key_file: Path) -> N
 
 @pytest.mark.usefixtures("key_file")
 def test_the_package_that_seals_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "can_seal", lambda: False)
+    monkeypatch.setattr(extra, "can_encrypt", lambda: False)
 
     assert found(PROBLEM) == ["NSED_FLEET_KEY_FILE is set, and cryptography is not here"]
 

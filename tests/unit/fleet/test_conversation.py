@@ -11,8 +11,8 @@ import pytest
 
 from shim.fleet import conversation, log, records
 from shim.fleet.backend import Unavailable
-from shim.fleet.log import Taken
-from tests.support.backend import MemoryEngine
+from shim.fleet.log import Held
+from tests.support.backend import MemoryBackend
 from tests.support.machine import PID, Machine, U, line, turn
 
 if TYPE_CHECKING:
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_COMES_BACK_WITHIN", 0.0)
+    monkeypatch.setattr(log, "_RETURNS_WITHIN", 0.0)
 
 
 @pytest.fixture
-def backend() -> MemoryEngine:
-    return MemoryEngine()
+def backend() -> MemoryBackend:
+    return MemoryBackend()
 
 
 @pytest.fixture
-def a(tmp_path: Path, backend: MemoryEngine) -> Iterator[Machine]:
+def a(tmp_path: Path, backend: MemoryBackend) -> Iterator[Machine]:
     machine = Machine(tmp_path, backend, "a")
     yield machine
     machine.close()
 
 
 @pytest.fixture
-def b(tmp_path: Path, backend: MemoryEngine) -> Iterator[Machine]:
+def b(tmp_path: Path, backend: MemoryBackend) -> Iterator[Machine]:
     machine = Machine(tmp_path, backend, "b")
     yield machine
     machine.close()
@@ -79,7 +79,7 @@ def test_a_courier_that_is_started_in_mid_turn_goes_on(a: Machine, b: Machine) -
         a.says(turn("1"))
         a.start_again()
         a.it.claudes[PID] = ""
-        await a.it.keep_up()
+        await a.it.sync()
         await a.ends()
         await b.begins()
 
@@ -98,7 +98,7 @@ def test_a_torn_line_goes_nowhere(a: Machine, b: Machine) -> None:
 
 
 def test_what_was_said_without_the_fleet_comes_later(
-    a: Machine, b: Machine, backend: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryBackend
 ) -> None:
     async def story() -> None:
         await a.turn(turn("1"))
@@ -146,17 +146,17 @@ def test_what_claude_notes_of_itself_gives_way_to_turns(a: Machine, b: Machine) 
 
 
 def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
-    a: Machine, b: Machine, backend: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryBackend
 ) -> None:
     async def story() -> None:
         await a.begins()
         a.says(turn("1"))
-        await a.it.keep_up()
-        await backend.say_alive("a", None)
+        await a.it.sync()
+        await backend.put_heartbeat("a", None)
         await b.begins()
         b.says(turn("2"))
         a.says(turn("on a"))
-        await a.it.keep_up()
+        await a.it.sync()
         assert a.it.is_fenced
         assert a.said == turn("1") + turn("on a")
         await b.ends()
@@ -169,14 +169,14 @@ def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
 
 
 def test_a_fork_is_in_the_fleet_while_its_claude_lives(
-    a: Machine, b: Machine, backend: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryBackend
 ) -> None:
     async def story() -> None:
         await a.begins()
-        await backend.say_alive("a", None)
+        await backend.put_heartbeat("a", None)
         await b.turn(turn("2"))
         a.says(turn("on a"))
-        await a.it.keep_up()
+        await a.it.sync()
 
     run(story())
     fork = a.it.note.fork
@@ -188,10 +188,10 @@ def test_a_busy_conversation_is_brought_as_far_as_it_goes(a: Machine, b: Machine
     async def story() -> None:
         await a.begins()
         a.says(turn("1") + line("2"))
-        await a.it.keep_up()
-        with pytest.raises(Taken) as taken:
+        await a.it.sync()
+        with pytest.raises(Held) as held:
             await b.begins()
-        assert await b.it.look(taken.value.by.sequence)
+        assert await b.it.look(held.value.by.sequence)
 
     run(story())
     assert b.said == turn("1") + line("2")
@@ -203,11 +203,11 @@ def test_a_busy_conversation_is_brought_beside_what_was_said_apart(a: Machine, b
         await b.turn(turn("2"))
         await a.begins()
         a.says(turn("3"))
-        await a.it.keep_up()
+        await a.it.sync()
         b.says(line("never answered"))
-        with pytest.raises(Taken) as taken:
+        with pytest.raises(Held) as held:
             await b.begins()
-        await b.it.look(taken.value.by.sequence)
+        await b.it.look(held.value.by.sequence)
 
     run(story())
     assert b.said == turn("1") + turn("2") + turn("3")
@@ -218,9 +218,9 @@ def test_an_answer_that_claude_takes_back_is_taken_back(a: Machine, b: Machine) 
     async def story() -> None:
         await a.begins()
         a.says(line("1") + line("begun", "assistant"))
-        await a.it.keep_up()
+        await a.it.sync()
         a.transcript.write_text(line("1") + line("whole", "assistant") + turn("2"))
-        await a.it.keep_up()
+        await a.it.sync()
         await a.ends()
         await b.begins()
 
@@ -232,9 +232,9 @@ def test_a_transcript_that_was_lost_here_takes_nothing_from_the_log(a: Machine, 
     async def story() -> None:
         await a.begins()
         a.says(turn("1") + turn("2"))
-        await a.it.keep_up()
+        await a.it.sync()
         a.transcript.write_text(turn("3"))
-        await a.it.keep_up()
+        await a.it.sync()
         await a.ends()
         await b.begins()
 
@@ -244,17 +244,17 @@ def test_a_transcript_that_was_lost_here_takes_nothing_from_the_log(a: Machine, 
 
 
 def test_files_beside_the_transcript_go_along(a: Machine, b: Machine) -> None:
-    beside = a.project / U
-    (beside / "tool-results").mkdir(parents=True)
-    (beside / "subagents").mkdir()
+    sidecars = a.project / U
+    (sidecars / "tool-results").mkdir(parents=True)
+    (sidecars / "subagents").mkdir()
 
     async def story() -> None:
         await a.begins()
-        (beside / "tool-results" / "x.txt").write_text("long")
-        (beside / "subagents" / "agent-1.jsonl").write_text(turn("sub") + "{torn")
+        (sidecars / "tool-results" / "x.txt").write_text("long")
+        (sidecars / "subagents" / "agent-1.jsonl").write_text(turn("sub") + "{torn")
         a.says(turn("1"))
-        await a.it.keep_up()
-        (beside / "subagents" / "agent-1.jsonl").write_text(turn("sub") + turn("more"))
+        await a.it.sync()
+        (sidecars / "subagents" / "agent-1.jsonl").write_text(turn("sub") + turn("more"))
         await a.ends()
         await b.begins()
 
@@ -264,13 +264,13 @@ def test_files_beside_the_transcript_go_along(a: Machine, b: Machine) -> None:
     assert (there / "subagents" / "agent-1.jsonl").read_text() == turn("sub") + turn("more")
 
 
-def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, backend: MemoryEngine) -> None:
+def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, backend: MemoryBackend) -> None:
     async def story() -> None:
         await a.begins()
         (a.project / U / "tool-results").mkdir(parents=True)
         (a.project / U / "tool-results" / "x.txt").write_text("long")
         a.says(turn("1"))
-        await a.it.keep_up()
+        await a.it.sync()
 
     run(story())
     files = [it.record.file for _, it in backend.stored if it.record.kind == "data"]
@@ -278,7 +278,7 @@ def test_a_file_is_stored_before_the_line_that_names_it(a: Machine, backend: Mem
 
 
 def test_a_long_log_is_written_anew(
-    a: Machine, b: Machine, backend: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+    a: Machine, b: Machine, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation, "_MOST_RECORDS", 5)
 
@@ -304,7 +304,7 @@ class Killed(BaseException):
 def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
     a: Machine,
     b: Machine,
-    backend: MemoryEngine,
+    backend: MemoryBackend,
     monkeypatch: pytest.MonkeyPatch,
     steps: int,
     how: type[BaseException],
@@ -327,7 +327,7 @@ def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
             await a.turn(turn(name))
         await a.begins()
         a.says(turn("3"))
-        await a.it.keep_up()
+        await a.it.sync()
         with monkeypatch.context() as patched:
             patched.setattr(conversation, "_MOST_RECORDS", 1)
             patched.setattr(backend, "append", counted(backend.append))
@@ -336,11 +336,11 @@ def test_a_log_that_is_being_written_anew_is_whole_at_every_moment(
                 await a.ends()
         if how is Killed:
             a.start_again(remembers)
-            backend.signs_of_life.pop("a", None)
+            backend.alive.pop("a", None)
         else:
             await a.ends()
         await b.turn(turn("4"))
-        backend.signs_of_life["a"] = {}
+        backend.alive["a"] = {}
         await a.begins()
 
     run(story())
@@ -360,7 +360,7 @@ def test_a_log_is_not_written_anew_without_what_is_gone_here(
         (a.project / U / "tool-results").mkdir(parents=True)
         (a.project / U / "tool-results" / "x.txt").write_text("long")
         a.says(turn("1"))
-        await a.it.keep_up()
+        await a.it.sync()
         (a.project / U / "tool-results" / "x.txt").unlink()
         monkeypatch.setattr(conversation, "_MOST_RECORDS", 1)
         await a.ends()
@@ -370,7 +370,7 @@ def test_a_log_is_not_written_anew_without_what_is_gone_here(
     assert (b.project / U / "tool-results" / "x.txt").read_text() == "long"
 
 
-def test_one_hosts_own_records_count(a: Machine, backend: MemoryEngine) -> None:
+def test_one_hosts_own_records_count(a: Machine, backend: MemoryBackend) -> None:
     async def story() -> None:
         for name in "123456":
             await a.turn(turn(name))
@@ -383,7 +383,7 @@ def test_one_hosts_own_records_count(a: Machine, backend: MemoryEngine) -> None:
 
 
 def test_a_conversation_that_was_purged_is_begun_anew_by_who_had_some_of_it(
-    a: Machine, b: Machine, backend: MemoryEngine
+    a: Machine, b: Machine, backend: MemoryBackend
 ) -> None:
     async def story() -> None:
         await a.turn(turn("1"))

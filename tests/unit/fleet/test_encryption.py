@@ -16,7 +16,7 @@ SUBJECT = "claude_transcripts.x"
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 
 
-def code(directory: Path, *lines: str) -> encryption.Code:
+def code(directory: Path, *lines: str) -> encryption.Cipher:
     path = directory / "-".join(line[:2] for line in lines)
     path.write_text("\n".join(lines))
     path.chmod(0o600)
@@ -24,52 +24,54 @@ def code(directory: Path, *lines: str) -> encryption.Code:
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> encryption.Code:
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> encryption.Cipher:
     return code(tmp_path_factory.mktemp("keys"), OLD)
 
 
 @given(content=st.binary(max_size=2000), follows=st.integers(0, 2**63))
 def test_what_is_sealed_can_be_read_with_its_key(
-    sealed: encryption.Code, content: bytes, follows: int
+    encrypted: encryption.Cipher, content: bytes, follows: int
 ) -> None:
-    payload = sealed.seal(content, SUBJECT, follows)
+    payload = encrypted.encrypt(content, SUBJECT, follows)
 
-    assert sealed.decrypt(payload, SUBJECT, None) == (content, follows)
+    assert encrypted.decrypt(payload, SUBJECT, None) == (content, follows)
 
 
-def test_nothing_of_it_is_seen(sealed: encryption.Code) -> None:
-    assert b"a secret" not in sealed.seal(b"it is a secret, is it not", SUBJECT, 4)
+def test_nothing_of_it_is_seen(encrypted: encryption.Cipher) -> None:
+    assert b"a secret" not in encrypted.encrypt(b"it is a secret, is it not", SUBJECT, 4)
 
 
 @given(at=st.integers(min_value=len(b"\x00sealed 1\n") + 4), bit=st.integers(0, 7))
-def test_one_bit_that_is_changed_is_noticed(sealed: encryption.Code, at: int, bit: int) -> None:
-    payload = bytearray(sealed.seal(b"hello", SUBJECT, 4))
+def test_one_bit_that_is_changed_is_noticed(
+    encrypted: encryption.Cipher, at: int, bit: int
+) -> None:
+    payload = bytearray(encrypted.encrypt(b"hello", SUBJECT, 4))
     start = len(b"\x00sealed 1\n") + 4
     payload[start + at % (len(payload) - start)] ^= 1 << bit
 
     with pytest.raises(Hostile, match="was not sealed for its place"):
-        sealed.decrypt(bytes(payload), SUBJECT, 4)
+        encrypted.decrypt(bytes(payload), SUBJECT, 4)
 
 
-def test_a_record_cannot_be_moved_to_another_conversation(sealed: encryption.Code) -> None:
-    payload = sealed.seal(b"hello", SUBJECT, 4)
+def test_a_record_cannot_be_moved_to_another_conversation(encrypted: encryption.Cipher) -> None:
+    payload = encrypted.encrypt(b"hello", SUBJECT, 4)
 
     with pytest.raises(Hostile):
-        sealed.decrypt(payload, "claude_transcripts.y", 4)
+        encrypted.decrypt(payload, "claude_transcripts.y", 4)
 
 
-def test_a_sealed_record_that_is_cut_is_noticed(sealed: encryption.Code) -> None:
-    payload = sealed.seal(b"", SUBJECT, 4)
+def test_a_sealed_record_that_is_cut_is_noticed(encrypted: encryption.Cipher) -> None:
+    payload = encrypted.encrypt(b"", SUBJECT, 4)
 
     for length in range(len(b"\x00sealed 1\n") + 4, len(payload)):
         with pytest.raises(Hostile):
-            sealed.decrypt(payload[:length], SUBJECT, 4)
+            encrypted.decrypt(payload[:length], SUBJECT, 4)
 
 
-def test_the_place_that_a_record_proves_is_the_sealed_one(sealed: encryption.Code) -> None:
-    payload = sealed.seal(b"hello", SUBJECT, 4)
+def test_the_place_that_a_record_proves_is_the_sealed_one(encrypted: encryption.Cipher) -> None:
+    payload = encrypted.encrypt(b"hello", SUBJECT, 4)
 
-    assert sealed.decrypt(payload, SUBJECT, 99) == (b"hello", 4)
+    assert encrypted.decrypt(payload, SUBJECT, 99) == (b"hello", 4)
 
 
 def test_names_are_the_same_on_every_host_and_tell_nothing(tmp_path: Path) -> None:
@@ -82,8 +84,8 @@ def test_names_are_the_same_on_every_host_and_tell_nothing(tmp_path: Path) -> No
 
 def test_a_second_key_reads_and_the_first_one_writes(tmp_path: Path) -> None:
     before, after = code(tmp_path, OLD), code(tmp_path, NEW, OLD)
-    old = before.seal(b"old", SUBJECT, 1)
-    new = after.seal(b"new", SUBJECT, 2)
+    old = before.encrypt(b"old", SUBJECT, 1)
+    new = after.encrypt(b"new", SUBJECT, 2)
 
     assert after.decrypt(old, SUBJECT, 1) == (b"old", 1)
     assert after.writes_with == code(tmp_path, NEW).writes_with != before.writes_with
@@ -92,21 +94,21 @@ def test_a_second_key_reads_and_the_first_one_writes(tmp_path: Path) -> None:
         before.decrypt(new, SUBJECT, 2)
 
 
-def test_who_has_no_key_is_told_that_it_takes_one(sealed: encryption.Code) -> None:
-    payload = sealed.seal(b"hello", SUBJECT, 0)
+def test_who_has_no_key_is_told_that_it_takes_one(encrypted: encryption.Cipher) -> None:
+    payload = encrypted.encrypt(b"hello", SUBJECT, 0)
 
     with pytest.raises(Unavailable, match="are sealed: name the file with their key"):
         encryption.code("").decrypt(payload, SUBJECT, 0)
 
 
-def test_who_has_a_key_believes_no_open_record(sealed: encryption.Code) -> None:
+def test_who_has_a_key_believes_no_open_record(encrypted: encryption.Cipher) -> None:
     with pytest.raises(Unavailable, match="are open, and NSED_FLEET_KEY_FILE seals"):
-        sealed.decrypt(b'{"version": 1}', SUBJECT, 0)
+        encrypted.decrypt(b'{"version": 1}', SUBJECT, 0)
 
 
-def test_another_way_to_seal_is_a_newer_version(sealed: encryption.Code) -> None:
+def test_another_way_to_seal_is_a_newer_version(encrypted: encryption.Cipher) -> None:
     with pytest.raises(Unavailable, match="by a newer claude-shim: update it here"):
-        sealed.decrypt(b"\x00sealed 2\nwhatever", SUBJECT, 0)
+        encrypted.decrypt(b"\x00sealed 2\nwhatever", SUBJECT, 0)
 
 
 def test_open_names_are_those_that_a_subject_can_have() -> None:

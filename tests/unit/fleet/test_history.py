@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from shim.fleet.backend import Stored
-from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Record
+from shim.fleet.records import CLAIM, DATA, RELEASE, LeaseHolder, Record
 from tests.support.history import Append, History
 
 
 def record(kind: str, host: str, generation: int) -> Record:
-    return Record(kind, Holder(host, host, "1", 1, "one-shot"), generation)
+    return Record(kind, LeaseHolder(host, host, "1", 1, "one-shot"), generation)
 
 
 def history() -> tuple[History, list[Stored]]:

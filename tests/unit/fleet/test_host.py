@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_a_store_is_one_host_in_each_of_its_couriers_lives(tmp_path: Path) -> None:
-    one, other = (host.of(str(tmp_path), str(tmp_path)) for _ in range(2))
+    one, other = (host.identify(str(tmp_path), str(tmp_path)) for _ in range(2))
     assert one.host == other.host
     assert one.incarnation != other.incarnation
 
@@ -23,22 +23,22 @@ def test_a_store_is_one_host_in_each_of_its_couriers_lives(tmp_path: Path) -> No
 def test_a_copy_of_a_store_is_another_host(tmp_path: Path) -> None:
     original, copy = tmp_path / "original", tmp_path / "copy"
     original.mkdir()
-    one = host.of(str(original), str(original))
+    one = host.identify(str(original), str(original))
     shutil.copytree(original, copy)
-    assert host.of(str(copy), str(copy)).host != one.host
-    assert host.of(str(original), str(original)).host == one.host
+    assert host.identify(str(copy), str(copy)).host != one.host
+    assert host.identify(str(original), str(original)).host == one.host
 
 
 @pytest.mark.parametrize("mark", ["boot", "hostname", "device", "inode"])
 def test_a_cloned_machine_is_another_host(tmp_path: Path, mark: str) -> None:
-    one = host.of(str(tmp_path), str(tmp_path))
+    one = host.identify(str(tmp_path), str(tmp_path))
     path = tmp_path / "host.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, mark: 0}))
-    assert host.of(str(tmp_path), str(tmp_path)).host != one.host
+    assert host.identify(str(tmp_path), str(tmp_path)).host != one.host
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"host": 1}', "\0"])
 def test_a_damaged_memory_is_a_new_host(tmp_path: Path, content: str) -> None:
     (tmp_path / "host.json").write_text(content)
-    assert len(host.of(str(tmp_path), str(tmp_path)).host) == 32
+    assert len(host.identify(str(tmp_path), str(tmp_path)).host) == 32

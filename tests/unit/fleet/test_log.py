@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shim.fleet import log
-from shim.fleet.backend import Refused, Unavailable
+from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
-from shim.fleet.log import Log, Taken
+from shim.fleet.log import Held, Log
 from shim.fleet.records import CLAIM, DATA, RELEASE
-from tests.support.backend import MemoryEngine
+from tests.support.backend import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,15 +22,15 @@ U = "11111111-1111-4111-8111-111111111111"
 
 
 @pytest.fixture
-def backend() -> MemoryEngine:
-    made = MemoryEngine()
-    made.signs_of_life.update({"a": {}, "b": {}})
+def backend() -> MemoryBackend:
+    made = MemoryBackend()
+    made.alive.update({"a": {}, "b": {}})
     return made
 
 
 @pytest.fixture(autouse=True)
 def _no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_COMES_BACK_WITHIN", 0.0)
+    monkeypatch.setattr(log, "_RETURNS_WITHIN", 0.0)
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
@@ -40,80 +40,80 @@ def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def test_a_conversation_is_taken_by_one_host_until_it_is_given_back(backend: MemoryEngine) -> None:
+def test_a_conversation_is_taken_by_one_host_until_it_is_given_back(backend: MemoryBackend) -> None:
     async def story() -> None:
         of_a, of_b = Log(backend, U, A), Log(backend, U, B)
-        await of_a.take(7, "one-shot")
-        with pytest.raises(Taken) as taken:
-            await of_b.take(8, "one-shot")
-        assert taken.value.by.record.holder.hostname == "host a"
-        await of_a.put("", 0, b"x", is_continued=False)
+        await of_a.acquire(7, "one-shot")
+        with pytest.raises(Held) as held:
+            await of_b.acquire(8, "one-shot")
+        assert held.value.by.record.holder.hostname == "host a"
+        await of_a.append_data("", 0, b"x", is_continued=False)
         await of_a.release()
-        await of_b.take(8, "one-shot")
+        await of_b.acquire(8, "one-shot")
         assert (of_a.is_held, of_b.is_held, of_b.generation) == (False, True, 2)
 
     run(story)
     assert [it.record.kind for _, it in backend.stored] == [CLAIM, DATA, RELEASE, CLAIM]
 
 
-def test_a_dead_host_is_taken_from_and_refused_when_it_wakes(backend: MemoryEngine) -> None:
+def test_a_dead_host_is_taken_from_and_refused_when_it_wakes(backend: MemoryBackend) -> None:
     async def story() -> None:
         of_a, of_b = Log(backend, U, A), Log(backend, U, B)
-        await of_a.take(7, "streaming")
-        await backend.say_alive("a", None)
-        await of_b.take(8, "one-shot")
-        with pytest.raises(Refused):
-            await of_a.put("", 0, b"late", is_continued=False)
+        await of_a.acquire(7, "streaming")
+        await backend.put_heartbeat("a", None)
+        await of_b.acquire(8, "one-shot")
+        with pytest.raises(Conflict):
+            await of_a.append_data("", 0, b"late", is_continued=False)
         assert not of_a.is_held
 
     run(story)
     assert DATA not in [it.record.kind for _, it in backend.stored]
 
 
-def test_a_host_whose_sign_was_only_forgotten_keeps_what_it_has(backend: MemoryEngine) -> None:
+def test_a_host_whose_sign_was_only_forgotten_keeps_what_it_has(backend: MemoryBackend) -> None:
     async def story() -> None:
         of_a, of_b = Log(backend, U, A), Log(backend, U, B)
-        await of_a.take(7, "streaming")
-        await backend.say_alive("a", None)
-        taking = asyncio.create_task(of_b.take(8, "one-shot"))
+        await of_a.acquire(7, "streaming")
+        await backend.put_heartbeat("a", None)
+        taking = asyncio.create_task(of_b.acquire(8, "one-shot"))
         await asyncio.sleep(0)
-        await backend.say_alive("a", {})
-        with pytest.raises(Taken):
+        await backend.put_heartbeat("a", {})
+        with pytest.raises(Held):
             await taking
 
     run(story)
 
 
-def test_another_life_of_this_hosts_courier_takes_over_at_once(backend: MemoryEngine) -> None:
+def test_another_life_of_this_hosts_courier_takes_over_at_once(backend: MemoryBackend) -> None:
     async def story() -> None:
-        await Log(backend, U, A).take(7, "streaming")
+        await Log(backend, U, A).acquire(7, "streaming")
         again = Log(backend, U, Host("a", "host a", "2"))
-        await again.take(7, "streaming")
+        await again.acquire(7, "streaming")
         assert again.is_held
 
     run(story)
 
 
-def test_what_was_stored_without_an_answer_is_stored_once(backend: MemoryEngine) -> None:
+def test_what_was_stored_without_an_answer_is_stored_once(backend: MemoryBackend) -> None:
     async def story() -> None:
         ours = Log(backend, U, A)
-        await ours.take(7, "one-shot")
+        await ours.acquire(7, "one-shot")
         backend.loses_the_next_answer = True
         with pytest.raises(Unavailable):
-            await ours.put("", 0, b"one", is_continued=False)
-        await ours.put("", 3, b"two", is_continued=False)
+            await ours.append_data("", 0, b"one", is_continued=False)
+        await ours.append_data("", 3, b"two", is_continued=False)
 
     run(story)
     bodies = [it.record.body for _, it in backend.stored if it.record.kind == DATA]
     assert bodies == [b"one", b"two"]
 
 
-def test_twenty_at_once_are_one_holder(backend: MemoryEngine) -> None:
+def test_twenty_at_once_are_one_holder(backend: MemoryBackend) -> None:
     async def story() -> None:
         hosts = [Host(f"h{n}", f"host {n}", "1") for n in range(20)]
-        backend.signs_of_life.update({host.host: {} for host in hosts})
+        backend.alive.update({host.host: {} for host in hosts})
         logs = [Log(backend, U, host) for host in hosts]
-        await asyncio.gather(*(it.take(7, "one-shot") for it in logs), return_exceptions=True)
+        await asyncio.gather(*(it.acquire(7, "one-shot") for it in logs), return_exceptions=True)
         assert sum(it.is_held for it in logs) == 1
 
     run(story)

@@ -44,7 +44,7 @@ def test_what_is_not_sent_yet_is_added_up(daemon: SyncDaemon, tmp_path: Path) ->
 
     assert status.behind == 120
     assert status.elsewhere == (
-        overview.Running("t", "claude", V, "build-7", 17, "one-shot", STAMP),
+        overview.RemoteClaude("t", "claude", V, "build-7", 17, "one-shot", STAMP),
     )
 
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.fleet import records
-from shim.fleet.records import CLAIM, DATA, RELEASE, Holder, Hostile, Newer, Record
+from shim.fleet.records import CLAIM, DATA, RELEASE, Hostile, LeaseHolder, Newer, Record
 
-HOLDER = Holder("h", "name", "i", 7, "one-shot")
+HOLDER = LeaseHolder("h", "name", "i", 7, "one-shot")
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 parts = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
-holders = st.builds(Holder, names, names, names, st.integers(0, 1 << 22), names)
+holders = st.builds(LeaseHolder, names, names, names, st.integers(0, 1 << 22), names)
 counts = st.integers(0, 1 << 53)
 files = st.lists(parts.filter(lambda it: it not in (".", "..") and len(it) < 256), max_size=8).map(
     "/".join
@@ -27,7 +27,7 @@ files = st.lists(parts.filter(lambda it: it not in (".", "..") and len(it) < 256
 
 @given(st.sampled_from([CLAIM, RELEASE]), holders, counts)
 def test_a_claim_or_release_comes_back_as_it_was(
-    kind: str, holder: Holder, generation: int
+    kind: str, holder: LeaseHolder, generation: int
 ) -> None:
     record = Record(kind, holder, generation)
     assert records.from_bytes(record.to_bytes()) == record
@@ -35,7 +35,7 @@ def test_a_claim_or_release_comes_back_as_it_was(
 
 @given(holders, files, counts, st.booleans(), st.binary(max_size=5000))
 def test_data_comes_back_as_it_was(
-    holder: Holder, file: str, offset: int, is_continued: bool, body: bytes
+    holder: LeaseHolder, file: str, offset: int, is_continued: bool, body: bytes
 ) -> None:
     record = Record(DATA, holder, 1, file, offset, is_continued, body)
     assert records.from_bytes(record.to_bytes()) == record

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from shim.fleet import snapshots
 from shim.fleet.backend import Stored
-from shim.fleet.records import CLAIM, DATA, Holder, Record
-from shim.fleet.snapshots import Damaged, Image, Part, ReachesBack, Verdict
+from shim.fleet.records import CLAIM, DATA, LeaseHolder, Record
+from shim.fleet.snapshots import DamagedLog, NeedsFullLog, Snapshot, SnapshotFile, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
     from pathlib import Path
 
-HOLDER = Holder("h", "name", "i", 7, "one-shot")
+HOLDER = LeaseHolder("h", "name", "i", 7, "one-shot")
 
 
-_made: list[Image] = []
+_made: list[Snapshot] = []
 
 
 @pytest.fixture(autouse=True)
@@ -46,23 +46,23 @@ OTHER_NOTE = '{"type":"mode"}\n'
 ONE, TWO, THREE = line("1") + answer("a1"), line("2") + answer("a2"), line("3") + answer("a3")
 
 
-def put(offset: int, body: str, is_continued: bool = False, file: str = "") -> Record:
+def append_data(offset: int, body: str, is_continued: bool = False, file: str = "") -> Record:
     return Record(DATA, HOLDER, 1, file, offset, is_continued, body.encode())
 
 
-def image(records: Iterable[Record], bases: dict[str, int] | None = None) -> Image:
+def snapshot(records: Iterable[Record], bases: dict[str, int] | None = None) -> Snapshot:
     async def stored() -> AsyncIterator[Stored]:
         for sequence, record in enumerate(records, 1):
             yield Stored(sequence, record, "", sequence - 1)
 
-    made = Image(bases or {}, is_whole=not bases)
+    made = Snapshot(bases or {}, is_whole=not bases)
     _made.append(made)
     asyncio.run(made.read(stored(), 0))
     return made
 
 
-def text(part: Part) -> str:
-    return part.read(part.base, part.end - part.base).decode()
+def text(file_snapshot: SnapshotFile) -> str:
+    return file_snapshot.read(file_snapshot.base, file_snapshot.end - file_snapshot.base).decode()
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_the_side_whose_turns_the_other_has_all_gives_way(
 ) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(here)
-    found, until, _ = snapshots.compare(str(path), image([put(0, log)]).transcript)
+    found, until, _ = snapshots.compare(str(path), snapshot([append_data(0, log)]).transcript)
     assert (found, until) == (verdict, len(same))
 
 
 def test_only_what_is_behind_the_base_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(ONE + TWO)
-    part = image([put(len(ONE), TWO + THREE)], {"": len(ONE)}).transcript
-    assert snapshots.compare(str(path), part) == (
+    file_snapshot = snapshot([append_data(len(ONE), TWO + THREE)], {"": len(ONE)}).transcript
+    assert snapshots.compare(str(path), file_snapshot) == (
         Verdict.LOG_GOES_ON,
         len(ONE + TWO),
         len(ONE + TWO + THREE),
     )
-    snapshots.bring(str(path), part, len(ONE + TWO), part.end)
+    snapshots.apply_to(str(path), file_snapshot, len(ONE + TWO), file_snapshot.end)
     assert path.read_text() == ONE + TWO + THREE
 
 
@@ -113,33 +113,40 @@ def test_what_is_brought_stays_the_file_it_is(tmp_path: Path) -> None:
     path, kept = tmp_path / "x.jsonl", tmp_path / "kept"
     path.write_text(ONE + NOTE + OTHER_NOTE)
     kept.hardlink_to(path)
-    part = image([put(0, ONE + TWO)]).transcript
-    snapshots.bring(str(path), part, len(ONE), part.end)
+    file_snapshot = snapshot([append_data(0, ONE + TWO)]).transcript
+    snapshots.apply_to(str(path), file_snapshot, len(ONE), file_snapshot.end)
     assert kept.read_text() == ONE + TWO
 
 
 def test_a_record_before_the_end_cuts_there() -> None:
-    assert text(image([put(0, ONE + TWO), put(len(ONE), THREE)]).transcript) == ONE + THREE
-
-
-def test_what_takes_a_files_place_counts_only_when_it_is_whole() -> None:
-    records = [put(0, ONE + TWO), put(0, ONE, is_continued=True), put(len(ONE), THREE)]
-    assert text(image(records).transcript) == ONE + THREE
-    assert text(image(records[:-1]).transcript) == ONE + TWO
-    claim = Record(CLAIM, HOLDER, 2)
-    assert text(image([*records[:-1], claim, put(len(ONE + TWO), THREE)]).transcript) == (
-        ONE + TWO + THREE
+    assert (
+        text(snapshot([append_data(0, ONE + TWO), append_data(len(ONE), THREE)]).transcript)
+        == ONE + THREE
     )
 
 
+def test_what_takes_a_files_place_counts_only_when_it_is_whole() -> None:
+    records = [
+        append_data(0, ONE + TWO),
+        append_data(0, ONE, is_continued=True),
+        append_data(len(ONE), THREE),
+    ]
+    assert text(snapshot(records).transcript) == ONE + THREE
+    assert text(snapshot(records[:-1]).transcript) == ONE + TWO
+    claim = Record(CLAIM, HOLDER, 2)
+    assert text(
+        snapshot([*records[:-1], claim, append_data(len(ONE + TWO), THREE)]).transcript
+    ) == (ONE + TWO + THREE)
+
+
 def test_a_record_before_the_base_asks_for_the_whole_log() -> None:
-    with pytest.raises(ReachesBack):
-        image([put(2, "x")], {"": 5})
+    with pytest.raises(NeedsFullLog):
+        snapshot([append_data(2, "x")], {"": 5})
 
 
 def test_a_log_with_a_hole_is_damaged() -> None:
-    with pytest.raises(Damaged):
-        image([put(0, ONE), put(1000, TWO)])
+    with pytest.raises(DamagedLog):
+        snapshot([append_data(0, ONE), append_data(1000, TWO)])
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.data())
@@ -151,21 +158,23 @@ def test_a_file_is_what_the_records_of_its_pieces_say(
         at = data.draw(st.integers(0, len(whole)))
         records.append(Record(DATA, HOLDER, 1, "", at, False, piece))
         whole = whole[:at] + piece
-    part = image(records).transcript
-    assert part.read(0, part.end) == whole
+    file_snapshot = snapshot(records).transcript
+    assert file_snapshot.read(0, file_snapshot.end) == whole
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    beside = tmp_path / "conversation"
-    beside.mkdir()
-    (beside / "tool-results").symlink_to(outside)
-    (beside / "x").symlink_to(outside / "x")
-    made = image([put(0, "hostile", file="tool-results/y"), put(0, "hostile", file="x")])
-    for name, part in made.beside().items():
+    sidecars = tmp_path / "conversation"
+    sidecars.mkdir()
+    (sidecars / "tool-results").symlink_to(outside)
+    (sidecars / "x").symlink_to(outside / "x")
+    made = snapshot(
+        [append_data(0, "hostile", file="tool-results/y"), append_data(0, "hostile", file="x")]
+    )
+    for name, file_snapshot in made.sidecars().items():
         with pytest.raises(OSError, match=r"link|symbolic"):
-            snapshots.bring_beside(str(beside), name, part)
+            snapshots.apply_to_sidecar(str(sidecars), name, file_snapshot)
     assert list(outside.iterdir()) == []
 
 
@@ -180,18 +189,20 @@ def test_a_file_beside_the_transcript_comes_unless_it_goes_on_here(
     if here is not None:
         path.parent.mkdir()
         path.write_text(here)
-    part = image([put(0, "result", file="tool-results/x.txt")]).beside()["tool-results/x.txt"]
-    snapshots.bring_beside(str(tmp_path), "tool-results/x.txt", part)
+    file_snapshot = snapshot([append_data(0, "result", file="tool-results/x.txt")]).sidecars()[
+        "tool-results/x.txt"
+    ]
+    snapshots.apply_to_sidecar(str(tmp_path), "tool-results/x.txt", file_snapshot)
     assert path.read_text() == then
 
 
 async def followed(*follows: int) -> AsyncIterator[Stored]:
     for sequence, before in enumerate(follows, 11):
-        yield Stored(sequence, put(0, ""), "", before)
+        yield Stored(sequence, append_data(0, ""), "", before)
 
 
 def read(after: int, *follows: int) -> None:
-    made = Image({})
+    made = Snapshot({})
     _made.append(made)
     asyncio.run(made.read(followed(*follows), after))
 
@@ -205,11 +216,11 @@ def test_a_log_whose_beginning_was_purged_is_read_from_there() -> None:
 
 
 def test_a_record_that_is_missing_is_noticed() -> None:
-    with pytest.raises(Damaged, match="a record is missing"):
+    with pytest.raises(DamagedLog, match="a record is missing"):
         read(10, 10, 10)
 
 
 @pytest.mark.parametrize("follows", [0, 4])
 def test_a_log_that_was_begun_anew_is_no_longer_the_known_one(follows: int) -> None:
-    with pytest.raises(ReachesBack):
+    with pytest.raises(NeedsFullLog):
         read(10, follows)

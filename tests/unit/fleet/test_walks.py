@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from shim.base.messages import Failure
 from shim.fleet import conversation, log
-from shim.fleet.log import Taken
-from shim.fleet.snapshots import Image
-from tests.support.backend import Memory, MemoryEngine
+from shim.fleet.log import Held
+from shim.fleet.snapshots import Snapshot
+from tests.support.backend import Memory, MemoryBackend
 from tests.support.machine import PID, Machine, turn
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Walk:
     def __init__(self, root: Path) -> None:
         self.memory = Memory()
         self.machines = {
-            name: Machine(root, MemoryEngine(self.memory), name) for name in ("a", "b")
+            name: Machine(root, MemoryBackend(self.memory), name) for name in ("a", "b")
         }
         self.known: dict[str, str] = {}
         self.flushed: set[str] = set()
@@ -47,7 +47,7 @@ class Walk:
         machine = self.machines[name]
         it, is_live = machine.it, bool(machine.it.claudes)
         if act == "begin" and not is_live:
-            with contextlib.suppress(Taken):
+            with contextlib.suppress(Held):
                 try:
                     await machine.begins()
                 except Failure:  # it goes on alone
@@ -68,13 +68,13 @@ class Walk:
             machine.it.claudes = claudes
         elif act in ("cut off", "reach"):
             machine.backend.why = "away" if act == "cut off" else ""
-            self.memory.signs_of_life[name] = {}
+            self.memory.alive[name] = {}
         elif act == "freeze":
-            self.memory.signs_of_life.pop(name, None)
+            self.memory.alive.pop(name, None)
 
     async def flush(self, machine: Machine) -> None:
         with contextlib.suppress(Failure):
-            await machine.it.keep_up()
+            await machine.it.sync()
             self.flushed |= {name for name in self.known if turn(name) in machine.said}
             machine.it.remember()
 
@@ -89,7 +89,7 @@ class Walk:
             machine.it.claudes.clear()
         for machine in [*self.machines.values(), *self.machines.values()]:
             await self.try_to(machine.it.finish())
-            with contextlib.suppress(Taken):
+            with contextlib.suppress(Held):
                 await machine.begins()
                 await machine.ends()
                 for fork in machine.forks:
@@ -105,11 +105,11 @@ class Walk:
         """What the log of each conversation says."""
         found = []
         for name in {name for name, _ in self.memory.stored}:
-            image = Image({})
-            await image.read(self._records(name), 0)
-            part = image.transcript
-            found.append(part.read(0, part.end_of_lines()).decode())
-            image.close()
+            snapshot = Snapshot({})
+            await snapshot.read(self._records(name), 0)
+            file_snapshot = snapshot.transcript
+            found.append(file_snapshot.read(0, file_snapshot.end_of_lines()).decode())
+            snapshot.close()
         return found
 
     async def _records(self, name: str) -> AsyncIterator[Stored]:
@@ -145,7 +145,7 @@ def test_no_turn_is_lost_and_none_is_mixed_with_another_hosts(
 
     with (
         tempfile.TemporaryDirectory() as root,
-        mock.patch.object(log, "_COMES_BACK_WITHIN", 0.0),
+        mock.patch.object(log, "_RETURNS_WITHIN", 0.0),
         mock.patch.object(conversation, "_MOST_RECORDS", 12),
     ):
         walk = Walk(Path(root))

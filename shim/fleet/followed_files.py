@@ -15,7 +15,7 @@ from shim.claude import transcripts
 from shim.fleet import records
 from shim.fleet.backend import Unavailable
 from shim.fleet.records import TRANSCRIPT
-from shim.fleet.tails import Rewritten, Tail
+from shim.fleet.synced_offset import Rewritten, SyncedOffset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,18 +30,18 @@ _TAKES_WITHIN = 60.0
 _Look = tuple[int, int, int]
 
 
-class Following:
+class FollowedFiles:
     """The files of a conversation; `tails` is how much of each is in its log."""
 
-    def __init__(self, transcript: str, tails: dict[str, Tail]) -> None:
+    def __init__(self, transcript: str, tails: dict[str, SyncedOffset]) -> None:
         self.transcript = transcript
         self.tails = tails
         self._looks: dict[str, _Look] = {}
 
     def path(self, name: str) -> str:
         """Where one of the files is."""
-        beside = transcripts.sidecars_of(self.transcript)
-        return f"{beside}/{name}" if name else self.transcript
+        sidecars = transcripts.sidecars_of(self.transcript)
+        return f"{sidecars}/{name}" if name else self.transcript
 
     def behind(self) -> int:
         """How many bytes of the transcript are not in the log yet."""
@@ -49,7 +49,7 @@ class Following:
             size = os.stat(self.transcript).st_size
         except OSError:
             return 0
-        return max(0, size - self.tails.get(TRANSCRIPT, Tail()).size)
+        return max(0, size - self.tails.get(TRANSCRIPT, SyncedOffset()).size)
 
     async def append(self, log: Log, deadline: float) -> None:
         """Append what is new. Raises Rewritten, Refused, Away.
@@ -61,14 +61,14 @@ class Following:
         if look is None or not self.has_news():
             return
         with _Opened(self.transcript) as file:
-            stretch = self._tail(TRANSCRIPT).stretch(file, is_lines=True)
+            pending_range = self._tail(TRANSCRIPT).pending_range(file, is_lines=True)
             for name in list(self._sidecars()):
                 await self._append_sidecar(log, name, deadline)
-            if stretch:
-                await self._send(log, TRANSCRIPT, file, stretch, deadline)
+            if pending_range:
+                await self._send(log, TRANSCRIPT, file, pending_range, deadline)
         self._looks[TRANSCRIPT] = look
 
-    def has_all(self, tails: dict[str, Tail]) -> bool:
+    def has_all(self, tails: dict[str, SyncedOffset]) -> bool:
         """Whether all files are here of which something is in the log, and as they are there."""
         try:
             are_held = (self._holds(name, tail) for name, tail in tails.items())
@@ -76,7 +76,7 @@ class Following:
         except OSError:
             return False
 
-    def _holds(self, name: str, tail: Tail) -> bool:
+    def _holds(self, name: str, tail: SyncedOffset) -> bool:
         with _Opened(self.path(name)) as file:
             return tail.holds(file) and not tail.cuts
 
@@ -84,16 +84,18 @@ class Following:
         """Append all files whole, and return the sequence of the first of these records."""
         first, clock = 0, asyncio.get_running_loop().time
         for name in [*self._sidecars(), TRANSCRIPT]:
-            self.tails[name] = Tail(cuts=True)
+            self.tails[name] = SyncedOffset(cuts=True)
             with _Opened(self.path(name)) as file:
-                stretch = self.tails[name].stretch(file, name.endswith(_LINES) or not name)
-                if stretch:
+                pending_range = self.tails[name].pending_range(
+                    file, name.endswith(_LINES) or not name
+                )
+                if pending_range:
                     first = first or log.sequence + 1
-                    await self._send(log, name, file, stretch, clock() + _TAKES_WITHIN)
+                    await self._send(log, name, file, pending_range, clock() + _TAKES_WITHIN)
         return first
 
-    def _tail(self, name: str) -> Tail:
-        return self.tails.setdefault(name, Tail())
+    def _tail(self, name: str) -> SyncedOffset:
+        return self.tails.setdefault(name, SyncedOffset())
 
     def has_news(self) -> bool:
         """Whether a file has changed since it was looked at, and is still there."""
@@ -119,22 +121,22 @@ class Following:
         with _Opened(path) as file:
             tail, is_lines = self._tail(name), name.endswith(_LINES)
             try:
-                stretch = tail.stretch(file, is_lines)
+                pending_range = tail.pending_range(file, is_lines)
             except Rewritten:
-                tail = self.tails[name] = Tail(cuts=True)
-                stretch = tail.stretch(file, is_lines)
-            if stretch:
-                await self._send(log, name, file, stretch, deadline)
+                tail = self.tails[name] = SyncedOffset(cuts=True)
+                pending_range = tail.pending_range(file, is_lines)
+            if pending_range:
+                await self._send(log, name, file, pending_range, deadline)
         self._looks[name] = look
 
     async def _send(
-        self, log: Log, name: str, file: int, stretch: tuple[int, int], deadline: float
+        self, log: Log, name: str, file: int, pending_range: tuple[int, int], deadline: float
     ) -> None:
         """Append a stretch of a file, in as many records as that takes.
 
         What is cut off counts only when all that takes its place is there.
         """
-        at, stop = stretch
+        at, stop = pending_range
         cuts = self._tail(name).cuts
         clock = asyncio.get_running_loop().time
         while True:
@@ -147,7 +149,7 @@ class Following:
             for piece in pieces:
                 at += len(piece)
                 is_continued = cuts and at < stop
-                await log.put(
+                await log.append_data(
                     name, at - len(piece), piece, is_continued, max(deadline - clock(), 0.1)
                 )
                 if not cuts:

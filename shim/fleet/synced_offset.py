@@ -16,7 +16,7 @@ class Rewritten(Exception):
 
 
 @dataclass
-class Tail:
+class SyncedOffset:
     """The part of a file that is in the log: its bytes, and the checksum of the last of them.
 
     `cuts` says that the log has more behind it, which is to go.
@@ -26,7 +26,7 @@ class Tail:
     check: int = 0
     cuts: bool = False
 
-    def stretch(self, file: int, is_lines: bool) -> tuple[int, int] | None:
+    def pending_range(self, file: int, is_lines: bool) -> tuple[int, int] | None:
         """From where to where an open file is to be appended now; of lines only whole ones.
 
         None where there is nothing to append. Raises Rewritten, OSError.

@@ -17,7 +17,7 @@ from shim.base import stamps
 from shim.base.messages import explain
 from shim.claude import cleanup, transcripts
 from shim.fleet import rooms
-from shim.fleet.log import Log, Taken
+from shim.fleet.log import Held, Log
 from shim.retention import pins
 
 if TYPE_CHECKING:
@@ -58,13 +58,13 @@ def days() -> float:
     return pins.days() or cleanup.period(anywhere)
 
 
-async def forget(backend: Backend, us: Host, kept_days: float) -> set[str]:
+async def forget(backend: Backend, this_host: Host, kept_days: float) -> set[str]:
     """Delete what is too old, and return the session ids. Raises Away, Hostile."""
     oldest = await backend.now() - kept_days * _DAY
     holders = await backend.holders()
     # What cannot be read here is other people's to forget.
     doomed = [name for name, (who, when) in holders.items() if who and _seconds(when) < oldest]
-    gone = {name for name in doomed if await _forget_one(backend, us, name, oldest)}
+    gone = {name for name in doomed if await _forget_one(backend, this_host, name, oldest)}
     for room in await backend.rooms():
         has_none = room["session_id"] not in holders or room["session_id"] in gone
         if has_none and _seconds(str(room["moved"])) < oldest:
@@ -72,7 +72,7 @@ async def forget(backend: Backend, us: Host, kept_days: float) -> set[str]:
     return gone
 
 
-async def _forget_one(backend: Backend, us: Host, conversation: str, oldest: float) -> bool:
+async def _forget_one(backend: Backend, this_host: Host, conversation: str, oldest: float) -> bool:
     """Delete a conversation, unless a host has it or has used it meanwhile; whether it is gone.
 
     It is taken first, in the name of a host that does not live: whoever wants it as well is refused
@@ -81,10 +81,10 @@ async def _forget_one(backend: Backend, us: Host, conversation: str, oldest: flo
     last = await backend.last(conversation)
     if last is None or _seconds(last.time) >= oldest:
         return False
-    log = Log(backend, conversation, dataclasses.replace(us, host=secrets.token_hex(16)))
+    log = Log(backend, conversation, dataclasses.replace(this_host, host=secrets.token_hex(16)))
     try:
-        await log.take(0, "")
-    except Taken:
+        await log.acquire(0, "")
+    except Held:
         return False
     if log.generation != last.record.generation + 1:
         await log.release()  # another host has used it in between
