@@ -9,7 +9,12 @@ from shim.base.messages import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import stat_result
+    from typing import Final
+
+UNFINISHED: "Final" = ".new"
+"""How the name of a file ends that is to replace another."""
 
 # POSIX has no numbers for these, but every system has the same.
 _KIND = 0o170000
@@ -29,7 +34,7 @@ def is_directory(status: "stat_result") -> bool:
 
 
 def content(file: int) -> bytes:
-    """All that an open file holds. Raises OSError."""
+    """The content of an open file. Raises OSError."""
     size = posix.fstat(file).st_size
     pieces = []
     at = 0
@@ -39,10 +44,10 @@ def content(file: int) -> bytes:
     return b"".join(pieces)
 
 
-def held(path: str) -> bytes:
-    """All that a file holds, or the first 64 KiB of one without a size, as those in /proc are.
+def read(path: str) -> bytes:
+    """The content of a file; of one without a size, as in /proc, its first 64 KiB.
 
-    Nothing where it cannot be read; it is not waited for.
+    Empty where it cannot be read. A FIFO is not waited for.
     """
     try:
         file = posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
@@ -66,9 +71,9 @@ def write(file: int, data: bytes, at: int) -> None:
 
 
 def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Write a new file, for good: of this user's alone, or with a mode, whatever the umask.
+    """Write a new file durably, with a mode whatever the umask.
 
-    Raises OSError, and then there is none.
+    Raises OSError, FileExistsError among them; the file is not left half written.
     """
     file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
@@ -83,34 +88,38 @@ def write_new(path: str, data: bytes, mode: int = 0o600) -> None:
 
 
 def replace(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Put a new file in a path's place in the store, at once and for good. Raises OSError."""
-    # One name for the unfinished file: the store's lock makes this its only writer, and what a
-    # killed one left, or somebody else put there, goes.
-    unfinished = path + ".new"
-    try:
-        write_new(unfinished, data, mode)
-    except FileExistsError:
-        posix.unlink(unfinished)
-        write_new(unfinished, data, mode)
-    posix.rename(unfinished, path)
+    """Write a file whole, in the place of any other, durably. Raises OSError.
+
+    A kill or a power cut at any instant leaves the file as it was or as it is to be.
+    """
+    replace_with(path, lambda file: write(file, data, 0), mode)
     _flush_directory(path)
 
 
-def replace_anywhere(path: str, data: bytes) -> None:
-    """The same in a directory that others may write to, too. Raises OSError."""
-    # What is there before us, we write to; so it has a name that nobody can guess.
-    unfinished = f"{path}.{posix.urandom(8).hex()}.new"
-    write_new(unfinished, data)
+def replace_with(path: str, fill: "Callable[[int], object]", mode: int = 0o600) -> None:
+    """Replace a file at once by a new one, which `fill` writes to an open descriptor.
+
+    The file's data is on disk then; its name may be lost by a power cut. Raises OSError.
+    """
+    # A name that nobody can guess: two writers at once must not share one, and what another user
+    # put there must not be written to. Housekeeping removes what a kill leaves behind.
+    unfinished = f"{path}.{posix.urandom(8).hex()}{UNFINISHED}"
+    file = posix.open(unfinished, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
+        try:
+            fill(file)
+            posix.fchmod(file, mode)
+            posix.fsync(file)
+        finally:
+            posix.close(file)
         posix.rename(unfinished, path)
     except BaseException:
         posix.unlink(unfinished)
         raise
-    _flush_directory(path)
 
 
 def _flush_directory(path: str) -> None:
-    """Have the disk know the name of a file, too."""
+    """Have the disk store the name of a file, too."""
     directory = posix.open(path[: path.rfind("/") + 1] or ".", posix.O_RDONLY)
     try:
         posix.fsync(directory)

@@ -1,6 +1,17 @@
-"""RFC 3339 times, as the store writes them."""
+"""RFC 3339 times as the store writes them, and whether a day has passed since something was done.
 
+With `posix` alone: importing `os`, which wraps it, takes 0.7 ms, a tenth of a call.
+"""
+
+import posix
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+DAY: "Final" = 86400.0
+"""Seconds."""
 
 
 def timestamp(nanoseconds: int) -> bytes:
@@ -13,5 +24,29 @@ def timestamp(nanoseconds: int) -> bytes:
 
 
 def now() -> str:
-    """This moment as the store writes it."""
+    """The current time as the store writes it."""
     return timestamp(time.time_ns()).decode()
+
+
+def has_passed(stamp: str, period: float = DAY) -> bool:
+    """Whether a file was last changed more than `period` seconds ago, or that far in the future.
+
+    A clock that was wrong then must not stop for years what is done daily. Raises OSError, so
+    FileNotFoundError where there is no such file.
+    """
+    return not -period < time.time() - posix.stat(stamp).st_mtime < period
+
+
+def is_due(stamp: str, first: bool = False) -> bool:
+    """Whether a day has passed since the time of a file, which is then set to the current one.
+
+    Where there is no such file, it is made, and the answer is `first`. Raises OSError.
+    """
+    try:
+        is_over = has_passed(stamp)
+    except FileNotFoundError:
+        posix.close(posix.open(stamp, posix.O_WRONLY | posix.O_CREAT, 0o600))
+        return first
+    if is_over:
+        posix.utime(stamp)
+    return is_over

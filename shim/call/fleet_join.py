@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 
 ONE_SHOT: "Final" = "one-shot"
-_ENDING = ".jsonl"
 _ANSWERS = ("granted", "other", "busy")
 # Milliseconds for which one question waits for another host: between two, this side looks at the
 # clock.
@@ -183,4 +182,4 @@ def _new_transcript(session_id: str) -> str:
         project = f"{transcripts.projects_directory()}/elsewhere"
     if not project.startswith("/"):
         project = f"{posix.getcwd()}/{project}"
-    return f"{project}/{session_id}{_ENDING}"
+    return f"{project}/{session_id}{transcripts.ENDING}"

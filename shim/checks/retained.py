@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shim.base import times
 from shim.base.session_key import is_session_id
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import quietly
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from shim.checks.setup import Setup
 
-_DAY = 86400
 # Days before claude may delete a conversation.
 _SOON = 7
 # Megabytes.
@@ -130,7 +130,7 @@ def _idle_days(setup: Setup) -> dict[Path, float]:
         return {}
     mapped = {f"{entry[2]}.jsonl" for entry in setup.contents.entries()}
     return {
-        Path(entry.path): (time.time() - entry.stat().st_mtime) / _DAY
+        Path(entry.path): (time.time() - entry.stat().st_mtime) / times.DAY
         for project in _directories(transcripts.projects_directory())
         for entry in _listed(project)
         if entry.name in mapped

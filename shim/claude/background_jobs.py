@@ -4,11 +4,11 @@ A person at a terminal who presses ← leaves the session to a job: a copy under
 whose first eight digits are the job's id, with a worker of its own (FACTS.md, "in the background").
 """
 
-import json
 import os
 import time
 
-from shim.base import environment
+from shim.base import environment, files
+from shim.base.json_object import json_object
 from shim.base.session_key import is_session_id
 from shim.claude.transcripts import config_directory
 
@@ -108,9 +108,4 @@ def _directory() -> str:
 
 
 def _read(path: str) -> "State":
-    try:
-        with open(path, "rb") as file:
-            state = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return state if isinstance(state, dict) else {}
+    return json_object(files.read(path))

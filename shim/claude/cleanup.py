@@ -8,11 +8,13 @@ those of its working directory among them; what is no whole number of days from 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from shim.base.json_object import json_object
+from shim.claude import transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +74,7 @@ def _working_directories(config: Path) -> Iterator[Path]:
         projects = _json(path).get("projects")
         yield from map(Path, projects if isinstance(projects, dict) else ())
     for project in config.glob("projects/*"):
-        transcript = next(project.glob("*.jsonl"), None)
+        transcript = next(project.glob(f"*{transcripts.ENDING}"), None)
         if transcript is not None:
             yield _working_directory(transcript)
 
@@ -80,11 +82,8 @@ def _working_directories(config: Path) -> Iterator[Path]:
 def _working_directory(transcript: Path) -> Path:
     """The working directory that a transcript names first, or this one."""
     for line in _content(transcript).splitlines():
-        if b'"cwd":' in line:
-            try:
-                return Path(json.loads(line)["cwd"])
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
+        if b'"cwd":' in line and isinstance(named := json_object(line).get("cwd"), str):
+            return Path(named)
     return Path()
 
 
@@ -99,11 +98,7 @@ def _days(settings: str | Path) -> int | None:
 
 
 def _json(path: str | Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_content(path))
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return json_object(_content(path))
 
 
 def _content(path: str | Path) -> bytes:

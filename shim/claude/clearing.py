@@ -31,7 +31,7 @@ def begun_since(transcript: str, moment: float, known: Collection[str]) -> str |
     """
     found = []
     for path in projects.transcripts_in(os.path.dirname(transcript)):
-        session_id = os.path.basename(path).removesuffix(".jsonl")
+        session_id = transcripts.session_id_of(path)
         if session_id not in known and os.stat(path).st_mtime >= moment:
             began = _began(path)
             if began is not None and began >= moment:

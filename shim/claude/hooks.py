@@ -6,8 +6,7 @@ Measured on 2.1.197, 2.1.330 and 2.1.331 (FACTS.md, "hooks").
 import posix
 import sys
 
-from shim.base import environment
-from shim.base.files import held
+from shim.base import environment, files
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
@@ -60,29 +59,25 @@ def _managed() -> list[bytes]:
     except OSError:
         names = []
     paths = [f"{folder}/{name}" for name in names if name.endswith(".json")]
-    return [held(path) for path in (*paths, f"{_MANAGED}/managed-settings.json")]
+    return [files.read(path) for path in (*paths, f"{_MANAGED}/managed-settings.json")]
 
 
 def _own(asked: "Invocation") -> list[bytes]:
     """What the caller and the user say, the strongest first."""
     given = asked.value("--settings") or ""
-    found = [given.encode("utf-8", "surrogateescape") if "{" in given else held(given)]
+    found = [given.encode("utf-8", "surrogateescape") if "{" in given else files.read(given)]
     sources = asked.value("--setting-sources")
     named = _SCOPES if sources is None else sources.replace(" ", "").split(",")
     if "local" in named:
-        found.append(held(".claude/settings.local.json"))
+        found.append(files.read(".claude/settings.local.json"))
     if "project" in named:
-        found.append(held(".claude/settings.json"))
+        found.append(files.read(".claude/settings.json"))
     if "user" in named:
-        found.append(held(f"{config_directory()}/settings.json"))
+        found.append(files.read(f"{config_directory()}/settings.json"))
     return found
 
 
 def _parsed(text: bytes) -> "dict[str, Any]":
-    import json
+    from shim.base.json_object import json_object
 
-    try:
-        settings = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
+    return json_object(text)

@@ -3,6 +3,7 @@
 import posix
 
 from shim.base.session_key import is_session_id
+from shim.claude import transcripts
 from shim.claude.cli_spec import FLAG, OPTIONAL, VARIADIC, built_in
 
 TYPE_CHECKING = False
@@ -20,7 +21,6 @@ _CHOOSES = (
 _KEEPS_NOTHING = ("--no-session-persistence", "--init-only")
 _DETACHES = ("--background", "--tmux", "--agents-view-if-allowed")
 _STDOUT = 1
-_TRANSCRIPT = ".jsonl"
 _ANSWERS_AND_EXITS = ("--help", "--version")
 
 
@@ -95,8 +95,8 @@ class Invocation:
         if any(self.has(name) for name in others if name != "--resume"):
             return None
         named = (self.value("--resume") or "").strip()
-        if named.endswith(_TRANSCRIPT):
-            named = named.rpartition("/")[2].removesuffix(_TRANSCRIPT)
+        if named.endswith(transcripts.ENDING):
+            named = transcripts.session_id_of(named)
         return named if is_session_id(named) else None
 
     @property

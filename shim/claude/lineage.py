@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from shim.base.json_object import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +53,7 @@ def name_of(line: bytes) -> tuple[str, str | None] | None:
     """
     if not any(mark in line for mark in _MARKS):
         return None
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict):
-        return None
+    entry = json_object(line)
     own, before = entry.get("uuid"), entry.get("parentUuid")
     if not isinstance(own, str):
         own = str(entry) if entry.get("type") in ("user", "assistant") else None

@@ -2,7 +2,7 @@
 
 import posix
 
-from shim.base.files import held
+from shim.base import files
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
@@ -31,4 +31,4 @@ def contents() -> "Iterator[bytes]":
     # Beside an entry can be a key: `<pid>.<64 digits>.key`.
     for name in names:
         if name.endswith(".json"):
-            yield held(f"{directory}/{name}")
+            yield files.read(f"{directory}/{name}")

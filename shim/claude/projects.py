@@ -11,15 +11,13 @@ from shim.claude import transcripts
 if TYPE_CHECKING:
     from collections.abc import Set
 
-_SUFFIX = ".jsonl"
-
 
 def transcripts_in(project: str) -> list[str]:
     """The transcripts in a directory. Raises OSError where it cannot be read."""
     return [
         f"{project}/{name}"
         for name in os.listdir(project)
-        if name.endswith(_SUFFIX) and is_session_id(name.removesuffix(_SUFFIX))
+        if name.endswith(transcripts.ENDING) and is_session_id(transcripts.session_id_of(name))
     ]
 
 
@@ -41,8 +39,8 @@ def places(session_ids: Set[str]) -> dict[str, list[str]]:
     projects = transcripts.projects_directory()
     for project in _names(projects):
         for name in _names(f"{projects}/{project}"):
-            session_id, _, ending = name.rpartition(".")
-            if ending == "jsonl" and session_id in session_ids:
+            session_id = transcripts.session_id_of(name)
+            if name.endswith(transcripts.ENDING) and session_id in session_ids:
                 found.setdefault(session_id, []).append(f"{projects}/{project}/{name}")
     for paths in found.values():
         if len(paths) > 1:

@@ -2,7 +2,7 @@
 
 import posix
 
-from shim.base.files import held
+from shim.base import files
 from shim.claude import mentions
 from shim.claude.transcripts import config_directory
 
@@ -58,7 +58,7 @@ def left_by(pid: int, start: str) -> str | None:
 
     `start` is when it was started, as `start_of` says it.
     """
-    entry = _entry(held(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(files.read(f"{config_directory()}/sessions/{pid}.json"))
     named = entry.get("sessionId")
     return named if isinstance(named, str) and str(entry.get("procStart")) == start else None
 
@@ -102,7 +102,7 @@ def conversations() -> dict[int, str]:
 
 def _of(pid: int) -> "dict[str, Any]":
     """The entry of a live claude; empty where there is none."""
-    entry = _entry(held(f"{config_directory()}/sessions/{pid}.json"))
+    entry = _entry(files.read(f"{config_directory()}/sessions/{pid}.json"))
     return entry if entry and _is_live(entry) else {}
 
 
@@ -117,13 +117,9 @@ def _all_entries() -> "list[dict[str, Any]]":
 
 
 def _entry(content: bytes) -> "dict[str, Any]":
-    import json
+    from shim.base.json_object import json_object
 
-    try:
-        entry = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
+    return json_object(content)
 
 
 def _is_live(entry: "dict[str, Any]") -> bool:
@@ -155,4 +151,4 @@ def _stat(pid: int) -> list[bytes] | None:
     if not posix.access("/proc/self/stat", posix.R_OK):
         return None
     # The name, in parentheses, can hold anything, parentheses too.
-    return held(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return files.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()

@@ -4,14 +4,11 @@ Learning takes as long as claude's start: it is loaded late, by `_learn`, once f
 """
 
 import posix
-import time
 
+from shim.base import times
 from shim.base.messages import explain
 from shim.claude import spec_cache
 from shim.claude.cli_spec import CliSpec, built_in
-
-# Seconds after which a claude whose help said nothing is asked again.
-_TRY_AGAIN_AFTER = 86400
 
 
 def of(claude: str, store: str) -> CliSpec:
@@ -42,11 +39,10 @@ def failed(claude: str, store: str) -> bool:
 
 def _learn(claude: str, store: str, path: str) -> str | None:
     try:
-        failed_at = posix.stat(path + ".failed").st_mtime
+        if not times.has_passed(path + ".failed"):
+            return None  # its help said nothing within the day
     except OSError:
-        failed_at = 0.0
-    if time.time() - failed_at < _TRY_AGAIN_AFTER:
-        return None
+        pass  # it was never asked
     try:
         from shim.claude import spec_discovery
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import stat
@@ -12,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from shim.base import stamps
+from shim.base.json_object import json_object
 from shim.claude import transcripts
 
 if TYPE_CHECKING:
@@ -119,13 +119,8 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
 def _entries(content: bytes) -> Iterator[dict[str, Any]]:
     """What is the user's, and claude's notes of it. A line that is cut is no JSON: passed over."""
     for line in content.decode("utf-8", "replace").split("\n"):
-        if _MARK.search(line):
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and entry.get("type") in _TYPES:
-                yield entry
+        if _MARK.search(line) and (entry := json_object(line)).get("type") in _TYPES:
+            yield entry
 
 
 def _prompt(entry: dict[str, Any]) -> str | None:

@@ -9,7 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import stat_result
-    from typing import Any
+    from typing import Any, Final
+
+ENDING: "Final" = ".jsonl"
+"""Of a transcript's name, behind the session id."""
 
 # A transcript without either is one that claude refuses to resume and to start (FACTS.md).
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
@@ -52,7 +55,12 @@ def config_directory_of(path: str) -> str:
 
 def sidecars_of(path: str) -> str:
     """The directory of what claude keeps beside a transcript."""
-    return path.removesuffix(".jsonl")
+    return path.removesuffix(ENDING)
+
+
+def session_id_of(path: str) -> str:
+    """The session id of the conversation that a transcript's path names."""
+    return path.rpartition("/")[2].removesuffix(ENDING)
 
 
 def lasting_path(path: str) -> str:
@@ -104,7 +112,7 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     """
     projects = projects_directory()
     here = this_project()
-    name = session_id + ".jsonl"
+    name = session_id + ENDING
     if here is not None:
         path = f"{here}/{name}"
         status = resumable(path)
@@ -231,13 +239,9 @@ def entry(line: bytes) -> "dict[str, Any] | None":
     """The entry of a transcript's line, if it is a message or has a place among them."""
     if _MESSAGE not in line and _PARENT not in line:
         return None  # ten million of them, or a gigabyte of NULs, would take a minute
-    import json
+    from shim.base.json_object import json_object
 
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    return json_object(line) or None
 
 
 def is_message(entry: object) -> bool:

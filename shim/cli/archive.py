@@ -103,7 +103,7 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
 @contextlib.contextmanager
 def _unpacked(path: str) -> Iterator[str]:
     """A transcript's path; of a compressed copy, that of what it holds. Raises OSError."""
-    if path.endswith(pins.ENDING):
+    if path.endswith(transcripts.ENDING):
         yield path
         return
     with gzip.open(path) as packed, tempfile.NamedTemporaryFile() as file:
@@ -279,7 +279,7 @@ class Places:
         """Put a file beside a transcript, unless that was left alone."""
         if arrival.action in (exchange.LIVE, exchange.SKIPPED):
             return
-        path = f"{arrival.path.removesuffix(pins.ENDING)}/{name}"
+        path = f"{arrival.path.removesuffix(transcripts.ENDING)}/{name}"
         for number in range(name.count("/") + 1):
             above = path.rsplit("/", number + 1)[0]
             if os.path.islink(above):
@@ -297,7 +297,7 @@ class Places:
         if directory != (conversation.directory or ""):
             name = transcripts.project_name(directory)
             project = name if len(name) <= transcripts.LONGEST_PROJECT_NAME else project
-        path = f"{transcripts.projects_directory()}/{project}/{own}{pins.ENDING}"
+        path = f"{transcripts.projects_directory()}/{project}/{own}{transcripts.ENDING}"
         is_pinned = pins.is_pinned(self._store, own)
         return path, pins.path(self._store, own) if is_pinned else None
 

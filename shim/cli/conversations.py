@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from shim.base import plain_text, session_key
 from shim.claude import projects, transcripts
 from shim.retention import pinning, pins
 
-_SUFFIX = ".jsonl"
 _BEGINNING = re.compile(r"[0-9a-f-]{4,36}", re.ASCII)
 _MOST_NAMED = 4
 
@@ -20,7 +18,7 @@ _MOST_NAMED = 4
 def session_ids(store: str) -> set[str]:
     """The conversations that have a transcript in any project, or are kept. Raises OSError."""
     paths = [path for where in projects.directories() for path in projects.transcripts_in(where)]
-    own = {os.path.basename(path).removesuffix(_SUFFIX) for path in paths}
+    own = {transcripts.session_id_of(path) for path in paths}
     return own.union(pins.session_ids(store))
 
 
@@ -30,7 +28,7 @@ def named(text: str, store: str) -> tuple[str, str]:
     It is named by its session id, by the beginning of one, or by its transcript's path. One that
     was cleaned up and is kept is put back. Raises ClickException where that is none or several.
     """
-    is_path = "/" in text or text.endswith(_SUFFIX)
+    is_path = "/" in text or text.endswith(transcripts.ENDING)
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
     transcript, unusable = transcripts.find(session_id)
     if transcript is None and not unusable:
@@ -70,7 +68,7 @@ def _of_path(text: str) -> str:
     directory = transcripts.projects_directory()
     if not path.is_file():
         raise click.ClickException(f"there is no file {text}")
-    if path.suffix != _SUFFIX or not session_key.is_session_id(path.stem):
+    if path.suffix != transcripts.ENDING or not session_key.is_session_id(path.stem):
         raise click.ClickException(f"{text} is no transcript: claude names them UUID.jsonl")
     if path.resolve().parent.parent != Path(directory).resolve():
         raise click.ClickException(

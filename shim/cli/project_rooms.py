@@ -120,7 +120,7 @@ def _project(path: str) -> Project | None:
     by_age = sorted(
         projects.transcripts_in(path), key=lambda file: os.stat(file).st_mtime, reverse=True
     )
-    session_ids = [os.path.basename(file).removesuffix(".jsonl") for file in by_age]
+    session_ids = [transcripts.session_id_of(file) for file in by_age]
     for file, session_id in zip(by_age, session_ids, strict=True):
         if conversations.is_resumable(session_id):
             seen = summary.of(file)

@@ -70,7 +70,7 @@ def command(file: str, with_conversations: bool) -> None:
         if with_conversations:
             _replace(path, write)
         else:
-            files.replace_anywhere(path, data)
+            files.replace(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
     told = output.counted(len(sound), "mapping")

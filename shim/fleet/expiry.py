@@ -1,19 +1,16 @@
 """What the fleet forgets by itself: conversations that nobody has used for longer than is kept.
 
-`NSED_KEEP_DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
+`NSED_KEEPtimes.DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
 which no host has a copy of its own. Days are those of the engine's clock.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import secrets
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import stamps
+from shim.base import stamps, times
 from shim.base.messages import explain
 from shim.claude import cleanup, transcripts
 from shim.fleet import rooms
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from shim.fleet.host import Host
 
 _STAMP = "retention"
-_DAY = 86400.0
 _NANOSECONDS = 1e9
 
 
@@ -34,22 +30,7 @@ def is_due(directory: str) -> bool:
 
     Where it never has, the first day begins now: a container that lives for one call never looks.
     """
-    return has_passed(f"{directory}/{_STAMP}", is_first=False)
-
-
-def has_passed(stamp: str, is_first: bool) -> bool:
-    """Whether a day has passed since the time of a file, which is now then.
-
-    `is_first` is the answer where there is none.
-    """
-    try:
-        is_over = not -_DAY < time.time() - os.stat(stamp).st_mtime < _DAY
-    except FileNotFoundError:
-        Path(stamp).touch(mode=0o600)
-        return is_first
-    if is_over:
-        os.utime(stamp)
-    return is_over
+    return times.is_due(f"{directory}/{_STAMP}")
 
 
 def days() -> float:
@@ -60,7 +41,7 @@ def days() -> float:
 
 async def forget(backend: Backend, this_host: Host, kept_days: float) -> set[str]:
     """Delete what is too old, and return the session ids. Raises Away, Hostile."""
-    oldest = await backend.now() - kept_days * _DAY
+    oldest = await backend.now() - kept_days * times.DAY
     holders = await backend.holders()
     # What cannot be read here is other people's to forget.
     doomed = [name for name, (who, when) in holders.items() if who and _seconds(when) < oldest]

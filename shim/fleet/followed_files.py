@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from shim.fleet.log import Log
 
-_LINES = ".jsonl"
 _CHUNK = 1 << 20
 # Seconds for a file of a conversation that is written anew.
 _TAKES_WITHIN = 60.0
@@ -87,7 +86,7 @@ class FollowedFiles:
             self.tails[name] = SyncedOffset(cuts=True)
             with _Opened(self.path(name)) as file:
                 pending_range = self.tails[name].pending_range(
-                    file, name.endswith(_LINES) or not name
+                    file, name.endswith(transcripts.ENDING) or not name
                 )
                 if pending_range:
                     first = first or log.sequence + 1
@@ -119,7 +118,7 @@ class FollowedFiles:
         if look is None or look == self._looks.get(name):
             return
         with _Opened(path) as file:
-            tail, is_lines = self._tail(name), name.endswith(_LINES)
+            tail, is_lines = self._tail(name), name.endswith(transcripts.ENDING)
             try:
                 pending_range = tail.pending_range(file, is_lines)
             except Rewritten:

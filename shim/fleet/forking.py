@@ -15,8 +15,6 @@ from shim.retention import restoring
 from shim.store import history
 from shim.store.store import Store
 
-_ENDING = ".jsonl"
-
 
 def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str | None:
     """Rename a transcript to another session id, and return where it is then, if there is one.
@@ -24,8 +22,8 @@ def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str |
     It is kept under that one, and is an earlier head of its room. What a killed courier has begun
     is brought to its end. Raises OSError.
     """
-    session_id = os.path.basename(transcript).removesuffix(_ENDING)
-    moved = f"{os.path.dirname(transcript)}/{fork}{_ENDING}"
+    session_id = transcripts.session_id_of(transcript)
+    moved = f"{os.path.dirname(transcript)}/{fork}{transcripts.ENDING}"
     if not os.path.exists(transcript) and not os.path.exists(moved):
         return None
     if os.path.isdir(transcripts.sidecars_of(transcript)):

@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, field, fields
 
-from shim.base import files
+from shim.base import files, times
 from shim.base.session_key import is_session_id
 from shim.fleet.synced_offset import SyncedOffset
 
@@ -20,7 +20,7 @@ DIRECTORY = "fleet"
 _ENDING = ".json"
 # Beside a note, an empty file: that something is to be done by it.
 _DUE = ".due"
-_KEPT = 90 * 86400.0
+_KEPT = 90 * times.DAY
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from shim.base import environment, stamps
 from shim.base.messages import Failure
 from shim.base.session_key import DEFAULT_AGENT, derive, is_session_id, stored_key
+from shim.claude import transcripts
 from shim.fleet import extra, records, rooms
 from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     """`project_key`, `session_id`, and of what lies beside a transcript its `subpath`."""
     Entry = dict[str, Any]
 
-_LINES, _ABOUT = ".jsonl", ".meta.json"
+_ABOUT = ".meta.json"
 _METADATA = "agent_metadata"
 _KIND = "one-shot"
 _CONNECTS_WITHIN = 3.0
@@ -188,9 +189,9 @@ class JetStreamSessionStore:
         """What has entries beside a transcript."""
         async with self._image(_conversation(key)) as (image, _):
             return [
-                name.removesuffix(_LINES)
+                name.removesuffix(transcripts.ENDING)
                 for name, part in image.sidecars().items()
-                if name.endswith(_LINES) and part.end_of_lines()
+                if name.endswith(transcripts.ENDING) and part.end_of_lines()
             ]
 
     # A conversation's log.
@@ -251,11 +252,11 @@ class JetStreamSessionStore:
         """Put what a subagent is into the file in which claude has it."""
         about = {field: value for field, value in entry.items() if field != "type"}
         await log.append_data(
-            name.removesuffix(_LINES) + _ABOUT, 0, json.dumps(about).encode(), False
+            name.removesuffix(transcripts.ENDING) + _ABOUT, 0, json.dumps(about).encode(), False
         )
 
     async def _empty(self, log: Log, known: _Known, name: str) -> None:
-        for each in (name, name.removesuffix(_LINES) + _ABOUT):
+        for each in (name, name.removesuffix(transcripts.ENDING) + _ABOUT):
             await log.append_data(each, 0, b"", is_continued=False)
         known.ends.pop(name, None)
         known.names.pop(name, None)
@@ -348,7 +349,7 @@ def _file(key: Key) -> str:
     if not subpath:
         return TRANSCRIPT
     try:
-        return records.require_path(f"{subpath}{_LINES}")
+        return records.require_path(f"{subpath}{transcripts.ENDING}")
     except records.Hostile as problem:
         raise Failure(f"nothing can lie beside a transcript as {subpath!r}") from problem
 
@@ -375,7 +376,7 @@ def _entries(image: Snapshot, name: str) -> Iterator[Entry]:
 
 def _about(image: Snapshot, name: str) -> Iterator[Entry]:
     """What the SDK is told of a subagent, which claude has in a file of its own."""
-    part = image.parts.get(name.removesuffix(_LINES) + _ABOUT) if name else None
+    part = image.parts.get(name.removesuffix(transcripts.ENDING) + _ABOUT) if name else None
     if part is not None and part.end:
         with contextlib.suppress(ValueError):
             about = json.loads(part.read(0, part.end))

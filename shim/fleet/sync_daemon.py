@@ -270,7 +270,7 @@ class SyncDaemon:
     def _space_warning(self) -> str:
         """Which part, where that is much, and for one call a day; else empty."""
         stamp = f"{self._directory}/{_WARNED}"
-        is_said = self._space_used >= NEARLY_FULL and expiry.has_passed(stamp, is_first=True)
+        is_said = self._space_used >= NEARLY_FULL and times.is_due(stamp, first=True)
         return f"{self._space_used:.0%}" if is_said else ""
 
     async def _acquire(

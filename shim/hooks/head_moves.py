@@ -5,7 +5,7 @@ It is loaded late, by `following`: most events are of the head.
 
 from shim.base import environment
 from shim.base.session_key import SessionKey
-from shim.claude import background_jobs, invocation, registry
+from shim.claude import background_jobs, invocation, registry, transcripts
 from shim.store import forks, history, markers, plugin_links
 
 TYPE_CHECKING = False
@@ -103,7 +103,7 @@ def _started_on() -> str | None:
             asked = invocation.read(process.cmdline()[1:])
             named = asked.value("--session-id") or asked.value("--resume")
             if asked.has("--plugin-dir") and named:
-                return named.rpartition("/")[2].removesuffix(".jsonl")
+                return transcripts.session_id_of(named)
     except psutil.Error:
         pass
     return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from shim.base.session_key import SessionKey, named_key
-from shim.claude import invocation, registry
+from shim.claude import invocation, registry, transcripts
 from shim.locks import record_lock
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _parent(asked: Invocation) -> str | None:
     resumed = asked.value("--resume")
     if not resumed or not asked.has("--fork-session"):
         return None
-    return resumed.rpartition("/")[2].removesuffix(".jsonl")
+    return transcripts.session_id_of(resumed)
 
 
 def _kind(asked: Invocation, is_long_running: bool | None) -> str:

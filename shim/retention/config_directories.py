@@ -58,7 +58,7 @@ def paths_elsewhere(store: str, session_id: str) -> Iterator[str]:
         return
     if is_foreign(noted):
         projects = transcripts.config_directory_of(noted) + "/projects"
-        others = transcripts.copies(projects, session_id + pins.ENDING)
+        others = transcripts.copies(projects, session_id + transcripts.ENDING)
         yield from sorted(others, key=lambda path: path != noted)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import filelock
 import psutil
 
-from shim.base import session_key, stamps
+from shim.base import session_key, stamps, times
 from shim.claude import registry, spec_discovery, transcripts
 from shim.retention import compressed, daily, pins, restoring, sidecars, tidying
 from shim.store import document, history
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from shim.store.document import Document
     from shim.store.history import Head
 
-_DAY = 86400.0
 # Days for which a mapping whose conversation is gone is remembered after its last use.
 _REMEMBERED = 90
-_MONTH = 30 * _DAY
+_MONTH = 30 * times.DAY
 # So many mappings of one agent to one conversation stay in any case.
 _OF_ONE = 100
 
@@ -64,7 +63,7 @@ def run(store: str, projects: str) -> None:
 def _may_drop_by_age(done: str) -> bool:
     """Whether the clock can be believed: the last housekeeping was within the month, or never."""
     try:
-        return -_DAY < time.time() - os.stat(done).st_mtime < _MONTH
+        return -times.DAY < time.time() - os.stat(done).st_mtime < _MONTH
     except OSError:
         return True
 
@@ -128,8 +127,8 @@ def _transcripts(
             is_all = is_all and names is not None
             for name in names or ():
                 path = f"{projects}/{project}/{name}"
-                if name.endswith(pins.ENDING):
-                    found.setdefault(name.removesuffix(pins.ENDING), []).append(path)
+                if name.endswith(transcripts.ENDING):
+                    found.setdefault(name.removesuffix(transcripts.ENDING), []).append(path)
                 elif session_key.is_session_id(name) and not os.path.islink(path):
                     beside_them.setdefault(name, []).append(path)
     return found, beside_them, is_all
@@ -162,7 +161,7 @@ def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float)
     noted = restoring.origin(store, session_id)
     by_age = sorted(paths, key=os.path.getmtime, reverse=True)
     for path in by_age if is_pinned else sorted(by_age, key=lambda path: path != noted):
-        if time.time() - os.path.getmtime(path) > days * _DAY or os.path.islink(path):
+        if time.time() - os.path.getmtime(path) > days * times.DAY or os.path.islink(path):
             continue
         if transcripts.resumable(path) is not None and restoring.update_pin(
             store, session_id, path
@@ -173,7 +172,7 @@ def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float)
 
 def _is_too_old(store: str, session_id: str, days: float, may_drop_by_age: bool) -> bool:
     idle = time.time() - os.stat(pins.path(store, session_id)).st_mtime
-    return not days or (may_drop_by_age and idle > days * _DAY)
+    return not days or (may_drop_by_age and idle > days * times.DAY)
 
 
 def _surplus(mappings: Document, there: Collection[str]) -> list[Head]:
@@ -213,7 +212,7 @@ def _long_gone(mappings: Document, there: Collection[str]) -> Document:
     Not those in the place of the conversation that the room and agent derive, where that is still
     there: it was forgotten, or moved on from, and is not to come back.
     """
-    cutoff = time.time_ns() - int(_REMEMBERED * _DAY * 1e9)
+    cutoff = time.time_ns() - int(_REMEMBERED * times.DAY * 1e9)
     gone: Document = {}
     for room, entries in document.unused_since(mappings, cutoff).items():
         for agent, entry in entries.items():
@@ -229,8 +228,8 @@ def _remove_leftovers(store: str) -> None:
     for name in names:
         path, session_id = f"{directory}/{name}", name.partition(".")[0]
         is_finished = not name.endswith(pins.UNFINISHED)
-        if is_finished and session_id + pins.ENDING in names:
+        if is_finished and session_id + transcripts.ENDING in names:
             continue
         with contextlib.suppress(OSError):
-            if time.time() - os.lstat(path).st_mtime > _DAY:
+            if time.time() - os.lstat(path).st_mtime > times.DAY:
                 shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

@@ -6,6 +6,7 @@ A transcript that is there and kept costs a call two looks; all else is loaded l
 import posix
 import time
 
+from shim.base import times
 from shim.base.messages import explain
 from shim.claude import transcripts
 from shim.retention import pins
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from shim.claude.transcripts import Transcript
 
-_DAY = 86400.0
 _OWNER_WRITES = 0o200
 
 
@@ -40,7 +40,7 @@ def pin(store: str, session_id: str, transcript: "Transcript", is_ours: bool) ->
             _join(store, session_id, path)
     if is_pinned:
         _retain_sidecars(store, session_id, path)
-    if time.time() - transcript.status.st_mtime < _DAY / 2:
+    if time.time() - transcript.status.st_mtime < times.DAY / 2:
         return True
     try:
         posix.utime(path)
@@ -122,7 +122,7 @@ def note_start(store: str, session_id: str) -> None:
     project = transcripts.this_project()
     if project is None:
         return  # housekeeping will find it
-    transcript = f"{project}/{session_id}{pins.ENDING}"
+    transcript = f"{project}/{session_id}{transcripts.ENDING}"
     try:
         if transcripts.is_temporary(transcript):
             from shim.retention import config_directories

@@ -14,13 +14,13 @@ import posix
 
 from shim.base import environment
 from shim.base.messages import warn
+from shim.claude.transcripts import ENDING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
 FOLDER: "Final" = "kept"
-ENDING: "Final" = ".jsonl"
 FROM: "Final" = ".from"
 UNFINISHED: "Final" = ".new"
 _LINK = ".link"

@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from shim.base import files
+from shim.base import files, times
 from shim.base.messages import explain
 from shim.claude import cleanup, lineage, transcripts
 from shim.retention import compressed, hard_links, pins, sidecars
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 RESTORING = ".putting-back"
 _JOINING = ".joining"
 
-_DAY = 86400.0
 # A file whose time is this far ahead, in seconds, says that the clock is wrong.
 _AHEAD = 3600.0
 # Seconds to wait for who decides at the same time, which takes milliseconds.
@@ -145,7 +144,7 @@ def _was_deleted(kept: str, transcript: str, is_replaced: bool = False) -> bool:
         and is_gone
         and status.st_nlink == 1
         and idle > -_AHEAD
-        and not cleanup.took(idle / _DAY, transcript, kept)
+        and not cleanup.took(idle / times.DAY, transcript, kept)
     )
 
 
@@ -156,7 +155,7 @@ def review(store: str, session_id: str, projects: Iterable[str]) -> None:
     """
     with locked(store):
         target = restore_target(store, session_id)
-        name = session_id + pins.ENDING
+        name = session_id + transcripts.ENDING
         if target is None:
             if not any(any(transcripts.copies(where, name)) for where in projects):
                 drop(store, session_id)
@@ -170,7 +169,7 @@ def origin(store: str, session_id: str) -> str:
         return os.readlink(pins.origin_of(pins.path(store, session_id)))
     except OSError:
         project = transcripts.project_name(os.getcwd())
-        return f"{transcripts.projects_directory()}/{project}/{session_id}{pins.ENDING}"
+        return f"{transcripts.projects_directory()}/{project}/{session_id}{transcripts.ENDING}"
 
 
 def place(store: str, session_id: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from shim.base import stamps
+from shim.base import stamps, times
 from shim.claude import background_jobs
 from shim.store import hookless, markers, plugin_links
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from shim.base.session_key import SessionKey
     from shim.store.document import Document
 
-_DAY = 86400.0
-_MONTH = 30 * _DAY
+_MONTH = 30 * times.DAY
 # Days after which a mapped key's links go, to be made anew by its next call.
 _UNUSED = 90
 
@@ -67,7 +66,7 @@ def _is_used(directory: str, mappings: Document) -> bool:
         return False
     entry = mappings.get(key.room, {}).get(key.agent)
     used = stamps.nanoseconds(entry["last_used"]) or 0 if entry else 0
-    return time.time() - used / 1e9 < _UNUSED * _DAY
+    return time.time() - used / 1e9 < _UNUSED * times.DAY
 
 
 def _given(folder: str) -> set[str]:

@@ -5,6 +5,7 @@ import os
 
 from shim.base import stamps
 from shim.base.files import replace
+from shim.base.json_object import json_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,12 +143,7 @@ def _lines(path: str) -> "list[dict[str, Any]]":
         return []
     lines = []
     for line in content.splitlines():
-        try:
-            entry = json.loads(line) if line.startswith(b"{") else None
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and all(
-            isinstance(entry.get(name), str) for name in ("room", "agent", "uuid")
-        ):
+        entry = json_object(line) if line.startswith(b"{") else {}
+        if all(isinstance(entry.get(name), str) for name in ("room", "agent", "uuid")):
             lines.append(entry)
     return lines

@@ -23,7 +23,7 @@ def note(store: str, session_id: str) -> None:
         return
     try:
         files.make_directory(f"{store}/{HOOKLESS}")
-        files.replace_anywhere(_path(store, session_id), f"{pid} {start}".encode())
+        files.replace(_path(store, session_id), f"{pid} {start}".encode())
     except (OSError, Failure) as problem:
         explain(f"who goes on with {session_id} cannot be noted: {problem}")
 

@@ -5,7 +5,7 @@ Few conversations have any: a look tells, and what a mark means is loaded where 
 
 import posix
 
-from shim.base.files import held
+from shim.base import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,4 +27,4 @@ def path(store: str, folder: str, session_id: str) -> str:
 
 def content(store: str, folder: str, session_id: str) -> str:
     """What a mark says; empty where there is none."""
-    return held(path(store, folder, session_id)).decode("ascii", "replace")
+    return files.read(path(store, folder, session_id)).decode("ascii", "replace")

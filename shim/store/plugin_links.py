@@ -102,7 +102,7 @@ def _make(store: str, key: SessionKey, link: str, target: str) -> None:
         except FileExistsError:
             pass
     if not posix.access(f"{of_key}/{KEY}", posix.F_OK):
-        files.replace_anywhere(f"{of_key}/{KEY}", _content(key))
+        files.replace(f"{of_key}/{KEY}", _content(key))
     # Renamed into its place: another call may make it, too, and its claude be reading it.
     unfinished = f"{link}.{posix.getpid()}.new"
     posix.symlink(target, unfinished)

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from shim.base import files
+from shim.base.json_object import json_object
+from shim.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,27 +15,28 @@ if TYPE_CHECKING:
 FILE_NAME = "moved.json"
 
 
-def remember(store: str, places: Mapping[str, str]) -> None:
-    """Note of directories where they are here, beside those noted before. Raises OSError."""
-    text = json.dumps({**known(store), **places}, indent=2)
-    files.replace(f"{store}/{FILE_NAME}", text.encode())
+def remember(store: str, directories: Mapping[str, str]) -> None:
+    """Note where directories of another machine are here, beside those noted before.
+
+    Raises OSError, Failure.
+    """
+
+    def add(_: int) -> None:
+        text = json.dumps({**known(store), **directories}, indent=2)
+        files.replace(f"{store}/{FILE_NAME}", text.encode())
+
+    Store(store).locked(add, create=True)
 
 
 def known(store: str) -> dict[str, str]:
-    """Where each directory is here, as far as it was told."""
-    try:
-        with open(f"{store}/{FILE_NAME}", "rb") as file:
-            places = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(places, dict):
-        return {}
-    return {old: new for old, new in places.items() if isinstance(new, str)}
+    """Where each noted directory of another machine is here."""
+    noted = json_object(files.read(f"{store}/{FILE_NAME}"))
+    return {there: here for there, here in noted.items() if isinstance(here, str)}
 
 
-def here(path: str, places: Mapping[str, str]) -> str:
-    """A path of another machine as it is here; the longest directory that is known decides."""
-    for old in sorted(places, key=len, reverse=True):
-        if path == old or path.startswith(old.rstrip("/") + "/"):
-            return places[old].rstrip("/") + path[len(old.rstrip("/")) :] or "/"
+def here(path: str, directories: Mapping[str, str]) -> str:
+    """A path of another machine as it is here; the longest noted directory decides."""
+    for there in sorted(directories, key=len, reverse=True):
+        if path == there or path.startswith(there.rstrip("/") + "/"):
+            return directories[there].rstrip("/") + path[len(there.rstrip("/")) :] or "/"
     return path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Change = Callable[[Document], Iterable[Head]]
 
 # Nanoseconds since its last use in which nobody cleans a mapping up for its age.
-_IN_USE = 7 * 86400 * 10**9
+_IN_USE = int(7 * times.DAY * 1e9)
 
 
 def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bool) -> str | None:

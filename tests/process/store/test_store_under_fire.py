@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shim.base import files
-from shim.store import locked_file
+from shim.store import locked_file, relocations
 from shim.store.store import Store
 
 PATIENCE = 300
@@ -211,3 +211,19 @@ def test_cleaning_up_beside_live_writers_drops_only_what_is_stale(tmp_path: Path
     for pid, _ in running:
         os.waitpid(pid, 0)
     assert sum(map(len, sessions.mappings().values())) == 600
+
+
+def test_two_imports_at_once_note_the_directories_of_both(tmp_path: Path) -> None:
+    def work(name: str) -> Callable[[int], None]:
+        def note(report: int) -> None:
+            for number in range(50):
+                relocations.remember(str(tmp_path), {f"/{name}/{number}": "/here"})
+            os.write(report, b"done\n")
+
+        return note
+
+    running = [fork(work(name)) for name in ("one", "other")]
+    assert [list(lines(reading)) for _, reading in running] == [["done"]] * 2
+    for pid, _ in running:
+        os.waitpid(pid, 0)
+    assert len(relocations.known(str(tmp_path))) == 100

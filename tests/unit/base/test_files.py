@@ -23,7 +23,7 @@ def test_in_a_shared_directory_nothing_that_was_there_first_is_written_to(tmp_pa
     theirs.write_text("theirs")
     theirs.chmod(0o666)
     with theirs.open() as opened:
-        files.replace_anywhere(str(theirs), b"ours")
+        files.replace(str(theirs), b"ours")
         assert opened.read() == "theirs"
     assert theirs.read_text() == "ours"
     assert stat.S_IMODE(theirs.stat().st_mode) == 0o600
@@ -36,19 +36,19 @@ def test_its_unfinished_name_cannot_be_guessed(
     names = []
     monkeypatch.setattr(files.posix, "rename", lambda *paths: names.append(paths[0]))
     for _ in range(2):
-        files.replace_anywhere(f"{tmp_path}/f", b"")
+        files.replace(f"{tmp_path}/f", b"")
     assert len(set(names)) == 2
 
 
 def test_what_cannot_be_put_there_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     with pytest.raises(IsADirectoryError):
-        files.replace_anywhere(f"{tmp_path}/f", b"ours")
+        files.replace(f"{tmp_path}/f", b"ours")
     assert os.listdir(tmp_path) == ["f"]
 
 
 @pytest.mark.parametrize("make", [os.link, os.symlink])
-def test_in_the_store_what_has_the_unfinished_name_goes_and_is_not_written_to(
+def test_what_a_killed_writer_left_behind_is_in_nobodys_way_and_not_written_to(
     tmp_path: Path, make: Callable[[Path, Path], None]
 ) -> None:
     victim = tmp_path / "victim"
@@ -57,22 +57,22 @@ def test_in_the_store_what_has_the_unfinished_name_goes_and_is_not_written_to(
     files.replace(f"{tmp_path}/f", b"ours")
     assert (tmp_path / "f").read_text() == "ours"
     assert victim.read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["f", "victim"]
+    assert sorted(os.listdir(tmp_path)) == ["f", "f.new", "victim"]
 
 
 def test_a_file_is_read_whole_and_one_of_the_system_too(tmp_path: Path) -> None:
     large = tmp_path / "large"
     large.write_bytes(b"x" * 200_000)
-    assert files.held(str(large)) == large.read_bytes()
-    assert files.held("/proc/self/stat").startswith(b"%d " % os.getpid())
+    assert files.read(str(large)) == large.read_bytes()
+    assert files.read("/proc/self/stat").startswith(b"%d " % os.getpid())
 
 
 def test_what_cannot_be_read_holds_nothing_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for name in ("fifo", ".", "missing", "missing/file"):
-        assert files.held(str(tmp_path / name)) == b""
+        assert files.read(str(tmp_path / name)) == b""
     writer = os.open(tmp_path / "fifo", os.O_RDWR)
-    assert files.held(str(tmp_path / "fifo")) == b""
+    assert files.read(str(tmp_path / "fifo")) == b""
     os.close(writer)
 
 
