@@ -18,7 +18,7 @@ from shim.claude import cli_spec, registry, spec_lookup, transcripts
 from shim.claude.transcripts import Transcript
 from shim.locks.record_lock import ACQUIRED, FILE_NAME, Holder, Lock, is_of_conversation
 from shim.retention import compressed, config_directories, pins, restoring
-from shim.store import hookless, plugin_links, rewrite
+from shim.store import markers, plugin_links, rewrite
 from shim.store.store import Store, directory
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class _Acts(resuming.Effects):
             explain(f"{path} holds no message; it would be moved aside{then}")
 
     def followed(self, key: SessionKey, stored: str) -> str:
-        moved = hookless.moved_to(self.store.directory, stored) if self.store else None
+        moved = markers.hookless_moved_to(self.store.directory, stored) if self.store else None
         if moved is not None:
             explain(f"a claude without our hooks went on from {stored}")
         return moved or stored

@@ -7,7 +7,7 @@ from shim.base import environment, messages, session_key
 from shim.base.files import is_directory, leave_to_its_owner, make_directory
 from shim.base.messages import Failure, explain, warn
 from shim.call import plan
-from shim.claude import cli_spec, hooks, mentions, spec_lookup, transcripts
+from shim.claude import cli_spec, hooks, registry, spec_lookup, transcripts
 from shim.locks import record_lock
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK, Holder, Lock
 from shim.retention import daily, pinning
@@ -230,15 +230,6 @@ def _is_heard(asked: "Invocation", plugins: list[str]) -> bool:
     return bool(plugins) and not asked.has(_SHOWS_HOOKS) and hooks.may_run(asked)
 
 
-def _live_on(session_id: str) -> int | None:
-    """The pid of a claude that is live on the conversation, or None."""
-    if not mentions.is_there(session_id):
-        return None
-    from shim.claude import registry  # nearly always it is nobody
-
-    return registry.live_on(session_id)
-
-
 def _is_in_fleet() -> bool:
     return bool(environment.get("NSED_FLEET_URL"))
 
@@ -302,7 +293,7 @@ class Effects:
         """The same of the conversation's lease, and beside a claude that is live without one."""
         start = record_lock.conversation_offset(session_id)
         turn = self._take(key, asked, is_explicit, start, lambda: session_id)
-        pid = _live_on(session_id) if turn == ACQUIRED else None
+        pid = registry.live_on(session_id) if turn == ACQUIRED else None
         if pid is not None:
             from shim.locks import contention
 
@@ -383,7 +374,7 @@ class Effects:
     def outlasts(self, session_id: str, is_worth_it: "WaitPolicy") -> bool:
         """Wait for every stranger to leave a conversation, while that is worth it."""
         started = time.monotonic()
-        while (pid := _live_on(session_id)) is not None:
+        while (pid := registry.live_on(session_id)) is not None:
             if not is_worth_it(Holder(pid, is_long_running=True), time.monotonic() - started):
                 return False
             time.sleep(_NAP)
@@ -435,35 +426,29 @@ class Effects:
 
     def followed(self, key: "SessionKey", stored: str) -> str:
         """Where a claude that no hook tells of has gone on from the stored conversation."""
-        if self.store is None or not markers.is_there(self.store.directory, HOOKLESS, stored):
+        if self.store is None or not markers.exists(self.store.directory, HOOKLESS, stored):
             return stored
-        from shim.store import hookless  # such a claude is rare
-
         where = self.store.directory
-        moved = hookless.moved_to(where, stored)
+        moved = markers.hookless_moved_to(where, stored)
         if moved is None:
-            hookless.drop(where, stored)
+            markers.drop_ended_hookless(where, stored)
             return stored
         explain(f"a claude without our hooks went on from {stored}")
-        hookless.transfer(where, stored, moved)
+        markers.transfer(where, HOOKLESS, stored, moved)
         self.record(key, moved)
         return moved
 
     def note_unheard(self, session_id: str) -> None:
         """Note that this process becomes a claude that no hook tells of."""
         if self.store is not None:
-            from shim.store import hookless  # such a claude is rare
-
-            hookless.note(self.store.directory, session_id)
+            markers.note_hookless(self.store.directory, session_id)
 
     def parent(self, session_id: str) -> str | None:
         """Of which conversation a fork is that nothing was said in; None of any other."""
-        if self.store is None or not markers.is_there(self.store.directory, FORKS, session_id):
+        if self.store is None or not markers.exists(self.store.directory, FORKS, session_id):
             return None
-        from shim.store import forks  # a fork is rare
-
         where = self.store.directory
-        parent = forks.parent(where, session_id)
+        parent = markers.parent_of(where, session_id)
         if parent is None or transcripts.find(session_id)[0] is not None:
             return None
         return None if pinning.can_be_restored(where, session_id) else parent
@@ -471,9 +456,7 @@ class Effects:
     def note_fork(self, fork: str, parent: str) -> None:
         """Note of which conversation a fork is."""
         if self.store is not None:
-            from shim.store import forks  # a fork is rare
-
-            forks.note(self.store.directory, fork, parent)
+            markers.note_fork(self.store.directory, fork, parent)
 
     def link(self, key: "SessionKey", variant: str) -> str | None:
         """The link to a variant of the plugin that says by its path whose it is, if there can be

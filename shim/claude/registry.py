@@ -1,13 +1,16 @@
-"""Claude Code's own registry of what runs: `sessions/<pid>.json` in its config directory."""
+"""Claude Code's own registry of what runs: `sessions/<pid>.json` in its config directory.
+
+A known key asks it at each call, so what it has is searched before it is parsed.
+"""
 
 import posix
 
 from shim.base import files
-from shim.claude import mentions
 from shim.claude.transcripts import config_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Final
 
 # In the place of a pid: of a worker in the background that does not run yet.
@@ -27,12 +30,13 @@ def live_on(session_id: str) -> int | None:
     only where a process of that pid and start time is there. ABOUT_TO_START where a person at a
     terminal has just left it to a worker.
     """
-    for content in mentions.contents():
+    for content in _contents():
         if session_id.encode() in content:
             entry = _entry(content)
             if entry.get("sessionId") == session_id and _is_live(entry):
                 return int(entry["pid"])
-    if mentions.is_job(session_id):
+    # A job of claude's background service is named after the conversation that it began with.
+    if posix.access(f"{config_directory()}/jobs/{session_id[:8]}", posix.F_OK):
         from shim.claude import background_jobs  # it imports more than a call may need
 
         has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
@@ -113,7 +117,20 @@ def _entries() -> "list[dict[str, Any]]":
 
 def _all_entries() -> "list[dict[str, Any]]":
     """Every entry, those that killed claudes left behind among them."""
-    return [_entry(content) for content in mentions.contents()]
+    return [_entry(content) for content in _contents()]
+
+
+def _contents() -> "Iterator[bytes]":
+    """The content of each file of the registry."""
+    directory = config_directory() + "/sessions"
+    try:
+        names = posix.listdir(directory)
+    except OSError:
+        return
+    # Beside an entry can be a key: `<pid>.<64 digits>.key`.
+    for name in names:
+        if name.endswith(".json"):
+            yield files.read(f"{directory}/{name}")
 
 
 def _entry(content: bytes) -> "dict[str, Any]":

@@ -6,7 +6,7 @@ It is loaded late, by `following`: most events are of the head.
 from shim.base import environment
 from shim.base.session_key import SessionKey
 from shim.claude import background_jobs, invocation, registry, transcripts
-from shim.store import forks, history, markers, plugin_links
+from shim.store import history, markers, plugin_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _begun(
     own = str(job["sessionId"]) if job else None
     if own and source in _COPIED:
         # 2.1.197 names the conversation that the job's is a copy of, later versions the copy.
-        parent = forks.parent(store, own)
+        parent = markers.parent_of(store, own)
         if parent is None and own != head:
             left = (
                 registry.parked_on(background_jobs.id_of(own)) if session_id == own else session_id
@@ -75,7 +75,7 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str | None) -> st
                 and background_jobs.is_about_to_start(job)
             ):
                 own = str(job["sessionId"])
-                if not markers.is_there(store, markers.FORKS, own):
+                if not markers.exists(store, markers.FORKS, own):
                     return _left_for(own, session_id, store, head)
         return None
     heads = [each.get("uuid") for each in history.earlier(store, key.room, key.agent)]
@@ -88,7 +88,7 @@ def _left_for(job: str, left: str | None, store: str, head: str | None) -> str |
     """The head where a job's conversation is a copy of the one that was left for it."""
     if left is None or left != head:
         return None
-    forks.note(store, job, left)
+    markers.note_fork(store, job, left)
     return job
 
 

@@ -31,7 +31,7 @@ MODULES: "Final" = (
     "shim.claude.invocation",
     "shim.claude.spec_cache",
     "shim.claude.spec_lookup",
-    "shim.claude.mentions",
+    "shim.claude.registry",
     "shim.claude.child_environment",
     "shim.claude.hooks",
     "fcntl",

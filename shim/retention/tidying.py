@@ -16,7 +16,7 @@ import psutil
 
 from shim.base import stamps, times
 from shim.claude import background_jobs
-from shim.store import hookless, markers, plugin_links
+from shim.store import markers, plugin_links
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,7 +40,7 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
         if fork in there or fork not in heads:
             _remove(f"{store}/{markers.FORKS}/{fork}")
     for session_id in _old(f"{store}/{markers.HOOKLESS}"):
-        if not hookless.is_live(store, session_id):
+        if not markers.is_hookless_live(store, session_id):
             _remove(f"{store}/{markers.HOOKLESS}/{session_id}")
 
 

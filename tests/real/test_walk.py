@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.store import forks
+from shim.store import markers
 from tests.support.messages_api import Reply
 from tests.support.real_claude import ESCAPE, LEFT, TIMEOUT, knows, shows_list, wait_until
 
@@ -86,7 +86,7 @@ class Walk:
         """The words of the conversation that a room would go on with."""
         head = self.world.mapping(room)
         while head and not self.world.transcripts(head):
-            head = forks.parent(str(self.world.store), head)
+            head = markers.parent_of(str(self.world.store), head)
         return self.words_of(head) if head else []
 
     def words_of(self, session_id: str) -> list[str]:

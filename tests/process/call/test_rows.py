@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shim.install.launcher import install
-from shim.store import forks
+from shim.store import markers
 from tests.support.recorder import World, derived
 
 ROOM = "a room"
@@ -285,7 +285,7 @@ def test_debug_says_why_and_changes_nothing(world: World) -> None:
 def test_while_nothing_was_said_in_a_fork_what_it_is_of_goes_on(world: World) -> None:
     world.map(ROOM, "claude", OTHER)
     world.transcript(U)
-    forks.note(str(world.store.parent), OTHER, U)
+    markers.note_fork(str(world.store.parent), OTHER, U)
 
     assert told(world, "-p") == ["--resume", U, "-p"]
     assert world.mappings == {ROOM: {"claude": U}}
@@ -295,7 +295,7 @@ def test_a_fork_in_which_something_was_said_goes_on(world: World) -> None:
     world.map(ROOM, "claude", OTHER)
     world.transcript(U)
     world.transcript(OTHER)
-    forks.note(str(world.store.parent), OTHER, U)
+    markers.note_fork(str(world.store.parent), OTHER, U)
 
     assert told(world, "-p") == ["--resume", OTHER, "-p"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim.retention import pins
-from shim.store import forks
+from shim.store import markers
 from tests.process.commands.test_changing_commands import (
     U,
     V,
@@ -51,7 +51,7 @@ def with_all(world: World, session_id: str) -> None:
     kept.hardlink_to(path)
     kept.with_suffix(".from").symlink_to(path)
 
-    forks.note(str(world.store.parent), session_id, V)
+    markers.note_fork(str(world.store.parent), session_id, V)
 
 
 def earlier(world: World, room: str, agent: str, session_id: str) -> None:

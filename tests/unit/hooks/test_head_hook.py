@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import shim
 from shim.base.session_key import SessionKey
 from shim.hooks import head_hook, head_moves
-from shim.store import forks, history, plugin_links
+from shim.store import history, markers, plugin_links
 from shim.store.store import Store
 
 CLAUDE_PLUGIN = Path(shim.__file__).parent / "install" / "claude_plugin"
@@ -253,7 +253,7 @@ class TestInTheBackground:
         head_hook.follow(event("SessionStart", named, source=source))
 
         assert sessions.get("r", "a") == V
-        assert forks.parent(sessions.directory, V) == U
+        assert markers.parent_of(sessions.directory, V) == U
 
     def test_its_start_moves_nothing_where_another_is_the_head_by_now(
         self, sessions: Store, job: Job
@@ -270,7 +270,7 @@ class TestInTheBackground:
         monkeypatch.delenv("CLAUDE_JOB_DIR")
         head_hook.follow(event("SessionEnd", U, reason="other"))
         assert sessions.get("r", "a") == V
-        assert forks.parent(sessions.directory, V) == U
+        assert markers.parent_of(sessions.directory, V) == U
 
     @pytest.mark.parametrize(("named", "source"), [(V, "fork"), (U, "resume")])
     def test_a_worker_that_starts_after_its_terminal_has_ended_moves_nothing(

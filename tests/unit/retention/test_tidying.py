@@ -13,7 +13,7 @@ import pytest
 from shim.base import times
 from shim.base.session_key import SessionKey
 from shim.retention import tidying
-from shim.store import forks, markers, plugin_links
+from shim.store import markers, plugin_links
 
 U, V = (f"0000000{n}-0000-4000-8000-000000000000" for n in range(2))
 DAY = 86400
@@ -114,10 +114,10 @@ def test_a_note_of_a_fork_stays_while_its_parent_may_go_on(
     there: list[str],
     stays: bool,
 ) -> None:
-    forks.note(str(store), V, U)
+    markers.note_fork(str(store), V, U)
     aged(store / "forks" / V, days)
     tidying.tidy(str(store), mapping, there)
-    assert markers.is_there(str(store), markers.FORKS, V) == stays
+    assert markers.exists(str(store), markers.FORKS, V) == stays
 
 
 def test_a_note_of_an_unheard_claude_stays_while_that_lives(store: Path) -> None:
