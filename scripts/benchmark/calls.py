@@ -21,7 +21,6 @@ def calls(world: World) -> Iterable[Row]:
     new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
     restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
     first = world.known(100_000, "first")
-    forget = shlex.join(["rm", "-f", str(world.store(100_000) / "places")])
     floor = Timed(FLOOR, world.floor, one)
     fed_floor = Timed("the same by sh, with an account on stdin", _fed(world, world.floor), one)
 
@@ -34,7 +33,6 @@ def calls(world: World) -> Iterable[Row]:
         ours(UNTOUCHED, world.environ(), 0.2),
         *(ours(known_key(n), world.known(n), 1.2 if n < 100_000 else 1.5) for n in SIZES),
         ours("the same, the first of 100,000", first, 1.5),
-        ours("the same, looked for: its place is forgotten", first, None, forget),
         ours("the same, the last of 100,000", world.known(100_000, "last"), 1.5),
         ours("the same, its lease beside ten live claudes", busy, 1.25),
         ours("the same, its transcript in one of 1,000 projects", scattered, 2),

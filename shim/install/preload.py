@@ -40,7 +40,6 @@ MODULES: "Final" = (
     "shim.store",
     "shim.store.layout",
     "shim.store.locked_file",
-    "shim.store.places",
     "shim.store.store",
     "shim.store.markers",
     "shim.store.plugin_links",

@@ -100,8 +100,7 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
     there = found.keys() | set(pins.session_ids(store))
     tidying.tidy(store, mappings, there)
     surplus = _surplus(mappings, there)
-    forgetting = history.Forgetting(store, mappings, there)
-    Store(store).locked(lambda _: forgetting.commit())
+    Store(store).locked(lambda _: history.forget(store, mappings, there))
     Store(store).locked(lambda _: history.remember_all(store, surplus))
     doomed = _long_gone(mappings, there)
     for room, agent, entry in surplus:

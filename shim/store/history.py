@@ -71,34 +71,20 @@ def drop(directory: str, room: str, agent: str, session_ids: "Container[str]") -
         replace(path, _text(left))
 
 
-class Forgetting:
-    """The history without entries of keys that have no mapping, and whose conversations are gone.
+def forget(directory: str, mappings: "Document", there: "Container[str]") -> None:
+    """Drop the entries of keys that have no mapping, and whose conversations are gone.
 
-    It is made before the store's lock is taken: a long history takes a while. Raises OSError.
+    `there` are the conversations that are not. Called with the store's lock held. Raises OSError.
     """
-
-    def __init__(self, directory: str, mappings: "Document", there: "Container[str]") -> None:
-        self._path = f"{directory}/{FILE_NAME}"
-        self._before = self._status()
-        lines = _lines(self._path)
-        left = [
-            line
-            for line in lines
-            if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
-        ]
-        self._after = _text(left) if len(left) < len(lines) else None
-
-    def commit(self) -> None:
-        """Write it, if the history is still the same. Called with the store's lock held."""
-        if self._after is not None and self._status() == self._before:
-            replace(self._path, self._after)
-
-    def _status(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self._path)
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+    path = f"{directory}/{FILE_NAME}"
+    lines = _lines(path)
+    left = [
+        line
+        for line in lines
+        if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
+    ]
+    if len(left) < len(lines):
+        replace(path, _text(left))
 
 
 def _last(lines: "Iterable[dict[str, Any]]") -> "list[dict[str, Any]]":

@@ -50,15 +50,15 @@ class NotCanonical(Exception):
 
 
 class Entry:
-    """One mapping, and where in the file its room's name stands, and its timestamp."""
+    """One mapping, and where in the file its session id and its timestamp start."""
 
-    __slots__ = ("room_at", "session_id", "stamp", "stamp_at")
+    __slots__ = ("id_at", "session_id", "stamp", "stamp_at")
 
-    def __init__(self, session_id: str, stamp: bytes, stamp_at: int, room_at: int) -> None:
+    def __init__(self, session_id: str, id_at: int, stamp: bytes, stamp_at: int) -> None:
         self.session_id = session_id
+        self.id_at = id_at
         self.stamp = stamp
         self.stamp_at = stamp_at
-        self.room_at = room_at
 
 
 def quote(name: str) -> bytes:
@@ -87,26 +87,24 @@ def renewed(stamp: bytes, nanoseconds: int) -> bytes:
     return now[: len(stamp) - len(zone)] + zone
 
 
-def find(file: int, room: bytes, agent: bytes, place: int | None = None) -> Entry | None:
+def find(file: int, room: bytes, agent: bytes) -> Entry | None:
     """The entry of a room and agent, given as `quote` writes them, or None where there is none.
 
     Reads the file a piece at a time, from its end: of two rooms with one name the last one counts,
-    and what was added last is asked for most. Where the room stands at a `place`, that is known to
-    be the last one. Raises NotCanonical where the answer takes a parse.
+    and what was added last is asked for most. Raises NotCanonical where the answer takes a parse.
     """
     size = posix.fstat(file).st_size
     if _is_empty_map(file, size):
         return None
     _require_ends(file, size)
-    is_there = place is not None and place < size and _stands_at(file, room, place)
-    room_at = place if is_there else _last_room(file, room, size)
+    room_at = _last_room(file, room, size)
     if room_at is None:
         return None
     start = room_at + len(room)
     text = _text_of_room(file, room, start, size)
     opening = _AGENT_INDENT + agent + _AGENT_OPEN
     at = text.rfind(opening)
-    return None if at < 0 else _entry(text, at + len(opening), room_at, start)
+    return None if at < 0 else _entry(text, at + len(opening), start)
 
 
 def touch(file: int, entry: Entry) -> None:
@@ -146,13 +144,6 @@ def _require_ends(file: int, size: int) -> None:
     end = posix.pread(file, 16, max(0, size - 16)).rstrip()
     if posix.pread(file, 5, 0) != b'{\n  "' or not end.endswith((b"\n  }\n}", b": {}\n}")):
         raise NotCanonical
-
-
-def _stands_at(file: int, room: bytes, place: int) -> bool:
-    try:
-        return posix.pread(file, len(room), place) == room and _is_room(file, place, room)
-    except NotCanonical:
-        return False
 
 
 def _last_room(file: int, room: bytes, size: int) -> int | None:
@@ -217,14 +208,14 @@ def _text_of_room(file: int, room: bytes, start: int, size: int) -> bytes:
     return text[:end]
 
 
-def _entry(text: bytes, at: int, room_at: int, offset: int) -> Entry:
-    """The entry whose session id starts at a position of a text, which stands in the file."""
+def _entry(text: bytes, at: int, offset: int) -> Entry:
+    """The entry whose session id starts at a position of a text, at an offset of the file."""
     session_id, _, rest = text[at : at + _LONGEST_ENTRY].partition(_BETWEEN)
     stamp, end, _ = rest.partition(_ENTRY_END)
     if not end or b"\\" in session_id:
         raise NotCanonical
-    stamp_at = offset + at + len(session_id) + len(_BETWEEN)
-    return Entry(session_id.decode(), stamp, stamp_at, room_at)
+    id_at = offset + at
+    return Entry(session_id.decode(), id_at, stamp, id_at + len(session_id) + len(_BETWEEN))
 
 
 def _escapes() -> dict[int, str]:

@@ -144,6 +144,20 @@ def change(path: str, file: int, action: "Change") -> None:
     locked_file.commit(path, file, document.dump(kept))
 
 
+def drop(path: str, file: int, doomed: "Document") -> int:
+    """Drop mappings, each unless it was used or changed since; return how many were dropped."""
+    mappings = load(path, file)
+    left: Document = {}
+    for room, entries in mappings.items():
+        for agent, entry in entries.items():
+            if doomed.get(room, {}).get(agent) != entry:
+                left.setdefault(room, {})[agent] = entry
+    dropped = sum(map(len, mappings.values())) - sum(map(len, left.values()))
+    if dropped:
+        locked_file.commit(path, file, document.dump(left))
+    return dropped
+
+
 def _repair(path: str, file: int, data: bytes, repaired: "Document", problem: str) -> None:
     kept = ""
     if data.strip():

