@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from shim.install import launcher
 from tests.support.nats import NatsServer
 
+# How long an example takes depends on what else the machine does: nothing that a test may judge.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # `--long`, or `--hypothesis-profile thorough`: fifty times as many examples of each.
-settings.register_profile("thorough", max_examples=5000)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=5000)
+settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

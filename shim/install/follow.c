@@ -49,15 +49,23 @@ static bool is_settled(struct text account, const char *plugin);
 static bool read_session_id(struct text account, char *session_id);
 static bool may_leave_head(struct text account, const char *plugin);
 static bool read_key(const char *of_key, char *room, const char **agent);
-static bool is_plain(const char *name);
 static bool is_head(const char *store, const char *room, const char *agent, const char *session_id);
 static size_t read_all(int file, char *content, size_t size);
 static const char *find_stamp(struct text document, const char *room, const char *agent,
                               const char *session_id);
-static bool is_canonical(struct text document);
+static bool has_ends(struct text document);
+static bool follows_room(struct text document, const char *at);
+static bool read_agents(struct text *rest, const char *agent, const char *session_id,
+                        const char **stamp);
+static bool skip(struct text *rest, const char *expected);
+static bool read_string(struct text *rest, const char *before, struct text *string);
+static bool is_plain(struct text);
+static bool is_stamp(struct text);
+static bool is_same(struct text, const char *wanted);
+static bool ends_with(struct text, const char *end);
 static const char *find(struct text, const char *wanted);
-static const char *find_only(struct text, const char *name);
 static struct text behind(struct text, const char *at);
+static struct text whole(const char *string);
 static void touch(int file, off_t at);
 static void hand_over(struct text account);
 
@@ -143,15 +151,7 @@ static bool read_key(const char *of_key, char *room, const char **agent) {
     room[length] = '\0';
     *agent = room + strlen(room) + 1;
     return *agent <= room + length && *agent + strlen(*agent) == room + length &&
-           is_plain(room) && is_plain(*agent);
-}
-
-/* Whether a name stands in JSON as it is. */
-static bool is_plain(const char *name) {
-    for (; *name; name++)
-        if ((unsigned char)*name < ' ' || *name == '"' || *name == '\\')
-            return false;
-    return true;
+           is_plain(whole(room)) && is_plain(whole(*agent));
 }
 
 /* Whether the store has this session id; under its lock, if that is free. */
@@ -192,60 +192,130 @@ static size_t read_all(int file, char *content, size_t size) {
     return length;
 }
 
-/* Where the time of use stands in a document that has the entry; NULL where that takes a parse. */
+/* Where the time of use stands in a document that has the entry; NULL where that takes a parse.
+ * Damage in another room is not seen, as Python's own look does not see it (shim/store/layout.py);
+ * this room, and that it is one, must be whole. */
 static const char *find_stamp(struct text document, const char *room, const char *agent,
                               const char *session_id) {
-    static char wanted[2 * LONGEST_NAME];
-    const char *at, *end;
+    static char quoted[LONGEST_NAME + 2];
+    const char *at, *stamp = NULL;
 
-    if (!is_canonical(document) || !(at = find_only(document, room)))
+    snprintf(quoted, sizeof quoted, "\"%s\"", room);
+    /* Of two rooms with one name the last one counts, and an agent can have a room's name. */
+    if (!has_ends(document) || find(document, "\\") || !(at = find(document, quoted)) ||
+        find(behind(document, at + 1), quoted) || !follows_room(document, at))
         return NULL;
-    snprintf(wanted, sizeof wanted, "\n  \"%s\": {", room);
-    struct text rest = behind(document, at - strlen("\n  "));
-    if (find(rest, wanted) != rest.start || !(end = find(rest, "\n  }")))
+    struct text rest = behind(document, at + strlen(quoted));
+    if (!skip(&rest, ": {") || !read_agents(&rest, agent, session_id, &stamp) ||
+        (!skip(&rest, ",\n  \"") && !skip(&rest, "\n}")))
         return NULL;
-    rest = behind(rest, rest.start + strlen(wanted));
-    struct text entries = {rest.start, (size_t)(end - rest.start)};
-    if (!(at = find_only(entries, agent)))
-        return NULL;
-    snprintf(wanted, sizeof wanted, "\n    \"%s\": {\n      \"uuid\": \"%s\",\n"
-             "      \"last_used\": \"", agent, session_id);
-    entries = behind(entries, at - strlen("\n    "));
-    if (find(entries, wanted) != entries.start)
-        return NULL;
-    entries = behind(entries, entries.start + strlen(wanted));
-    end = find(entries, "Z\"\n    }");
-    bool is_usual = end && end - entries.start == (ptrdiff_t)strlen(STAMP) - 1;
-    return is_usual ? entries.start : NULL;
+    return stamp;
 }
 
-/* Whether a document begins and ends as the writers of the store lay it out, with no escapes. */
-static bool is_canonical(struct text document) {
-    static const char opening[] = "{\n  \"", ending[] = "\n  }\n}";
-    size_t length = strlen(ending);
-
-    while (document.length && document.start[document.length - 1] == '\n')
+/* Whether a document begins and ends as the writers of the store lay it out. */
+static bool has_ends(struct text document) {
+    while (ends_with(document, "\n")) /* space that is reserved for new rooms */
         document.length--;
-    return document.length > strlen(opening) + length && !find(document, "\\") &&
-           memcmp(document.start, opening, strlen(opening)) == 0 &&
-           memcmp(document.start + document.length - length, ending, length) == 0;
+    return skip(&document, "{\n  \"") &&
+           (ends_with(document, "\n  }\n}") || ends_with(document, ": {}\n}"));
+}
+
+/* Whether the name of a room can stand at a position. */
+static bool follows_room(struct text document, const char *at) {
+    struct text before = {document.start, (size_t)(at - document.start)};
+
+    return is_same(before, "{\n  ") || ends_with(before, "\n  },\n  ") ||
+           ends_with(before, ": {},\n  ");
+}
+
+/* Reads what a room holds, and finds the time at which an agent with this session id was used. */
+static bool read_agents(struct text *rest, const char *agent, const char *session_id,
+                        const char **stamp) {
+    if (skip(rest, "}"))
+        return true;
+    do {
+        struct text name, id, used;
+        if (!read_string(rest, "\n    ", &name) ||
+            !read_string(rest, ": {\n      \"uuid\": ", &id) ||
+            !read_string(rest, ",\n      \"last_used\": ", &used) || !skip(rest, "\n    }"))
+            return false;
+        if (is_same(name, agent))
+            *stamp = is_same(id, session_id) && is_stamp(used) ? used.start : NULL;
+    } while (skip(rest, ","));
+    return skip(rest, "\n  }");
+}
+
+/* Skips a text, if it comes next. */
+static bool skip(struct text *rest, const char *expected) {
+    size_t length = strlen(expected);
+
+    if (rest->length < length || memcmp(rest->start, expected, length) != 0)
+        return false;
+    *rest = behind(*rest, rest->start + length);
+    return true;
+}
+
+/* Reads a string without escapes, if it comes next behind a text. */
+static bool read_string(struct text *rest, const char *before, struct text *string) {
+    const char *end;
+
+    if (!skip(rest, before) || !skip(rest, "\"") ||
+        !(end = memchr(rest->start, '"', rest->length)))
+        return false;
+    *string = (struct text){rest->start, (size_t)(end - rest->start)};
+    *rest = behind(*rest, end + 1);
+    return is_plain(*string);
+}
+
+/* Whether a text stands in JSON as it is: UTF-8 (each character has the bytes that its first one
+ * asks for), with nothing in it that JSON escapes. */
+static bool is_plain(struct text text) {
+    int missing = 0;
+
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.start[i];
+        if (byte < ' ' || byte == '"' || byte == '\\' || byte >= 0xf8 ||
+            ((byte & 0xc0) == 0x80 ? missing-- == 0 : missing != 0))
+            return false;
+        if (byte >= 0xc0)
+            missing = byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
+    }
+    return missing == 0;
+}
+
+static bool is_same(struct text text, const char *wanted) {
+    return text.length == strlen(wanted) && memcmp(text.start, wanted, text.length) == 0;
+}
+
+static bool ends_with(struct text text, const char *end) {
+    size_t length = strlen(end);
+
+    return text.length >= length &&
+           memcmp(text.start + text.length - length, end, length) == 0;
+}
+
+/* Whether it is a time in the form, and so of the width, that we write. */
+static bool is_stamp(struct text text) {
+    static const char form[] = STAMP;
+
+    if (text.length != strlen(form))
+        return false;
+    for (size_t i = 0; i < text.length; i++)
+        if (form[i] == '0' ? text.start[i] < '0' || text.start[i] > '9' : text.start[i] != form[i])
+            return false;
+    return true;
 }
 
 static const char *find(struct text text, const char *wanted) {
     return memmem(text.start, text.length, wanted, strlen(wanted));
 }
 
-/* Where a name stands, in quotes, in a text that has it once: of two entries the last one counts. */
-static const char *find_only(struct text text, const char *name) {
-    static char quoted[LONGEST_NAME + 2];
-
-    snprintf(quoted, sizeof quoted, "\"%s\"", name);
-    const char *at = find(text, quoted);
-    return at && !find(behind(text, at + 1), quoted) ? at : NULL;
-}
-
 static struct text behind(struct text text, const char *at) {
     return (struct text){at, text.length - (size_t)(at - text.start)};
+}
+
+static struct text whole(const char *string) {
+    return (struct text){string, strlen(string)};
 }
 
 /* Writes the time of use in place, as wide as it was. */

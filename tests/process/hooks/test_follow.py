@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from shim.base import stamps
 from shim.base.session_key import SessionKey
-from shim.store import document, plugin_links
+from shim.store import document, layout, plugin_links
 from shim.store.store import Store
 from tests.support.compiled import HOOK, SANITIZED, SANITIZERS, compiled
 
@@ -172,7 +172,7 @@ def test_a_store_in_another_layout_is_python_s(hook: Hook, edit: tuple[bytes, by
 names = st.text(st.sampled_from('ab"\\é\n:{}, '), max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     mappings=st.dictionaries(
         names, st.dictionaries(names, st.sampled_from([U, V]), max_size=3), max_size=4
@@ -181,7 +181,7 @@ names = st.text(st.sampled_from('ab"\\é\n:{}, '), max_size=6)
     session_id=st.sampled_from([U, V]),
     cut=st.none() | st.tuples(st.integers(0, 900), st.integers(1, 30)),
 )
-def test_it_settles_nothing_that_a_parse_would_not(
+def test_it_settles_nothing_that_python_would_not(
     tmp_path: Path,
     program: Path,
     mappings: dict[str, dict[str, str]],
@@ -202,4 +202,37 @@ def test_it_settles_nothing_that_a_parse_would_not(
         data = data[: cut[0]] + data[sum(cut) :]
     hook.document.write_bytes(data)
     if hook.run(PROMPT) == "":
-        assert json.loads(data)[key[0]][key[1]]["uuid"] == U
+        # Damage in another room is found by neither: a call reads its own room, at any size.
+        assert head(hook.document, *key) == U
+        if not cut:
+            assert json.loads(data)[key[0]][key[1]]["uuid"] == U
+
+
+def head(document: Path, room: str, agent: str) -> str | None:
+    """The head as Python reads it. Raises NotCanonical where it would parse the document."""
+    with document.open("rb") as file:
+        entry = layout.find(file.fileno(), layout.quote(room), layout.quote(agent))
+    return entry and entry.session_id
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        (b'"last_used": "2', b'"last_used": 2'),
+        (b'"other"', b'"other'),
+        (b'"other"', b'"oth\xc3r"'),
+        (b'"other": {', b'"other": {}'),
+        (b"    },\n    ", b"    }\n    "),
+        (b'\n  },\n  "z', b'\n  }\n  "z'),
+        (b',\n  "r\xc3\xa9f', b'\n  "r\xc3\xa9f'),
+    ],
+)
+def test_a_room_that_is_damaged_is_python_s(hook: Hook, edit: tuple[bytes, bytes]) -> None:
+    used = {"last_used": "2026-11-22T16:26:24.123456789Z"}
+    agents = {name: {"uuid": U, **used} for name in ("other", AGENT)}
+    data = document.dump({"a": agents, ROOM: agents, "z": agents})
+    hook.document.write_bytes(data)
+    assert hook.run(PROMPT) == ""
+    at = data.index(b',\n  "' + ROOM.encode())
+    hook.document.write_bytes(data[:at] + data[at:].replace(*edit, 1))
+    assert hook.run(PROMPT).startswith("asked")

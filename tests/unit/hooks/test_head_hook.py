@@ -124,7 +124,7 @@ values = st.recursive(
 members = st.tuples(st.sampled_from(["session_id", "prompt", "ſession_id"]), values)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(members=st.lists(members), spaced=st.booleans(), escaped=st.booleans(), data=st.data())
 def test_a_session_id_read_without_a_parse_is_the_one_a_parse_gives(
     members: list[tuple[str, Any]], spaced: bool, escaped: bool, data: st.DataObject

@@ -211,7 +211,7 @@ LINE = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(LINE, max_size=6),
     start=st.integers(0, 3),
@@ -247,7 +247,7 @@ def test_a_line_of_another_form_is_one_warning(world: World, beside: Path, line:
     assert str(beside) in warned(world)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), at=st.integers(0, 200), kept=st.integers(0, 200))
 def test_whatever_bytes_are_changed_in_it_claude_runs(
     world: World, content: bytes, at: int, kept: int

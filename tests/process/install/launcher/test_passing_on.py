@@ -222,7 +222,6 @@ HARMLESS = BYTES.filter(
 @settings(
     max_examples=settings().max_examples // 5,  # of each way: two processes an example
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-    deadline=None,
 )
 @given(args=st.lists(BYTES, max_size=8), entries=st.lists(HARMLESS, max_size=8))
 def test_any_arguments_and_environment_pass(
