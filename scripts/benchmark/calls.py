@@ -20,6 +20,7 @@ def calls(world: World) -> Iterable[Row]:
     shutil.copytree(world.store(10_000), fresh, symlinks=True)
     new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
     restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
+    sidecars = one | _with_sidecars(world)
     first = world.known(100_000, "first")
     floor = Timed(FLOOR, world.floor, one)
     fed_floor = Timed("the same by sh, with an account on stdin", _fed(world, world.floor), one)
@@ -31,9 +32,10 @@ def calls(world: World) -> Iterable[Row]:
         Timed("sh -c 'exec true'", ["sh", "-c", "exec true"], one),
         floor,
         ours(UNTOUCHED, world.environ(), 0.2),
-        *(ours(known_key(n), world.known(n), 1.2 if n < 100_000 else 1.5) for n in SIZES),
-        ours("the same, the first of 100,000", first, 1.5),
-        ours("the same, the last of 100,000", world.known(100_000, "last"), 1.5),
+        *(ours(known_key(n), world.known(n), 1.3 if n < 100_000 else 2.4) for n in SIZES),
+        ours("the same, the first of 100,000", first, 2.4),
+        ours("the same, the last of 100,000", world.known(100_000, "last"), 2.4),
+        ours("the same, its conversation has sidecars", sidecars, 1.4),
         ours("the same, its lease beside ten live claudes", busy, 1.25),
         ours("the same, its transcript in one of 1,000 projects", scattered, 2),
         ours("new key, 10,000 entries", new, 4, restore),
@@ -56,6 +58,17 @@ def many(world: World) -> Iterable[Row]:
     name = "50 known keys at once, 10,000 entries"
     known = Timed(name, fifty(world.call), environ, floor, bar=1.5, runs=3)
     return timed(world, "many", [floor, known], rounds=2 if world.quick else 6)
+
+
+def _with_sidecars(world: World) -> dict[str, str]:
+    home = world.make_home("with-sidecars", world.project)
+    for folder, name in (("tool-results", "toolu_1.txt"), ("subagents", "agent-1.jsonl")):
+        directory = home / ".claude/projects" / world.project / SESSION_ID / folder
+        directory.mkdir(parents=True)
+        (directory / name).write_text("hello\n" * 1000)
+    store = world.root / "with-sidecars-store"
+    shutil.copytree(world.store(1), store, symlinks=True, ignore=shutil.ignore_patterns("kept"))
+    return {"HOME": str(home), "NSED_SESSION_DIR": str(store)}
 
 
 def _a_thousand_projects(world: World) -> dict[str, str]:

@@ -63,12 +63,24 @@ def _settled(transcript: str, is_ours: bool) -> str:
 
 
 def _retain_sidecars(store: str, session_id: str, transcript: str) -> None:
-    if transcripts.exists(transcripts.sidecars_of(transcript)) or transcripts.exists(
-        pins.sidecars_of(store, session_id)
-    ):
-        from shim.retention import sidecars
+    own, kept = transcripts.sidecars_of(transcript), pins.sidecars_of(store, session_id)
+    is_any = transcripts.exists(own) or transcripts.exists(kept)
+    if is_any and not _are_retained(own, kept):
+        from shim.retention import sidecars  # seldom: they change by long results and subagents
 
         sidecars.retain(store, session_id, transcript)
+
+
+def _are_retained(own: str, kept: str) -> bool:
+    """Whether no directory of sidecars has changed since it was retained."""
+    try:
+        sources = pins.sidecar_sources(kept)
+        return (own in sources.values() or not transcripts.exists(own)) and all(
+            pins.last_change(source) == posix.stat(f"{kept}/{name}").st_mtime_ns
+            for name, source in sources.items()
+        )
+    except OSError:
+        return False
 
 
 def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:

@@ -14,6 +14,7 @@ import posix
 
 from shim.base import environment
 from shim.base.messages import warn
+from shim.claude import transcripts
 from shim.claude.transcripts import ENDING
 
 TYPE_CHECKING = False
@@ -66,6 +67,30 @@ def copy_of(kept: str) -> str:
 def sidecars_of(store: str, session_id: str) -> str:
     """Where what was beside the transcript is kept, if there was something."""
     return f"{store}/{FOLDER}/{session_id}"
+
+
+def sidecar_sources(kept: str) -> dict[str, str]:
+    """The directories of sidecars that a folder retains, by the short names that they have there.
+
+    One under a config directory that is gone belongs under the current one.
+    """
+    try:
+        notes = [name for name in posix.listdir(kept) if name.endswith(FROM)]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {
+        note.removesuffix(FROM): transcripts.lasting_path(posix.readlink(f"{kept}/{note}"))
+        for note in notes
+    }
+
+
+def last_change(directory: str) -> int:
+    """When a name in a directory, or in those in it, came or went last, in ns; 0 without one."""
+    try:
+        inside = [f"{directory}/{name}" for name in posix.listdir(directory)]
+        return max(posix.stat(place).st_mtime_ns for place in (directory, *inside))
+    except OSError:
+        return 0
 
 
 def identity(kept: str) -> str:

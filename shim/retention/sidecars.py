@@ -29,9 +29,9 @@ def retain(store: str, session_id: str, transcript: str) -> None:
     """
     own, kept = transcripts.sidecars_of(transcript), pins.sidecars_of(store, session_id)
     try:
-        for name, source in ({_name(own): own} | _sources(kept)).items():
+        for name, source in ({_name(own): own} | pins.sidecar_sources(kept)).items():
             ours = f"{kept}/{name}"
-            if not os.path.isdir(ours) or _newest(source) != os.stat(ours).st_mtime_ns:
+            if not os.path.isdir(ours) or pins.last_change(source) != os.stat(ours).st_mtime_ns:
                 _sync(source, ours, restores=True)
     except OSError as problem:
         explain(f"what is beside the transcript is not kept: {problem.strerror}")
@@ -44,7 +44,7 @@ def sync(store: str, session_id: str, found: Iterable[str], restores: bool) -> N
     """
     kept = pins.sidecars_of(store, session_id)
     sources = {_name(source): source for source in found}
-    for name, source in (_sources(kept) | sources).items():
+    for name, source in (pins.sidecar_sources(kept) | sources).items():
         _sync(source, f"{kept}/{name}", restores)
 
 
@@ -81,32 +81,8 @@ def _name(source: str) -> str:
     return f"{binascii.crc32(os.fsencode(source)):08x}"
 
 
-def _sources(kept: str) -> dict[str, str]:
-    """The directories that were beside transcripts, each where it is today, by their short names.
-
-    One of an account that is gone belongs into the one of today.
-    """
-    try:
-        notes = [name for name in os.listdir(kept) if name.endswith(pins.FROM)]
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    return {
-        note.removesuffix(pins.FROM): transcripts.lasting_path(os.readlink(f"{kept}/{note}"))
-        for note in notes
-    }
-
-
-def _newest(source: str) -> int:
-    """When a name in a directory, or in those in it, came or went last, in ns; 0 without one."""
-    try:
-        places = [source, *(f"{source}/{name}" for name in os.listdir(source))]
-        return max(os.stat(place).st_mtime_ns for place in places)
-    except OSError:
-        return 0
-
-
 def _sync(source: str, kept: str, restores: bool) -> None:
-    newest = _newest(source)
+    newest = pins.last_change(source)
     theirs, ours = _files(source), _files(kept)
     if not theirs and not ours:
         return

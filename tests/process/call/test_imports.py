@@ -52,6 +52,20 @@ def test_a_known_key_imports_nothing_heavy(known_key: World, project: Path | Non
     assert known_key.claude.calls[-1].args[0] == b"--resume"
 
 
+def test_a_known_key_with_sidecars_imports_nothing_heavy(known_key: World) -> None:
+    sidecars = known_key.transcript(derived("r")).with_suffix("") / "tool-results"
+    sidecars.mkdir(parents=True)
+    (sidecars / "one.txt").write_text("a long result")
+    known_key.call("-p", "hi")  # they are retained
+
+    modules = imported(known_key, "-p", "hi")
+
+    ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
+    assert ours == set()
+    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert known_key.claude.calls[-1].args[0] == b"--resume"
+
+
 def test_a_stream_of_a_known_key_imports_nothing_heavy(known_key: World) -> None:
     stream = ("-p", "--input-format", "stream-json")
     known_key.call(*stream)  # its link to the plugin is made
