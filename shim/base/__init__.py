@@ -1,1 +1,1 @@
-"""What every other folder may use: session keys and ids, the environment, messages, files."""
+"""What every other folder may use: session key, environment, messages, files, times, JSON."""

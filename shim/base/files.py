@@ -1,4 +1,4 @@
-"""Files read and written whole and safely, and directories that are this user's alone.
+"""Reading and writing whole files safely, and directories that are this user's alone.
 
 With `posix` alone: importing `os`, which wraps it, takes 0.7 ms, a tenth of a call.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 UNFINISHED: "Final" = ".new"
 """How the name of a file ends that is to replace another."""
 
-# POSIX has no numbers for these, but every system has the same.
+# POSIX gives these no numbers, but every system has the same.
 _KIND = 0o170000
 _REGULAR = 0o100000
 _DIRECTORY = 0o040000
@@ -24,12 +24,12 @@ _STICKY = 0o1000
 
 
 def is_regular(status: "stat_result") -> bool:
-    """Whether it is a file that can be read and written, and not a directory or a FIFO."""
+    """Whether a status is that of a regular file, and not of a directory or a FIFO."""
     return status.st_mode & _KIND == _REGULAR
 
 
 def is_directory(status: "stat_result") -> bool:
-    """Whether it is a directory."""
+    """Whether a status is that of a directory."""
     return status.st_mode & _KIND == _DIRECTORY
 
 
@@ -62,7 +62,7 @@ def read(path: str) -> bytes:
 
 
 def write(file: int, data: bytes, at: int) -> None:
-    """Write all of the data to an open file, from a position on. Raises OSError."""
+    """Write all of the data to an open file at a position. Raises OSError."""
     rest = memoryview(data)
     while rest:
         written = posix.pwrite(file, rest, at)
@@ -92,14 +92,19 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
 
     A kill or a power cut at any instant leaves the file as it was or as it is to be.
     """
-    replace_with(path, lambda file: write(file, data, 0), mode)
+
+    def fill(file: int) -> None:
+        write(file, data, 0)
+        posix.fsync(file)
+
+    replace_with(path, fill, mode)
     _flush_directory(path)
 
 
 def replace_with(path: str, fill: "Callable[[int], object]", mode: int = 0o600) -> None:
     """Replace a file at once by a new one, which `fill` writes to an open descriptor.
 
-    The file's data is on disk then; its name may be lost by a power cut. Raises OSError.
+    A kill at any instant leaves the file as it was or as it is to be. Raises OSError.
     """
     # A name that nobody can guess: two writers at once must not share one, and what another user
     # put there must not be written to. Housekeeping removes what a kill leaves behind.
@@ -109,7 +114,6 @@ def replace_with(path: str, fill: "Callable[[int], object]", mode: int = 0o600) 
         try:
             fill(file)
             posix.fchmod(file, mode)
-            posix.fsync(file)
         finally:
             posix.close(file)
         posix.rename(unfinished, path)
@@ -128,11 +132,11 @@ def _flush_directory(path: str) -> None:
 
 
 def leave_to_its_owner(path: str) -> None:
-    """Make sure that nobody uses another user's store. Raises Failure.
+    """Refuse another user's store. Raises Failure.
 
-    Who made it could say there what is resumed, and written where. root, for whom no permission is
-    in the way, would make what the user could not use any more (`sudo` with a kept HOME): of a
-    store that is yet to be made, its place decides.
+    Its owner could decide there what is resumed and which files are written. root, whom no
+    permission stops, would make files that the owner can no longer use (`sudo` with a kept HOME),
+    so for a store that does not exist yet the owner of its nearest directory counts.
     """
     user, there = posix.geteuid(), path
     while (status := _status(there)) is None and user == 0 and "/" in there:
@@ -141,7 +145,7 @@ def leave_to_its_owner(path: str) -> None:
         return
     if user == 0:
         raise Failure(
-            f"{there} belongs to another user, and you are root: be that user, or set"
+            f"{there} belongs to another user, and you are root: run this as that user, or set"
             " NSED_SESSION_DIR to a directory of root's"
         )
     if status.st_uid != 0 or status.st_mode & _STICKY:
@@ -149,7 +153,10 @@ def leave_to_its_owner(path: str) -> None:
 
 
 def make_directory(path: str) -> None:
-    """Make sure that the store's directory is there and this user's alone. Raises Failure."""
+    """Make the store's directory, if there is none, and check that it is this user's alone.
+
+    Raises Failure.
+    """
     leave_to_its_owner(path)
     try:
         _make_directories(path)
@@ -165,7 +172,7 @@ def _not_ours(path: str) -> Failure:
 
 
 def make_own_directory(path: str) -> None:
-    """Make sure that a directory under a shared one is this user's. Raises Failure."""
+    """Make a directory under a shared one, and check that it is this user's. Raises Failure."""
     try:
         posix.mkdir(path, 0o700)
     except FileExistsError:

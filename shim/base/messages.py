@@ -1,4 +1,4 @@
-"""What a person is told: one line a warning, and why the wrapper decided as it did."""
+"""Messages on stderr: warnings, one line each, and explanations of the wrapper's decisions."""
 
 import sys
 
@@ -8,15 +8,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Whom everything is told instead of stderr, and whether it is a warning: `claude-shim explain`
-# listens in.
+# Receives each message, and whether it is a warning, instead of stderr: `claude-shim explain` does.
 listener: "Callable[[str, bool], None] | None" = None
 
-# Whether stderr is that of a call of claude, which programs read, and not of `claude-shim`.
+# Whether stderr is that of a claude, which programs read, and not of `claude-shim`.
 is_claudes_stderr = True
 
-# What callers look for in claude's own errors, and act on: NSED resumes, starts anew or sleeps for
-# minutes. With numbers behind `wait` and `retry in`, process ids and session ids.
+# What callers search claude's errors for and act on: NSED resumes, starts a new session or sleeps
+# for minutes. With numbers behind `wait` and `retry in`, process ids and session ids.
 _MISREAD = (
     r"session id|already in use|not found|invalid|no conversation|rate limit|overloaded"
     r"|limit reached|usage limit|quota|429|(?:wait|retry in) +(?=\d)"
@@ -25,14 +24,14 @@ _MISREAD = (
 
 
 class Failure(Exception):
-    """Something cannot be done; the message says why, and what to do."""
+    """Something cannot be done; the message gives the reason and a way out."""
 
 
 def warn(message: str) -> None:
     """Write one line to stderr, if there is a stderr, and never fail.
 
-    What a caller could take for something else is left out of the finished line, with names, paths
-    and the system's own words in it. `NSED_SHIM_DEBUG` has it all.
+    What a caller could mistake for one of claude's errors is left out of the finished line,
+    names, paths and system messages included. With `NSED_SHIM_DEBUG` nothing is left out.
     """
     if listener is not None:
         listener(message, True)
@@ -45,7 +44,7 @@ def warn(message: str) -> None:
 
 
 def process(pid: int) -> str:
-    """How a warning names a claude: by its pid for a person at a terminal, and not for programs."""
+    """The name of a claude in a warning: with its pid for a person at a terminal only."""
     may_name = not is_claudes_stderr or environment.is_on("NSED_SHIM_DEBUG")
     if pid > 0 and (may_name or listener is not None or is_on_terminal()):
         return f"claude {pid}"
@@ -53,7 +52,7 @@ def process(pid: int) -> str:
 
 
 def explain(message: str) -> None:
-    """Write one line on a decision to stderr where `NSED_SHIM_DEBUG` asks for it."""
+    """Write one line about a decision to stderr, if `NSED_SHIM_DEBUG` is set."""
     if listener is not None:
         listener(message, False)
     elif is_explaining():
@@ -61,12 +60,12 @@ def explain(message: str) -> None:
 
 
 def is_explaining() -> bool:
-    """Whether anybody hears what is explained."""
+    """Whether anybody reads explanations."""
     return listener is not None or environment.is_on("NSED_SHIM_DEBUG")
 
 
 def is_on_terminal() -> bool:
-    """Whether a person reads what is warned of."""
+    """Whether a person reads the warnings."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 

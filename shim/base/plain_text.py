@@ -1,4 +1,4 @@
-"""Text that hides nothing: names and words in which everything shows, on one line."""
+"""Text without invisible characters: names and words on one line, in which everything shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EMOJI_STYLE = "\ufe0f"
 # Cc, Cf: what moves the cursor, turns the writing direction or is not seen; Cs: half a character;
 # Zl, Zp: line ends.
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-# The same, though Unicode has them among letters and marks: fillers and variation selectors.
+# Fillers and variation selectors are invisible, too, though Unicode calls them letters and marks.
 _FILLERS = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"
     + "".join(map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0))))
@@ -18,7 +18,7 @@ _FILLERS = frozenset(
 
 
 def printable(text: str) -> str:
-    """A text as one line in which everything shows: what would not is escaped as in Python."""
+    """A text as one line; invisible characters are escaped as in Python."""
     if text.isascii() and text.isprintable():
         return text
     escaped = [
@@ -40,7 +40,7 @@ def _is_emoji(char: str) -> bool:
 
 
 def shell_word(word: str) -> str:
-    """A word to copy into a shell, as one line in which everything shows."""
+    """A word quoted for a shell, as one line without invisible characters."""
     if printable(word) == word:
         return shlex.quote(word)
     # As bash, zsh and POSIX of 2024 read it.

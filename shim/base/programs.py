@@ -1,4 +1,4 @@
-"""Running another program for what it prints: bounded in time and bytes, whatever it leaves behind.
+"""Running another program for its output, within bounds of time and size.
 
 It is imported late: `subprocess` takes longer to import than a call may.
 """
@@ -20,42 +20,42 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-# Bytes of output, and no help, version or warning has as many.
+# More bytes of output than any help, version or warning has.
 _MOST = 1 << 20
-# As much as a pipe holds.
+# The capacity of a pipe.
 _CHUNK = 1 << 16
-# Seconds between two looks whether the process is there, where its output stays open.
+# Seconds between two checks whether the process has ended, where its output stays open.
 _NAP = 0.02
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What came of a program that has ended by itself."""
+    """The result of a program that ended by itself."""
 
     exit_code: int
-    """Negative where a signal ended it."""
+    """Negative if a signal ended it."""
     output: str
     errors: str
 
 
 class Overrun(Failure):
-    """The program was ended, because it would not end or stop printing; the message says which."""
+    """The program was killed: it did not end, or did not stop printing; the message says which."""
 
 
 def run(
     command: Sequence[str | Path],
     environ: Mapping[str, str],
-    patience: float,
+    timeout: float,
     directory: str | None = None,
-    said: bytes = b"",
+    stdin: bytes = b"",
 ) -> Completed:
-    """Run a program to its end, for at most `patience` seconds, in a session of its own.
+    """Run a program to its end, for at most `timeout` seconds, in a session of its own.
 
-    The end of the process counts and not that of its output, which a child that it leaves behind
-    may hold open for ever. `said` is what it reads: no more than a pipe takes (4096 bytes). Raises
-    OSError where it cannot be run, and Endless where it was ended with all it started.
+    The end of the process counts, not that of its output, which a child that it leaves behind may
+    hold open for ever. `stdin` may be as long as a pipe takes, 4096 bytes. Raises OSError where it
+    cannot be run, and Overrun where it was killed together with all that it started.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     process = subprocess.Popen(
         command,
         env=environ,
@@ -71,11 +71,11 @@ def run(
     with process.stdout, process.stderr:
         try:
             with contextlib.suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(said)
+                process.stdin.write(stdin)
             read = _read(process, (process.stdout, process.stderr), deadline)
             exit_code = process.wait(max(deadline - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
-            raise Overrun(f"it does not end within {patience:g} s") from None
+            raise Overrun(f"it does not end within {timeout:g} s") from None
         finally:
             _end(process)
     return Completed(exit_code, *(bytes(each).decode("utf-8", "replace") for each in read))
@@ -84,14 +84,14 @@ def run(
 def _read(
     process: subprocess.Popen[bytes], streams: Sequence[IO[bytes]], deadline: float
 ) -> list[bytearray]:
-    """What it prints until its end, or that of its output. Raises TimeoutExpired, Endless."""
+    """Its output, up to the end of the process or of the output. Raises TimeoutExpired, Overrun."""
     read = [bytearray() for _ in streams]
     with DefaultSelector() as selector:
         for stream, into in zip(streams, read, strict=True):
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, EVENT_READ, into)
         while selector.get_map():
-            # Asked first: what it had printed before its end is in the pipes then.
+            # Before the pipes are read: what it printed before its end is in them then.
             has_ended = process.poll() is not None
             for key, _ in selector.select(0 if has_ended else _NAP):
                 piece = os.read(key.fd, _CHUNK)
@@ -108,7 +108,7 @@ def _read(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it and what it started, unless it has ended: then that may live on."""
+    """Kill it and what it started, unless it has ended: then what it started may live on."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -35,12 +35,12 @@ class SessionKey:
 
 def stored_key(room: str, agent: str) -> SessionKey:
     """The session key of a room and agent as the store has them."""
-    # JSON can hold half a character; the store's other side reads and writes it as `?`.
+    # JSON can hold half a character; NSED reads and writes it as `?`.
     return SessionKey(room.encode("utf-8", "replace"), agent.encode("utf-8", "replace"))
 
 
 def named_key(environ: "Mapping[bytes, bytes]") -> SessionKey | None:
-    """The session key that a process's variables name: of a claude, what the wrapper told it."""
+    """The session key that a process's variables name; a claude has them from the wrapper."""
     room = environ.get(b"NSED_ROOM_ID") or environ.get(b"NSED_SESSION_ID") or b""
     agent = environ.get(b"NSED_AGENT_NAME")
     return SessionKey(room, agent or DEFAULT_AGENT.encode()) if room or agent else None
@@ -57,9 +57,9 @@ def derive(key: SessionKey) -> str:
 
 
 def sha1(data: bytes) -> bytes:
-    """The SHA-1 digest of data: for a name, and no secret."""
+    """The SHA-1 digest of data; used for names, not for secrets."""
     try:
-        from _sha1 import sha1  # 0.2 ms where hashlib takes 3.5 (FACTS.md, "Python")
+        from _sha1 import sha1  # 0.2 ms where hashlib takes 3.5 (help facts, "Python")
     except ImportError:
         from hashlib import sha1
 

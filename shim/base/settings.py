@@ -1,6 +1,6 @@
-"""Every environment variable that is read here: the table `settings.txt`, and what it allows.
+"""Every environment variable that claude-shim reads: the table settings.txt.
 
-The table has of each what it takes, what holds where it is unset, who reads it, and its meaning.
+For each the table has its kind of value, its default, who reads it, and its meaning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Setting:
     meaning: str
 
     def fault(self, value: str) -> str:
-        """Why a value cannot be used, to be said behind it; nothing where it can."""
+        """Why a value cannot be used, to print after it; empty where it can."""
         if ", " in self.kind and value not in self.kind.split(", "):
             return f"is none of {self.kind}: taken as unset"
         if self.kind.startswith("a number of ") and not _is_number(value):

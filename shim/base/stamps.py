@@ -1,4 +1,4 @@
-"""RFC 3339 times, read."""
+"""Reading RFC 3339 times."""
 
 import re
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ def nanoseconds(stamp: object) -> int | None:
     return _read(stamp) if isinstance(stamp, str) else None
 
 
-# A store's are read to check them, and again to show them.
+# The times of a store are read to check them, and again to show them.
 @lru_cache(1 << 17)
 def _read(stamp: str) -> int | None:
     matched = _RFC3339.fullmatch(stamp)

@@ -43,10 +43,11 @@ def is_due(stamp: str, first: bool = False) -> bool:
     Where there is no such file, it is made, and the answer is `first`. Raises OSError.
     """
     try:
-        is_over = has_passed(stamp)
+        if not has_passed(stamp):
+            return False
+        answer = True
     except FileNotFoundError:
-        posix.close(posix.open(stamp, posix.O_WRONLY | posix.O_CREAT, 0o600))
-        return first
-    if is_over:
-        posix.utime(stamp)
-    return is_over
+        answer = first
+    posix.close(posix.open(stamp, posix.O_WRONLY | posix.O_CREAT, 0o600))
+    posix.utime(stamp)
+    return answer

@@ -272,7 +272,7 @@ def hook(setup: Setup) -> Iterator[Finding]:
         try:
             said = json.dumps(event).encode()
             environ = os.environ | {"CLAUDE_PLUGIN_ROOT": link}
-            outcome = programs.run([path], environ, _HOOK_PATIENCE, said=said)
+            outcome = programs.run([path], environ, _HOOK_PATIENCE, stdin=said)
         except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return

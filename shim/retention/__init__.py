@@ -1,1 +1,1 @@
-"""Conversations outlive claude's own clean-up: held, put back, and kept house for."""
+"""Retention: conversations outlive claude's own clean-up, as pins, sidecars and copies."""

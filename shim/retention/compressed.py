@@ -1,7 +1,7 @@
-"""One compressed copy of each conversation: what damages a transcript damages its link, too.
+"""The compressed copy of a conversation: what damages a transcript damages its pin, too.
 
-Claude only ever appends to a transcript (FACTS.md, "clean-up"). One that lost every message was
-damaged, and the copy replaces it.
+Claude only ever appends to a transcript (help facts, "Clean-up"). One that has lost every message
+was damaged, and the copy replaces it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import gzip
 import os
 import shutil
 
-from shim.retention import hard_links, pins
+from shim.base import files
+from shim.retention import pins
 
-_MODE = 0o600
 # RFC 1952: the last 4 bytes are the length of what was compressed, modulo 2**32.
 _LENGTH = 4
+_LEVEL = 6
 
 
 def copy(store: str, session_id: str, transcript: str) -> None:
-    """Copy a transcript, if it was written since it last was and has not shrunk. Raises OSError."""
+    """Copy a transcript, if it was written since the last copy and has not shrunk. Raises OSError.
+
+    The copy has the transcript's time.
+    """
     target = pins.copy_of(pins.path(store, session_id))
     status = os.stat(transcript)
     try:
@@ -27,16 +31,21 @@ def copy(store: str, session_id: str, transcript: str) -> None:
         is_done = False
     if is_done or is_shorter(transcript, target):
         return
-    unfinished = target + pins.UNFINISHED
-    with open(transcript, "rb") as file, gzip.open(unfinished, "wb", 6) as copied:
-        os.chmod(unfinished, _MODE)
-        shutil.copyfileobj(file, copied)
-    os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
-    os.replace(unfinished, target)
+
+    def fill(unfinished: int) -> None:
+        with (
+            open(transcript, "rb") as source,
+            open(unfinished, "wb", closefd=False) as file,
+            gzip.GzipFile("", "wb", _LEVEL, file, 0) as copied,
+        ):
+            shutil.copyfileobj(source, copied)
+        os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    files.replace_with(target, fill)
 
 
 def is_shorter(transcript: str, copied: str) -> bool:
-    """Whether a transcript has less than there was when it was copied. Raises OSError."""
+    """Whether a transcript is shorter than it was when it was copied. Raises OSError."""
     try:
         with open(copied, "rb") as file:
             file.seek(-_LENGTH, os.SEEK_END)
@@ -46,16 +55,16 @@ def is_shorter(transcript: str, copied: str) -> bool:
     return os.stat(transcript).st_size < length
 
 
-def exists(kept: str) -> bool:
-    """Whether a kept file has a copy."""
-    return os.path.exists(pins.copy_of(kept))
+def exists(pin: str) -> bool:
+    """Whether there is a compressed copy beside a pin."""
+    return os.path.exists(pins.copy_of(pin))
 
 
-def restore(kept: str) -> None:
-    """Put the copy in the place of the kept file. Raises OSError."""
-    unfinished = kept + pins.UNFINISHED
-    hard_links.remove(unfinished)
-    with gzip.open(pins.copy_of(kept)) as copied, open(unfinished, "xb") as file:
-        os.chmod(unfinished, _MODE)
-        shutil.copyfileobj(copied, file)
-    os.replace(unfinished, kept)
+def restore(pin: str) -> None:
+    """Replace a pin by its compressed copy. Raises OSError."""
+
+    def fill(unfinished: int) -> None:
+        with gzip.open(pins.copy_of(pin)) as copied, open(unfinished, "wb", closefd=False) as file:
+            shutil.copyfileobj(copied, file)
+
+    files.replace_with(pin, fill)

@@ -1,8 +1,8 @@
-"""One conversation in several accounts: directories that `CLAUDE_CONFIG_DIR` names.
+"""One conversation under several config directories, as `CLAUDE_CONFIG_DIR` names them.
 
-It stays where it began, and another account resumes it there, by its path. A temporary account, as
-the SDKs make and delete, gets links into the usual one: claude follows them, also to a transcript
-that is not there yet (FACTS.md, "Beyond one machine").
+A conversation stays where it began; under another config directory it is resumed by its path. A
+temporary config directory, as the SDKs make and delete, gets links into the usual one: claude
+follows them, also to a transcript that does not exist yet (help facts, "Beyond one machine").
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def restore(store: str, session_id: str) -> Transcript | None:
-    """The transcript that this account has not: of another one, or put back.
+    """The transcript that is not under this config directory: under another one, or restored.
 
-    Raises OSError where it is kept and cannot be put back.
+    Raises OSError where it is retained and cannot be restored.
     """
     found = elsewhere(store, session_id)
     if found is None:
@@ -42,7 +42,7 @@ def restore(store: str, session_id: str) -> Transcript | None:
 
 
 def elsewhere(store: str, session_id: str) -> Transcript | None:
-    """The conversation as another account has it. Raises OSError."""
+    """The conversation's transcript under another config directory. Raises OSError."""
     for path in paths_elsewhere(store, session_id):
         status = transcripts.resumable(path)
         if status is not None:
@@ -51,7 +51,7 @@ def elsewhere(store: str, session_id: str) -> Transcript | None:
 
 
 def paths_elsewhere(store: str, session_id: str) -> Iterator[str]:
-    """The conversation's transcripts in another account, the one that is noted first."""
+    """The conversation's transcripts under another config directory, the noted one first."""
     try:
         noted = os.readlink(pins.origin_of(pins.path(store, session_id)))
     except OSError:
@@ -63,15 +63,15 @@ def paths_elsewhere(store: str, session_id: str) -> Iterator[str]:
 
 
 def is_foreign(path: str) -> bool:
-    """Whether a transcript's path is in another account than that of today."""
+    """Whether a transcript's path is under another config directory than the current one."""
     own, other = transcripts.config_directory(), transcripts.config_directory_of(path)
     return other != own and os.path.realpath(other) != os.path.realpath(own)
 
 
 def link_new(transcript: str) -> str:
-    """Where a conversation that starts in a temporary account will be: in the usual one.
+    """Make a conversation that starts under a temporary config directory one of the usual one.
 
-    Raises OSError.
+    Returns where its transcript will be. Raises OSError.
     """
     usual = transcripts.lasting_path(transcript)
     _link_sidecars(usual)
@@ -80,10 +80,10 @@ def link_new(transcript: str) -> str:
 
 
 def move_to_usual(transcript: str) -> str:
-    """Where the transcript of a temporary account is then: in the usual one, with a link to it.
+    """Move a transcript from a temporary config directory to the usual one, and leave a link.
 
-    What is there already is joined, if it is one conversation; else this one stays. Called with
-    the conversation's lease. Raises OSError.
+    If another file is there, and both are one conversation, they are joined; else this one stays.
+    Called with the conversation's lock. Returns where the transcript is then. Raises OSError.
     """
     if os.path.islink(transcript):
         return os.path.realpath(transcript)
@@ -96,13 +96,10 @@ def move_to_usual(transcript: str) -> str:
             restoring.join_files(usual, transcript)
     import shutil
 
-    explain(f"{transcript} is in a temporary account: it goes to {usual}")
+    explain(f"{transcript} is under a temporary config directory: it is moved to {usual}")
     os.makedirs(os.path.dirname(usual), mode=0o700, exist_ok=True)
-    shutil.copy2(transcript, usual + pins.UNFINISHED)
-    os.replace(usual + pins.UNFINISHED, usual)
-    hard_links.remove(transcript + pins.UNFINISHED)  # of a call that was killed here
-    os.symlink(usual, transcript + pins.UNFINISHED)
-    os.replace(transcript + pins.UNFINISHED, transcript)
+    hard_links.copy(transcript, usual)
+    pins.note(transcript, usual)
     own, theirs = transcripts.sidecars_of(transcript), transcripts.sidecars_of(usual)
     if os.path.isdir(own) and not os.path.islink(own):
         shutil.copytree(own, theirs, dirs_exist_ok=True)
@@ -112,7 +109,10 @@ def move_to_usual(transcript: str) -> str:
 
 
 def _link_sidecars(transcript: str, own: str | None = None) -> None:
-    """Have what this temporary account writes beside a transcript be where that one is."""
+    """Link the directory of sidecars under this temporary config directory to a transcript's.
+
+    `own` is the transcript's path under this one, where it has another name than in this project.
+    """
     project = transcripts.this_project()
     name = os.path.basename(transcript)
     own = own or (project and f"{project}/{name}")
@@ -124,6 +124,6 @@ def _link_sidecars(transcript: str, own: str | None = None) -> None:
 
 def _link(target: str, link: str) -> None:
     if not os.path.lexists(link):
-        explain(f"{link} is of a temporary account: it is a link to {target}")
+        explain(f"{link} is under a temporary config directory: it is a link to {target}")
         os.makedirs(os.path.dirname(link), mode=0o700, exist_ok=True)
         os.symlink(target, link)

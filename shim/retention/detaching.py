@@ -1,4 +1,4 @@
-"""Starting a process of its own, such as housekeeping, which neither caller nor claude notices."""
+"""Detached processes, such as the housekeeping, which neither the caller nor claude notices."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _MOST_DESCRIPTORS = 1 << 20
 
 
 def start_housekeeping(store: str) -> None:
-    """Start it in the background."""
+    """Start the housekeeping in the background, at the lowest priority."""
     places = [os.path.abspath(place) for place in (store, transcripts.projects_directory())]
     start("shim.retention.housekeeping", places, lambda: os.nice(_LOWEST_PRIORITY))
 
@@ -34,7 +34,7 @@ def start(module: str, args: "Sequence[str]", before: "Callable[[], object]") ->
     try:
         os.waitpid(child, 0)
     except ChildProcessError:
-        pass  # the caller ignores SIGCHLD: it is gone without a trace
+        pass  # the caller ignores SIGCHLD: the kernel has reaped the child
 
 
 def _leave_and_run(
@@ -49,7 +49,7 @@ def _leave_and_run(
 
 
 def _run(module: str, args: "Sequence[str]", before: "Callable[[], object]") -> None:
-    # Nothing of the caller's stays open: who reads claude's output to its end waits for nobody.
+    # Close what the caller had open: who reads claude's output to its end must not wait for this.
     limit = os.sysconf("SC_OPEN_MAX")
     os.closerange(0, limit if 0 < limit < _MOST_DESCRIPTORS else _MOST_DESCRIPTORS)
     for _ in range(3):

@@ -1,28 +1,31 @@
-"""A second name for a file, or a copy of it where the filesystem can give it none."""
+"""Hard links, and copies where the filesystem has no hard links."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
 
-from shim.retention.pins import UNFINISHED
+from shim.base import files
 
-# What a filesystem answers where it has no hard links, is another one, has too many of one, or
-# cannot be written where the file is.
+# Errors of a filesystem that has no hard links, is another one than the target's, has too many
+# links to the file, or is read-only.
 _NO_LINKS = (
     *(errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EROFS),
     *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
 )
 
+_CHUNK = 1 << 20
+
 
 def link_or_copy(source: str, target: str, mode: int | None = None) -> bool:
-    """Make the target the same file, in the place of any other; whether that needed no copy.
+    """Make the target a hard link to the source, or else a copy; return whether it is a link.
 
-    `mode` is a copy's. A kill at any instant leaves the target as it was or as it is to be. Raises
-    OSError.
+    Another file of the target's name is replaced; a kill at any instant leaves the target as it
+    was or as it is to be. A copy gets the `mode`, or else the source's. Raises OSError.
     """
-    unfinished = target + UNFINISHED
+    unfinished = target + files.UNFINISHED
     remove(unfinished)
     try:
         _link(source, target, unfinished)
@@ -30,13 +33,13 @@ def link_or_copy(source: str, target: str, mode: int | None = None) -> bool:
         if problem.errno not in _NO_LINKS:
             raise
         if not is_current_copy(source, target):
-            _copy(source, target, mode)
+            copy(source, target, mode)
         return False
     return True
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether both are names of one file."""
+    """Whether both paths name one file."""
     try:
         return os.path.samefile(one, other)
     except FileNotFoundError:
@@ -44,7 +47,7 @@ def is_same(one: str, other: str) -> bool:
 
 
 def is_current_copy(source: str, copy: str) -> bool:
-    """Whether a file was copied since it was last written."""
+    """Whether a copy has the size and the time of the file it was made of. Raises OSError."""
     original = os.stat(source)
     try:
         status = os.stat(copy)
@@ -61,23 +64,27 @@ def remove(path: str) -> None:
 
 def _link(source: str, target: str, unfinished: str) -> None:
     try:
-        # At once: a second name that a kill left behind would hide that the first was deleted.
+        # In one step: another name that a kill left behind would hide that the first was deleted.
         os.link(source, target)
     except FileExistsError:
         os.link(source, unfinished)
         os.replace(unfinished, target)
-        remove(unfinished)  # where both were links to one file already, a rename does nothing
+        remove(unfinished)  # a rename does nothing where both are links to one file already
 
 
-def _copy(source: str, target: str, mode: int | None) -> None:
+def copy(source: str, target: str, mode: int | None = None) -> None:
+    """Copy a file with its time, in the place of any other, as the original's mode or another.
+
+    Raises OSError.
+    """
     import shutil  # most have no need of copies, and its import takes as long as a call
 
-    unfinished = target + UNFINISHED
-    try:
-        shutil.copy2(source, unfinished)
-        if mode is not None:
-            os.chmod(unfinished, mode)
-        os.replace(unfinished, target)
-    except OSError:
-        remove(unfinished)
-        raise
+    with open(source, "rb") as original:
+        status = os.fstat(original.fileno())
+
+        def fill(unfinished: int) -> None:
+            with open(unfinished, "wb", closefd=False) as file:
+                shutil.copyfileobj(original, file, _CHUNK)
+            os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        files.replace_with(target, fill, stat.S_IMODE(status.st_mode) if mode is None else mode)

@@ -1,6 +1,6 @@
-"""Daily housekeeping, in a process of its own: what no call should wait for.
+"""The daily housekeeping, in a process of its own: what no call should wait for.
 
-It can be killed at any instant, and run beside calls and beside itself.
+It may be killed at any instant, and runs beside calls.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import filelock
 import psutil
 
-from shim.base import session_key, stamps, times
-from shim.claude import registry, spec_discovery, transcripts
+from shim.base import files, session_key, stamps, times
+from shim.claude import registry, spec_cache, spec_discovery, transcripts
 from shim.retention import compressed, daily, pins, restoring, sidecars, tidying
-from shim.store import document, history
+from shim.store import document, history, markers
 from shim.store.store import Store
 
 if TYPE_CHECKING:
@@ -28,15 +28,19 @@ if TYPE_CHECKING:
     from shim.store.document import Document
     from shim.store.history import Head
 
-# Days for which a mapping whose conversation is gone is remembered after its last use.
+# Days without use after which a mapping whose conversation is gone is dropped.
 _REMEMBERED = 90
 _MONTH = 30 * times.DAY
-# So many mappings of one agent to one conversation stay in any case.
+# How many mappings of one agent to one conversation stay in any case.
 _OF_ONE = 100
+# Where files are replaced at once, beside the store's own folder.
+_FOLDERS = [
+    f"/{name}" for name in (pins.FOLDER, markers.FORKS, markers.HOOKLESS, spec_cache.DIRECTORY)
+]
 
 
 def main() -> None:
-    """Keep house in the store and projects that the command line names, unless another does."""
+    """Run in the store and projects that the command line names, unless another process does."""
     store, projects = sys.argv[1:]
     os.umask(0o077)
     with contextlib.suppress(AttributeError, OSError, psutil.Error):
@@ -49,41 +53,41 @@ def main() -> None:
 
 
 def run(store: str, projects: str) -> None:
-    """Keep what is not kept yet, honour deletions, forget what is gone, and learn what is new.
+    """Pin what has no pin, honour deletions, forget what is gone, and ask claudes for new options.
 
     Raises Failure where the store cannot be read or written.
     """
     done = f"{store}/{daily.STAMP}.done"
-    Store(store).drop(_keep_up(store, projects, _may_drop_by_age(done)))
+    Store(store).drop(_retain(store, projects, _may_drop_by_age(done)))
     _remove_leftovers(store)
     spec_discovery.ask_again(store)
     Path(done).touch(mode=0o600)
 
 
 def _may_drop_by_age(done: str) -> bool:
-    """Whether the clock can be believed: the last housekeeping was within the month, or never."""
+    """Whether the clock can be trusted: the last housekeeping was within a month, or never."""
     try:
-        return -times.DAY < time.time() - os.stat(done).st_mtime < _MONTH
+        return not times.has_passed(done, _MONTH)
     except OSError:
         return True
 
 
-def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
-    """Keep and honour, and return the mappings that are to be forgotten."""
-    # Other directories of claude's may share the store.
-    of_kept = {
+def _retain(store: str, projects: str, may_drop_by_age: bool) -> Document:
+    """Retain conversations, honour deletions, and return the mappings that are to be dropped."""
+    # Other config directories may share the store.
+    of_pins = {
         restoring.origin(store, session_id).rsplit("/", 2)[0]
         for session_id in pins.session_ids(store)
     }
-    places = {projects, *of_kept}
-    found, beside_them, is_all = _transcripts(places)
+    places = {projects, *of_pins}
+    found, sidecar_directories, is_all = _transcripts(places)
     mappings = Store(store).mappings()
     days = pins.days()
     _touch_live(found)
     mapped = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for session_id in mapped & found.keys():
         with contextlib.suppress(OSError):
-            _keep_one_up(store, session_id, found[session_id], days)
+            _update_pin_of(store, session_id, found[session_id], days)
     for session_id in pins.session_ids(store):
         with contextlib.suppress(OSError):
             if _is_too_old(store, session_id, days, may_drop_by_age):
@@ -93,10 +97,10 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
                 restoring.review(store, session_id, places)
         with contextlib.suppress(OSError):
             if pins.is_pinned(store, session_id):
-                directories = beside_them.get(session_id, ())
+                directories = sidecar_directories.get(session_id, ())
                 sidecars.sync(store, session_id, directories, restores=session_id in found)
     if not is_all:
-        return {}  # what is not found may be there
+        return {}  # what was not found may exist
     there = found.keys() | set(pins.session_ids(store))
     tidying.tidy(store, mappings, there)
     surplus = _surplus(mappings, there)
@@ -111,12 +115,12 @@ def _keep_up(store: str, projects: str, may_drop_by_age: bool) -> Document:
 def _transcripts(
     places: Iterable[str],
 ) -> tuple[dict[str, list[str]], dict[str, list[str]], bool]:
-    """The transcripts of each conversation, what lies beside them, and whether that is all.
+    """The transcripts and sidecar directories of each conversation, and whether that is all.
 
-    Not all where a project cannot be read.
+    It is not where a project cannot be read.
     """
     found: dict[str, list[str]] = {}
-    beside_them: dict[str, list[str]] = {}
+    sidecar_directories: dict[str, list[str]] = {}
     is_all = True
     for projects in places:
         project_names = _names(projects)
@@ -129,12 +133,12 @@ def _transcripts(
                 if name.endswith(transcripts.ENDING):
                     found.setdefault(name.removesuffix(transcripts.ENDING), []).append(path)
                 elif session_key.is_session_id(name) and not os.path.islink(path):
-                    beside_them.setdefault(name, []).append(path)
-    return found, beside_them, is_all
+                    sidecar_directories.setdefault(name, []).append(path)
+    return found, sidecar_directories, is_all
 
 
 def _touch_live(found: dict[str, list[str]]) -> None:
-    """Let what a claude is live on count as written now: no clean-up takes it from under it."""
+    """Set the time of what a claude is live on, so that no clean-up deletes it."""
     for session_id in registry.conversations().values():
         for path in found.get(session_id, ()):
             with contextlib.suppress(OSError):
@@ -142,7 +146,7 @@ def _touch_live(found: dict[str, list[str]]) -> None:
 
 
 def _names(directory: str) -> list[str] | None:
-    """What is in a directory; None where that cannot be read."""
+    """The names in a directory; None where it cannot be read."""
     try:
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
@@ -151,10 +155,10 @@ def _names(directory: str) -> list[str] | None:
         return None
 
 
-def _keep_one_up(store: str, session_id: str, paths: Iterable[str], days: float) -> None:
-    """Keep the transcript of a conversation that claude would resume, if it was used lately.
+def _update_pin_of(store: str, session_id: str, paths: Iterable[str], days: float) -> None:
+    """Pin the transcript of a conversation that claude would resume, if it was used lately.
 
-    Where there are several, and none is kept yet, the one that is noted comes first.
+    Where there are several, and there is no pin yet, the noted one comes first.
     """
     is_pinned = pins.is_pinned(store, session_id)
     noted = restoring.origin(store, session_id)
@@ -175,10 +179,10 @@ def _is_too_old(store: str, session_id: str, days: float, may_drop_by_age: bool)
 
 
 def _surplus(mappings: Document, there: Collection[str]) -> list[Head]:
-    """Of the mappings of one agent to one conversation, those beyond the last used 100.
+    """Of the mappings of one agent to one conversation, those beyond the 100 last used.
 
-    A caller may have a new room for each turn. Those used within 30 days stay, and those that stand
-    in the place of another conversation, as below.
+    A caller may have a new room for each turn. Those used within 30 days stay, and those that
+    stand in the place of another conversation, as below.
     """
     of_one: dict[tuple[str, str], list[Head]] = {}
     for room, entries in mappings.items():
@@ -199,7 +203,7 @@ def _used(head: Head) -> int:
 
 
 def _is_in_place(head: Head, there: Collection[str]) -> bool:
-    """Whether it keeps the conversation that its room and agent derive from coming back."""
+    """Whether the conversation that its room and agent derive would come back without it."""
     room, agent, entry = head
     derived = session_key.derive(session_key.stored_key(room, agent))
     return derived != entry["uuid"] and derived in there
@@ -208,8 +212,8 @@ def _is_in_place(head: Head, there: Collection[str]) -> bool:
 def _long_gone(mappings: Document, there: Collection[str]) -> Document:
     """The mappings long unused whose conversations are gone.
 
-    Not those in the place of the conversation that the room and agent derive, where that is still
-    there: it was forgotten, or moved on from, and is not to come back.
+    Not those in the place of the conversation that the room and agent derive, where that still
+    exists: it was forgotten or left, and must not come back.
     """
     cutoff = time.time_ns() - int(_REMEMBERED * times.DAY * 1e9)
     gone: Document = {}
@@ -221,14 +225,19 @@ def _long_gone(mappings: Document, there: Collection[str]) -> Document:
 
 
 def _remove_leftovers(store: str) -> None:
-    """Remove what killed calls left unfinished in the folder, if it is not of this day."""
+    """Remove what killed processes left unfinished, and what belongs to no pin, after a day."""
+    for folder in (store, *(f"{store}/{name}" for name in _FOLDERS)):
+        for name in _names(folder) or ():
+            if name.endswith(files.UNFINISHED):
+                _remove_if_old(f"{folder}/{name}")
     directory = f"{store}/{pins.FOLDER}"
     names = set(_names(directory) or ())
     for name in names:
-        path, session_id = f"{directory}/{name}", name.partition(".")[0]
-        is_finished = not name.endswith(pins.UNFINISHED)
-        if is_finished and session_id + transcripts.ENDING in names:
-            continue
-        with contextlib.suppress(OSError):
-            if time.time() - os.lstat(path).st_mtime > times.DAY:
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        if name.partition(".")[0] + transcripts.ENDING not in names:
+            _remove_if_old(f"{directory}/{name}")
+
+
+def _remove_if_old(path: str) -> None:
+    with contextlib.suppress(OSError):
+        if time.time() - os.lstat(path).st_mtime > times.DAY:
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

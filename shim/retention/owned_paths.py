@@ -1,4 +1,4 @@
-"""All that there is of a conversation on this machine: claude's files and the kept ones."""
+"""Every file of a conversation on this machine: claude's own and the retained ones."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def paths(store: str, session_id: str) -> list[str]:
-    """Every file, link and directory that is the conversation's alone, the kept ones last.
+    """Every file, link and directory that is the conversation's alone, the retained ones last.
 
-    Those of another account's are found through what is kept.
+    What is under another config directory is found by the noted path of its transcript.
     """
     if not is_session_id(session_id):  # a store can hold any text
         return []
@@ -33,7 +33,7 @@ def paths(store: str, session_id: str) -> list[str]:
 
 
 def size(found: Iterable[str]) -> int:
-    """How many bytes the files have, each counted once whatever names it has."""
+    """The size of these files in bytes; a file with several names is counted once."""
     sizes: dict[tuple[int, int], int] = {}
     for path in found:
         inside = [os.path.join(where, name) for where, _, names in os.walk(path) for name in names]
@@ -46,12 +46,13 @@ def size(found: Iterable[str]) -> int:
 
 
 def delete(store: str, session_id: str) -> None:
-    """Delete all that there is of a conversation, for good. Raises OSError.
+    """Permanently delete every file of a conversation. Raises OSError.
 
-    No call puts it back meanwhile. The kept files go last: what is left by a kill is found again.
+    No call restores it meanwhile. The retained files are deleted last, because what a kill leaves
+    is found through them.
     """
-    is_any_kept = os.path.isdir(f"{store}/{pins.FOLDER}")
-    with restoring.locked(store) if is_any_kept else contextlib.nullcontext():
+    is_any_retained = os.path.isdir(f"{store}/{pins.FOLDER}")
+    with restoring.locked(store) if is_any_retained else contextlib.nullcontext():
         for path in paths(store, session_id):
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)

@@ -1,6 +1,6 @@
 """What each call does so that its conversation outlives claude's clean-up.
 
-A transcript that is there and kept costs a call two looks; all else is loaded late.
+A transcript that has its pin costs a call two system calls; all else is imported when needed.
 """
 
 import posix
@@ -21,20 +21,21 @@ _OWNER_WRITES = 0o200
 
 
 def pin(store: str, session_id: str, transcript: "Transcript", is_ours: bool) -> bool:
-    """Keep the transcript of a conversation that goes on now; return whether it is still there.
+    """Pin the transcript of a conversation that is resumed now; return whether it still exists.
 
-    One that has been idle for half a day counts as written now: else a claude could clean it up
-    before the one that resumes it writes its first turn. `is_ours` says that nobody writes it.
+    One that has been idle for half a day gets the current time: otherwise a claude could clean it
+    up before the one that resumes it writes its first turn. `is_ours` means that this call has the
+    conversation's lock, so that nobody writes the transcript.
     """
-    kept = pins.path(store, session_id)
+    pin_path = pins.path(store, session_id)
     path = transcript.path
     if transcripts.is_temporary(path):
-        path = _settled(path, is_ours)
+        path = _moved_to_usual(path, is_ours)
     is_pinned = True
     try:
-        status = posix.lstat(kept)
+        status = posix.lstat(pin_path)
     except OSError:
-        is_pinned = pins.days() > 0 and _link(kept, path)
+        is_pinned = pins.days() > 0 and _link(pin_path, path)
     else:
         if is_ours and _is_another(status, transcript.status):
             _join(store, session_id, path)
@@ -44,21 +45,21 @@ def pin(store: str, session_id: str, transcript: "Transcript", is_ours: bool) ->
         return True
     try:
         posix.utime(path)
-        posix.utime(kept)  # where it is a copy
+        posix.utime(pin_path)  # where it is a copy
     except FileNotFoundError:
         return transcripts.exists(path)
     except OSError as problem:
-        explain(f"{path} keeps its time: {problem.strerror}")
+        explain(f"the time of {path} cannot be set: {problem.strerror}")
     return True
 
 
-def _settled(transcript: str, is_ours: bool) -> str:
+def _moved_to_usual(transcript: str, is_ours: bool) -> str:
     from shim.retention import config_directories
 
     try:
         return config_directories.move_to_usual(transcript) if is_ours else transcript
     except OSError as problem:
-        explain(f"{transcript} stays in a temporary account: {problem.strerror}")
+        explain(f"{transcript} stays under a temporary config directory: {problem.strerror}")
         return transcript
 
 
@@ -83,10 +84,11 @@ def _are_retained(own: str, kept: str) -> bool:
         return False
 
 
-def _is_another(kept: "stat_result", transcript: "stat_result") -> bool:
-    """Whether the kept file is no link to the transcript, and no copy, which may be behind."""
-    is_link = kept.st_mode & _OWNER_WRITES
-    return kept.st_ino != transcript.st_ino and bool(is_link or kept.st_size > transcript.st_size)
+def _is_another(pinned: "stat_result", transcript: "stat_result") -> bool:
+    """Whether a pin is neither a link to the transcript nor a copy that is behind it."""
+    is_link = pinned.st_mode & _OWNER_WRITES
+    is_longer = pinned.st_size > transcript.st_size
+    return pinned.st_ino != transcript.st_ino and bool(is_link or is_longer)
 
 
 def _join(store: str, session_id: str, transcript: str) -> None:
@@ -95,45 +97,48 @@ def _join(store: str, session_id: str, transcript: str) -> None:
     try:
         restoring.join(store, session_id, transcript)
     except OSError as problem:
-        explain(f"{transcript} stays without what is kept: {problem.strerror}")
+        explain(f"{transcript} is not joined with its pin: {problem.strerror}")
 
 
-def _link(kept: str, transcript: str) -> bool:
-    """Link a transcript that is not kept yet; what fails here, housekeeping does."""
-    if _is_of_another(kept, transcript):
-        explain(f"{transcript} is not linked: the conversation is noted to be elsewhere")
+def _link(pin_path: str, transcript: str) -> bool:
+    """Pin a transcript that has no pin; the housekeeping does what fails here."""
+    if _is_noted_elsewhere(pin_path, transcript):
+        explain(f"{transcript} is not pinned: the conversation's noted transcript is another")
         return False
     try:
-        # Before the kept file is there: one without an origin could not be put back.
-        _note_origin(kept, transcript)
-        posix.link(transcript, kept)
-        pins.note(pins.link_of(kept), pins.identity(kept))
+        # Before the pin exists: one without an origin could not be restored.
+        _note_origin(pin_path, transcript)
+        posix.link(transcript, pin_path)
+        pins.note(pins.link_of(pin_path), pins.identity(pin_path))
     except OSError as problem:
-        explain(f"{transcript} is not linked: {problem.strerror}")
+        explain(f"{transcript} is not pinned: {problem.strerror}")
         return False
     return True
 
 
-def _is_of_another(kept: str, transcript: str) -> bool:
-    """Whether the conversation is noted as another file, which is there."""
+def _is_noted_elsewhere(pin_path: str, transcript: str) -> bool:
+    """Whether the conversation's noted transcript is another file, which exists."""
     try:
-        noted = posix.readlink(pins.origin_of(kept))
+        noted = posix.readlink(pins.origin_of(pin_path))
     except OSError:
         return False
     return noted != transcript and transcripts.exists(noted)
 
 
-def _note_origin(kept: str, transcript: str) -> None:
+def _note_origin(pin_path: str, transcript: str) -> None:
     if not transcript.startswith("/"):
         transcript = f"{posix.getcwd()}/{transcript}"
-    pins.note(pins.origin_of(kept), transcript)
+    pins.note(pins.origin_of(pin_path), transcript)
 
 
 def note_start(store: str, session_id: str) -> None:
-    """Note where a conversation that starts now will be, so that other accounts find it."""
+    """Note the transcript that a conversation which starts now will have.
+
+    A claude under another config directory finds it there.
+    """
     project = transcripts.this_project()
     if project is None:
-        return  # housekeeping will find it
+        return  # the housekeeping will find it
     transcript = f"{project}/{session_id}{transcripts.ENDING}"
     try:
         if transcripts.is_temporary(transcript):
@@ -142,11 +147,11 @@ def note_start(store: str, session_id: str) -> None:
             transcript = config_directories.link_new(transcript)
         _note_origin(pins.path(store, session_id), transcript)
     except OSError as problem:
-        explain(f"where the conversation starts is not noted: {problem.strerror}")
+        explain(f"the transcript's path is not noted: {problem.strerror}")
 
 
 def can_be_restored(store: str, session_id: str) -> bool:
-    """Whether another account has the conversation, or it is kept, and is to be put back.
+    """Whether the conversation is under another config directory, or can be restored.
 
     Raises OSError.
     """
@@ -159,9 +164,9 @@ def can_be_restored(store: str, session_id: str) -> bool:
 
 
 def begin_restore(store: str, session_id: str) -> bool:
-    """Have a kept conversation put back whose transcript is of no use.
+    """Mark a pinned conversation whose transcript is useless to be restored.
 
-    Returns whether it is the compressed copy that takes its place. Raises OSError.
+    Returns whether the compressed copy will replace the transcript. Raises OSError.
     """
     if not pins.is_pinned(store, session_id):
         return False
@@ -171,10 +176,10 @@ def begin_restore(store: str, session_id: str) -> bool:
 
 
 def restore(store: str, session_id: str) -> "Transcript | None":
-    """The transcript that is not in this account: another account's, or put back.
+    """The transcript that is not under this config directory: another one's, or restored.
 
-    Of one that a person deleted, the kept file goes too. Raises OSError where it cannot be put
-    back: it stays kept then.
+    The pin of one that a person deleted is removed. Raises OSError where it cannot be restored: it
+    stays pinned then.
     """
     if not _can_be_elsewhere(store, session_id):
         return None
@@ -184,25 +189,25 @@ def restore(store: str, session_id: str) -> "Transcript | None":
 
 
 def copy_sidecars(transcript: str, fork: str) -> None:
-    """Give a fork what its parent's subagents said."""
+    """Copy the subagents of a fork's parent to the fork."""
     if transcripts.exists(transcripts.sidecars_of(transcript)):
         from shim.retention import sidecars
 
         try:
             sidecars.copy_to_fork(transcript, fork)
         except OSError as problem:
-            explain(f"the fork has not its parent's subagents: {problem.strerror}")
+            explain(f"the parent's subagents are not copied: {problem.strerror}")
 
 
 def unpin(store: str, session_id: str) -> None:
-    """Keep a conversation no longer. Its transcript stays where it is. Raises OSError."""
+    """Stop retaining a conversation. Its transcript stays. Raises OSError."""
     from shim.retention import restoring
 
     restoring.drop(store, session_id)
 
 
 def _can_be_elsewhere(store: str, session_id: str) -> bool:
-    """Whether the conversation is kept, or was last in another account."""
+    """Whether the conversation has a pin, or was last under another config directory."""
     if pins.is_pinned(store, session_id):
         return True
     try:

@@ -1,18 +1,18 @@
-"""The folder of kept conversations beside the store, and what stands in it.
+"""The folder `kept/` beside the store, and what it retains of each conversation.
 
-`kept/<session id>.jsonl` is the transcript itself under a second name: it costs nothing, grows with
-the conversation, and is still there when claude has deleted the first (FACTS.md, "clean-up").
-Beside it, by the same session id:
-- `.from`, a symbolic link, says where the first name was, or where a conversation that starts now
-  will have it: another account finds it there.
-- `.link`, a symbolic link to nowhere, says of which file the two names were seen to be.
-- `.jsonl.gz` is a compressed copy (`copies.py`).
-- the directory of that name has what claude keeps beside the transcript (`beside.py`).
+`<session id>.jsonl` is the pin, a hard link to the transcript: it costs nothing, grows with the
+conversation, and survives when claude deletes the transcript (help facts, "Clean-up"). Beside it,
+by the same session id:
+- `.from`, a symbolic link, names the transcript's path, or the one that a conversation which starts
+  now will have: a claude under another config directory finds it there.
+- `.link`, a symbolic link to nowhere, names the file that the pin and the transcript were.
+- `.jsonl.gz` is a compressed copy (compressed.py).
+- the directory of that name has the sidecars (sidecars.py).
 """
 
 import posix
 
-from shim.base import environment
+from shim.base import environment, files
 from shim.base.messages import warn
 from shim.claude import transcripts
 from shim.claude.transcripts import ENDING
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 FOLDER: "Final" = "kept"
 FROM: "Final" = ".from"
-UNFINISHED: "Final" = ".new"
 _LINK = ".link"
 _COPY = ".gz"
 _DAYS = 365.0
 
 
 def days() -> float:
-    """`NSED_KEEP_DAYS`: for how many idle days a conversation is kept. 0 keeps nothing."""
+    """`NSED_KEEP_DAYS`: for how many idle days a conversation is retained. 0 retains nothing."""
     text = environment.get("NSED_KEEP_DAYS")
     if not text:
         return _DAYS
@@ -39,33 +38,33 @@ def days() -> float:
     except ValueError:
         number = -1.0
     if not number >= 0:
-        warn(f"NSED_KEEP_DAYS={text} is no number of days: {_DAYS:g} is taken")
+        warn(f"NSED_KEEP_DAYS={text} is no number of days; using {_DAYS:g}")
         return _DAYS
     return number
 
 
 def path(store: str, session_id: str) -> str:
-    """Where a conversation is kept, if it is."""
+    """The path of a conversation's pin."""
     return f"{store}/{FOLDER}/{session_id}{ENDING}"
 
 
-def origin_of(kept: str) -> str:
-    """What says where a kept file's transcript was."""
-    return kept.removesuffix(ENDING) + FROM
+def origin_of(pin: str) -> str:
+    """The link that names the path of a pin's transcript."""
+    return pin.removesuffix(ENDING) + FROM
 
 
-def link_of(kept: str) -> str:
-    """What says of which file a kept file was seen to be a second name."""
-    return kept.removesuffix(ENDING) + _LINK
+def link_of(pin: str) -> str:
+    """The link that names the file that a pin and its transcript were."""
+    return pin.removesuffix(ENDING) + _LINK
 
 
-def copy_of(kept: str) -> str:
-    """Where a kept file's compressed copy is, if there is one."""
-    return kept + _COPY
+def copy_of(pin: str) -> str:
+    """The path of a pin's compressed copy."""
+    return pin + _COPY
 
 
 def sidecars_of(store: str, session_id: str) -> str:
-    """Where what was beside the transcript is kept, if there was something."""
+    """The folder that retains a conversation's sidecars."""
     return f"{store}/{FOLDER}/{session_id}"
 
 
@@ -93,27 +92,27 @@ def last_change(directory: str) -> int:
         return 0
 
 
-def identity(kept: str) -> str:
-    """What a kept file is, in this folder; none that was restored or copied is the same.
+def identity(pin: str) -> str:
+    """What tells a pin in this folder from any that was copied or restored from a backup.
 
     Raises OSError.
     """
-    file, directory = posix.lstat(kept), posix.lstat(kept.rpartition("/")[0])
+    file, directory = posix.lstat(pin), posix.lstat(pin.rpartition("/")[0])
     return f"{file.st_dev}:{file.st_ino}:{directory.st_ino}"
 
 
 def note(link: str, target: str) -> None:
-    """Have a symbolic link say something, whatever it said. Raises OSError."""
+    """Make a symbolic link to a target, in the place of any other file. Raises OSError."""
     try:
         posix.symlink(target, link)
     except FileExistsError:
         if _noted(link) != target:
             try:
-                posix.unlink(link + UNFINISHED)
+                posix.unlink(link + files.UNFINISHED)
             except FileNotFoundError:
                 pass
-            posix.symlink(target, link + UNFINISHED)
-            posix.rename(link + UNFINISHED, link)
+            posix.symlink(target, link + files.UNFINISHED)
+            posix.rename(link + files.UNFINISHED, link)
     except FileNotFoundError:
         directory = link.rpartition("/")[0]
         posix.mkdir(directory, 0o700)
@@ -122,7 +121,7 @@ def note(link: str, target: str) -> None:
 
 
 def _noted(link: str) -> str | None:
-    """What a symbolic link says; None of a file, which some tools restore in the place of links."""
+    """The target of a symbolic link; None of a file, which some backups restore in its place."""
     try:
         return posix.readlink(link)
     except OSError:
@@ -130,7 +129,7 @@ def _noted(link: str) -> str | None:
 
 
 def is_pinned(store: str, session_id: str) -> bool:
-    """Whether the conversation has a kept file."""
+    """Whether the conversation has a pin."""
     try:
         posix.lstat(path(store, session_id))
     except OSError:
@@ -139,12 +138,12 @@ def is_pinned(store: str, session_id: str) -> bool:
 
 
 def session_ids(store: str) -> list[str]:
-    """The conversations that are kept. Raises OSError where that cannot be told."""
+    """The conversations that have a pin. Raises OSError where the folder cannot be read."""
     return [name.removesuffix(ENDING) for name in _names(store) if name.endswith(ENDING)]
 
 
 def known(store: str) -> set[str]:
-    """The conversations that are kept, or where they are is noted. Raises OSError."""
+    """The conversations that have a pin, or a noted path. Raises OSError."""
     return {name.partition(".")[0] for name in _names(store)}
 
 

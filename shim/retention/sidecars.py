@@ -1,9 +1,9 @@
-"""What claude keeps beside a transcript: long tool results, subagents, and whatever comes.
+"""Sidecars: what claude keeps beside a transcript, such as long tool results and subagents.
 
-A conversation's lie in every project where it was resumed, in `<session id>/`. Claude deletes each
-tool result by its own age, also under a live conversation (FACTS.md, "clean-up"). In the folder
-`kept/<session id>/` each such directory is one by a short name, and a symbolic link of that name
-with `.from` says where it was.
+They are in `<session id>/`, in every project where the conversation was resumed. Claude deletes
+each tool result by its own age, also under a live conversation (help facts, "Clean-up"). The folder
+`kept/<session id>/` retains each such directory under a short name; a symbolic link of that name
+with `.from` names the directory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import os
 from typing import TYPE_CHECKING
 
+from shim.base import files
 from shim.base.messages import explain
 from shim.claude import transcripts
 from shim.retention import hard_links, pins
@@ -23,10 +24,7 @@ _SUBAGENTS = "subagents"
 
 
 def retain(store: str, session_id: str, transcript: str) -> None:
-    """At a call: keep what is new beside its transcript, and put back what claude has cleaned up.
-
-    What has not changed since costs a look at each directory.
-    """
+    """At a call: retain what is new beside its transcript, and restore what claude cleaned up."""
     own, kept = transcripts.sidecars_of(transcript), pins.sidecars_of(store, session_id)
     try:
         for name, source in ({_name(own): own} | pins.sidecar_sources(kept)).items():
@@ -34,11 +32,11 @@ def retain(store: str, session_id: str, transcript: str) -> None:
             if not os.path.isdir(ours) or pins.last_change(source) != os.stat(ours).st_mtime_ns:
                 _sync(source, ours, restores=True)
     except OSError as problem:
-        explain(f"what is beside the transcript is not kept: {problem.strerror}")
+        explain(f"sidecars are not retained: {problem.strerror}")
 
 
 def sync(store: str, session_id: str, found: Iterable[str], restores: bool) -> None:
-    """In housekeeping: keep what is in these directories, and put back what is missing there.
+    """In the housekeeping: retain what is in these directories, and restore what is missing there.
 
     Raises OSError.
     """
@@ -49,12 +47,12 @@ def sync(store: str, session_id: str, found: Iterable[str], restores: bool) -> N
 
 
 def restore(store: str, session_id: str) -> None:
-    """Put back all that is kept from beside a transcript. Raises OSError."""
+    """Restore all sidecars of a conversation. Raises OSError."""
     sync(store, session_id, (), restores=True)
 
 
 def drop(store: str, session_id: str) -> None:
-    """Keep it no longer. Raises OSError."""
+    """Stop retaining a conversation's sidecars. Raises OSError."""
     kept = pins.sidecars_of(store, session_id)
     if os.path.isdir(kept):
         import shutil
@@ -63,10 +61,10 @@ def drop(store: str, session_id: str) -> None:
 
 
 def copy_to_fork(transcript: str, fork: str) -> None:
-    """Give a fork what its parent's subagents said; claude itself does not (FACTS.md, "forks").
+    """Copy the subagents of a fork's parent to it; claude does not (help facts, "Forks").
 
-    As copies: claude appends to them. Tool results it reads from its parent's directory. Raises
-    OSError.
+    They are no hard links, because claude appends to them. Tool results stay: a fork reads them
+    from its parent's directory. Raises OSError.
     """
     project = transcripts.this_project()
     source = f"{transcripts.sidecars_of(transcript)}/{_SUBAGENTS}"
@@ -90,16 +88,16 @@ def _sync(source: str, kept: str, restores: bool) -> None:
     if not os.path.islink(kept + pins.FROM):
         os.symlink(source, kept + pins.FROM)
     for name in theirs:
-        _keep(f"{source}/{name}", f"{kept}/{name}")
+        _retain(f"{source}/{name}", f"{kept}/{name}")
     for name in ours - theirs if restores else ():
-        explain(f"{source}/{name} is put back")
+        explain(f"{source}/{name} is restored")
         os.makedirs(os.path.dirname(f"{source}/{name}"), mode=0o700, exist_ok=True)
-        os.utime(f"{kept}/{name}")  # before it has its name there: claude goes by its time
+        os.utime(f"{kept}/{name}")  # before it has its name there: claude cleans up by its time
         hard_links.link_or_copy(f"{kept}/{name}", f"{source}/{name}")
-    os.utime(kept, ns=(newest, newest))  # for the next call to see whether anything changed
+    os.utime(kept, ns=(newest, newest))  # the next call sees by it whether anything changed
 
 
-def _keep(source: str, kept: str) -> None:
+def _retain(source: str, kept: str) -> None:
     if hard_links.is_same(source, kept):
         return
     is_more = os.path.exists(kept) and os.path.getsize(kept) > os.path.getsize(source)
@@ -109,12 +107,12 @@ def _keep(source: str, kept: str) -> None:
 
 
 def _files(directory: str) -> set[str]:
-    """The paths in it of all regular files that have their names for good."""
+    """The relative paths of all regular files in a directory but unfinished ones."""
     return {
         os.path.relpath(f"{where}/{name}", directory)
         for where, _, names in os.walk(directory)
         for name in names
-        if not name.endswith(pins.UNFINISHED) and _is_regular(f"{where}/{name}")
+        if not name.endswith(files.UNFINISHED) and _is_regular(f"{where}/{name}")
     }
 
 

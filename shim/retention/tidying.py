@@ -1,7 +1,7 @@
-"""The small files beside the store, removed where nothing can need them: links and notes.
+"""Removing plugin links and markers that no call can need.
 
-A link to the plugin that goes in the middle of a session has its claude print an error: it stays
-while any process, or job in the background, was given it.
+A claude whose plugin link is removed prints an error, so a link stays as long as any process, or
+any job in the background, has it on its command line.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from shim.store.document import Document
 
 _MONTH = 30 * times.DAY
-# Days after which a mapped key's links go, to be made anew by its next call.
+# Days without use after which a mapped key's links are removed; its next call makes them anew.
 _UNUSED = 90
 
 
 def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
-    """Remove links of keys long unused, and notes a month old that no call will ask for.
+    """Remove the links of keys long unused, and markers a month old that no call will read.
 
-    `there` are the conversations that are there, or kept.
+    `there` are the conversations that have a transcript or a pin.
     """
     _remove_links(store, mappings)
     heads = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
@@ -45,21 +45,21 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
 
 
 def remove_links_of(store: str, key: SessionKey) -> None:
-    """Remove the links of a key that no claude is live for."""
+    """Remove the plugin links of a key that no claude is live for."""
     shutil.rmtree(plugin_links.directory_of(store, key), ignore_errors=True)
 
 
 def _remove_links(store: str, mappings: Document) -> None:
     folder = os.path.abspath(f"{store}/{plugin_links.FOLDER}")
     doomed = [name for name in _old(folder) if not _is_used(f"{folder}/{name}", mappings)]
-    given = _given(folder + "/") if doomed else set()
+    in_use = _in_use(folder + "/") if doomed else set()
     for name in doomed:
-        if name not in given:
+        if name not in in_use:
             shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
 
 
 def _is_used(directory: str, mappings: Document) -> bool:
-    """Whether the key that a directory of links is of is mapped, and was used lately."""
+    """Whether a directory of links is that of a key which is mapped and was used lately."""
     try:
         key = plugin_links.key_of(directory)
     except (OSError, ValueError):
@@ -69,8 +69,8 @@ def _is_used(directory: str, mappings: Document) -> bool:
     return time.time() - used / 1e9 < _UNUSED * times.DAY
 
 
-def _given(folder: str) -> set[str]:
-    """The directories of links that processes and jobs were given."""
+def _in_use(folder: str) -> set[str]:
+    """The directories of links that processes and jobs have on their command lines."""
     words = [flag for job in background_jobs.all_of() for flag in background_jobs.flags(job)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -79,7 +79,7 @@ def _given(folder: str) -> set[str]:
 
 
 def _old(folder: str) -> list[str]:
-    """What in a folder was not changed within the month."""
+    """The names in a folder whose files are older than a month."""
     found = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

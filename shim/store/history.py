@@ -1,4 +1,4 @@
-"""history.jsonl beside the store: the conversations that rooms and agents had before."""
+"""history.jsonl beside the store: the earlier heads of each room and agent."""
 
 import json
 import os
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from shim.store.document import Document
 
     Head = tuple[str, str, dict[str, Any]]
-    """A room, an agent, and the entry that they had in the store."""
+    """A room, an agent, and their entry in the store."""
 
 FILE_NAME: "Final" = "history.jsonl"
 _KEPT_FOR_A_KEY = 20
 
 
 def remember(directory: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
-    """Add an entry that a room and agent have no more, in the place of an earlier one of it.
+    """Add an entry that a room and agent no longer have, in the place of an earlier one of its id.
 
-    The last 20 conversations of each are kept. Called with the store's lock held. Raises OSError.
+    The last 20 conversations of each stay. Called with the store's lock. Raises OSError.
     """
     remember_all(directory, [(room, agent, entry)])
 
 
 def remember_all(directory: str, heads: "Iterable[Head]") -> None:
-    """The same for many at once."""
+    """Add many earlier heads at once, as `remember` adds one."""
     path = f"{directory}/{FILE_NAME}"
     added = [{"room": room, "agent": agent, **entry} for room, agent, entry in heads]
     own: dict[tuple[str, str], list[dict[str, Any]]] = {_key(line): [] for line in added}
@@ -47,7 +47,7 @@ def remember_all(directory: str, heads: "Iterable[Head]") -> None:
 
 
 def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
-    """The entries that a room and agent had before, one a conversation, the oldest first.
+    """The earlier entries of a room and agent, one a conversation, the oldest first.
 
     Raises OSError.
     """
@@ -55,13 +55,13 @@ def earlier(directory: str, room: str, agent: str) -> "list[dict[str, Any]]":
 
 
 def everything(directory: str) -> "list[Head]":
-    """Every entry, one a conversation of a key, the oldest of all first. Raises OSError."""
+    """Every earlier entry, one a conversation of a key, the oldest first. Raises OSError."""
     lines = _last(_lines(f"{directory}/{FILE_NAME}"))
     return [(line.pop("room"), line.pop("agent"), line) for line in lines]
 
 
 def drop(directory: str, room: str, agent: str, session_ids: "Container[str]") -> None:
-    """Forget that a room and agent had these. Called with the store's lock held. Raises OSError."""
+    """Drop earlier heads of a room and agent. Called with the store's lock. Raises OSError."""
     path = f"{directory}/{FILE_NAME}"
     lines = _lines(path)
     left = [

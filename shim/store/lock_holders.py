@@ -1,4 +1,4 @@
-"""Who has the lock on a file, for the person who waits for it."""
+"""The processes that hold the lock on a file, named for the person who waits for it."""
 
 import os
 
@@ -12,7 +12,7 @@ _MOST_NAMED = 3
 
 
 def named_holders(path: str) -> str:
-    """The processes that may hold the lock, to put behind a message; empty where nobody says."""
+    """The processes that may hold the lock, to append to a message; empty if none is found."""
     holders = _alive(_holding(path)) or _alive(_having_open(path))
     names = [f"{name} (pid {pid})" for pid, name in holders[:_MOST_NAMED]]
     more = len(holders) - len(names)
@@ -20,7 +20,7 @@ def named_holders(path: str) -> str:
 
 
 def _holding(path: str) -> "list[int]":
-    """Who took a flock on the file, by proc_locks(5), though it may be another's by now."""
+    """The pids that took a flock on the file, by proc_locks(5); others may hold it by now."""
     try:
         inode = os.stat(path).st_ino
         with open("/proc/locks", encoding="ascii") as table:
@@ -28,7 +28,7 @@ def _holding(path: str) -> "list[int]":
     except OSError:
         return []
     # 1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF; one that waits has `->` behind the number.
-    # The device is not compared: some filesystems tell stat(2) another one.
+    # The device is not compared: on some filesystems stat(2) has another one.
     return [
         int(lock[4])
         for lock in locks
@@ -37,7 +37,7 @@ def _holding(path: str) -> "list[int]":
 
 
 def _having_open(path: str) -> "Iterator[int]":
-    """This user's other processes that have the file open; they may hold its lock or wait."""
+    """This user's other processes that have the file open: holders and those who wait."""
     target = os.path.realpath(path)
     for process in psutil.process_iter():
         try:

@@ -1,9 +1,9 @@
-"""Links to the plugin for claude, of each room and agent's own: the path says whose hook runs.
+"""Links to the plugin for claude, one set for each session key: its path tells a hook the key.
 
-Claude hands the path to the plugin's hooks as it was named, and takes it along wherever it moves a
-conversation: to a worker with the environment of another room's claude, for instance (FACTS.md,
-"hooks"). Of each session key there is a directory `plugins/<digest>` in the store's, which holds
-the key, and a link to each variant of the plugin that a claude of it was given.
+Claude passes the path to the plugin's hooks as it was given, and keeps it wherever it moves a
+conversation, for instance to a worker with the environment of another room's claude (help facts,
+"Hooks"). The directory `plugins/<digest>` in the store holds the key, and a link to each variant of
+the plugin that a claude of the key was given.
 """
 
 import posix
@@ -24,10 +24,10 @@ _BETWEEN = b"\0"
 
 
 def ensure(store: str, key: SessionKey, plugin: str, variant: str) -> str | None:
-    """The path of a key's own link to a variant of the plugin, made where it is not there yet.
+    """The path of a key's link to a variant of the plugin, which is made if there is none.
 
-    `plugin` is the directory of all variants. None where that has no such variant, or the link
-    cannot be made.
+    `plugin` is the directory of all variants. None if it has no such variant, or the link cannot be
+    made.
     """
     link = path(store, key, variant)
     if posix.access(link, posix.R_OK):
@@ -38,41 +38,38 @@ def ensure(store: str, key: SessionKey, plugin: str, variant: str) -> str | None
     try:
         _make(store, key, link, target)
     except (OSError, Failure) as problem:
-        explain(f"{link} cannot be made ({problem}): where the conversation moves is not followed")
+        explain(f"{link} cannot be made ({problem}): the head will not follow the conversation")
         return None
     return link
 
 
 def path(store: str, key: SessionKey, variant: str) -> str:
-    """Where a key's own link to a variant of the plugin is, or would be."""
+    """The path of a key's link to a variant of the plugin."""
     return f"{directory_of(store, key)}/{variant}"
 
 
 def directory_of(store: str, key: SessionKey) -> str:
-    """Where a key's own links are, or would be."""
+    """The directory of a key's links."""
     # Absolute, because claude may be in another directory when its hook runs.
     where = store if store.startswith("/") else f"{posix.getcwd()}/{store}"
     return f"{where}/{FOLDER}/{sha1(_content(key)).hex()}"
 
 
 def is_link(plugin_root: str) -> bool:
-    """Whether the path that claude names for the plugin is such a link."""
+    """Whether the path that claude gives for the plugin is such a link."""
     return plugin_root.split("/")[-3:-2] == [FOLDER]
 
 
 def owner(plugin_root: str) -> tuple[str, SessionKey]:
-    """The store's directory and the session key that a link is of.
-
-    Raises OSError, ValueError where nothing there says so.
-    """
+    """The store's directory and the session key of a link. Raises OSError, ValueError."""
     of_key = plugin_root.rpartition("/")[0]
     return of_key.rsplit("/", 2)[0], key_of(of_key)
 
 
 def key_of_worker() -> SessionKey | None:
-    """The session key of the worker in the background that this process runs in.
+    """The session key of the background worker that this process runs in.
 
-    None where it runs in none, or that one was given no link.
+    None if it runs in none, or if that worker has no link.
     """
     from shim.claude import background_jobs
 
@@ -84,7 +81,7 @@ def key_of_worker() -> SessionKey | None:
 
 
 def key_of(directory: str) -> SessionKey:
-    """The session key that one of the directories is of. Raises OSError, ValueError."""
+    """The session key of a directory of links. Raises OSError, ValueError."""
     file = posix.open(f"{directory}/{KEY}", posix.O_RDONLY | posix.O_NONBLOCK)
     try:
         room, agent = posix.read(file, _LONGEST_KEY).split(_BETWEEN)
@@ -103,10 +100,14 @@ def _make(store: str, key: SessionKey, link: str, target: str) -> None:
             pass
     if not posix.access(f"{of_key}/{KEY}", posix.F_OK):
         files.replace(f"{of_key}/{KEY}", _content(key))
-    # Renamed into its place: another call may make it, too, and its claude be reading it.
-    unfinished = f"{link}.{posix.getpid()}.new"
-    posix.symlink(target, unfinished)
-    posix.rename(unfinished, link)
+    try:
+        posix.unlink(link)  # it leads nowhere
+    except FileNotFoundError:
+        pass
+    try:
+        posix.symlink(target, link)
+    except FileExistsError:
+        pass  # another call was faster
 
 
 def _content(key: SessionKey) -> bytes:

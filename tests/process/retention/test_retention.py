@@ -115,7 +115,7 @@ def test_days_that_are_no_number_are_one_warning(world: World) -> None:
     world.environment["NSED_KEEP_DAYS"] = "a year"
     world.transcript(U)
     run = world.run("-p", "hi")
-    assert "NSED_KEEP_DAYS=a year is no number of days: 365 is taken" in run.warning
+    assert "NSED_KEEP_DAYS=a year is no number of days; using 365" in run.warning
     assert kept(world).exists()
 
 

@@ -16,8 +16,8 @@ from shim.base.programs import Overrun, run
 LONG = 30
 
 
-def sh(script: str, patience: float = LONG, said: bytes = b"") -> programs.Completed:
-    return run(["/bin/sh", "-c", script], os.environ, patience, said=said)
+def sh(script: str, timeout: float = LONG, stdin: bytes = b"") -> programs.Completed:
+    return run(["/bin/sh", "-c", script], os.environ, timeout, stdin=stdin)
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def left_behind(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_what_it_prints_and_how_it_ends_is_told() -> None:
-    outcome = sh("cat; echo bad >&2; exit 3", said=b"hello")
+    outcome = sh("cat; echo bad >&2; exit 3", stdin=b"hello")
     assert outcome == programs.Completed(3, "hello", "bad\n")
 
 
 def test_one_that_reads_nothing_is_no_failure() -> None:
-    assert sh("exec <&-; kill -9 $$", said=b"x" * 4096).exit_code == -signal.SIGKILL
+    assert sh("exec <&-; kill -9 $$", stdin=b"x" * 4096).exit_code == -signal.SIGKILL
 
 
 def test_a_child_that_keeps_the_output_open_is_not_waited_for(left_behind: Path) -> None:
@@ -57,7 +57,7 @@ def test_all_that_was_printed_at_its_end_is_read() -> None:
 
 def test_one_that_never_ends_is_ended_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(Overrun, match=r"does not end within 0\.2 s"):
-        sh(f"sleep 300 & echo $! >{tmp_path}/child; wait", patience=0.2)
+        sh(f"sleep 300 & echo $! >{tmp_path}/child; wait", timeout=0.2)
     child = int((tmp_path / "child").read_text())
     while is_running(child):
         time.sleep(0.01)
@@ -65,7 +65,7 @@ def test_one_that_never_ends_is_ended_with_its_children(tmp_path: Path) -> None:
 
 def test_one_that_closes_its_output_and_never_ends_is_ended() -> None:
     with pytest.raises(Overrun):
-        sh("exec >&- 2>&- sleep 300", patience=0.2)
+        sh("exec >&- 2>&- sleep 300", timeout=0.2)
 
 
 @pytest.mark.parametrize("stream", [1, 2])

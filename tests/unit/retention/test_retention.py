@@ -1,7 +1,6 @@
-"""Kept conversations and the daily housekeeping, on directories."""
+"""Retained conversations and the daily housekeeping, on directories."""
 
 import errno
-import fcntl
 import gzip
 import json
 import os
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import pytest
 
 from shim.base import files, session_key
@@ -113,7 +113,7 @@ def no_links(monkeypatch: pytest.MonkeyPatch, number: int = errno.EXDEV) -> None
     monkeypatch.setattr("posix.link", fail)
 
 
-class TestAConversationThatGoesOn:
+class TestAResumedConversation:
     def test_its_transcript_is_linked_once_and_stays_so(self, world: World) -> None:
         transcript = world.transcript()
         assert world.pin(transcript)
@@ -122,7 +122,7 @@ class TestAConversationThatGoesOn:
         assert transcript.stat().st_nlink == 2
         assert (world.store / "kept").stat().st_mode & 0o777 == 0o700
 
-    def test_one_that_was_kept_before_and_dropped_is_linked_with_its_new_place(
+    def test_one_that_was_pinned_before_and_dropped_is_linked_with_its_new_place(
         self, world: World
     ) -> None:
         world.pin(world.transcript())
@@ -149,7 +149,7 @@ class TestAConversationThatGoesOn:
         transcript.unlink()
         assert not pinning.pin(str(world.store), U, gone, is_ours=True)
 
-    def test_nothing_is_kept_for_no_days(
+    def test_nothing_is_pinned_for_no_days(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NSED_KEEP_DAYS", "0")
@@ -231,7 +231,7 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
     ("text", "days", "warns"),
     [("", 365, 0), ("0", 0, 0), ("0.5", 0.5, 0), ("soon", 365, 1), ("-1", 365, 1), ("nan", 365, 1)],
 )
-def test_the_days_to_keep_a_conversation(
+def test_the_days_to_retain_a_conversation(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     text: str,
@@ -244,7 +244,7 @@ def test_the_days_to_keep_a_conversation(
 
 
 class TestATranscriptThatIsGone:
-    def test_one_that_was_long_idle_is_put_back_as_written_now(self, world: World) -> None:
+    def test_one_that_was_long_idle_is_restored_as_written_now(self, world: World) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
@@ -262,7 +262,7 @@ class TestATranscriptThatIsGone:
         assert transcript.read_text() == LINE
         assert world.project.stat().st_mode & 0o777 == 0o700
 
-    def test_one_that_was_young_was_deleted_by_a_person_and_is_kept_no_longer(
+    def test_one_that_was_young_was_deleted_by_a_person_and_is_no_longer_pinned(
         self, world: World
     ) -> None:
         transcript = world.transcript(idle=29)
@@ -299,7 +299,7 @@ class TestATranscriptThatIsGone:
             world.restore()
         assert world.kept().exists()
 
-    def test_one_that_a_file_of_no_use_took_the_place_of_is_put_back(self, world: World) -> None:
+    def test_one_that_a_file_of_no_use_took_the_place_of_is_restored(self, world: World) -> None:
         transcript = world.transcript(idle=1)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
@@ -309,7 +309,7 @@ class TestATranscriptThatIsGone:
         assert world.restore()
         assert transcript.read_text() == LINE
 
-    def test_one_that_is_of_no_use_itself_is_not_put_back(self, world: World) -> None:
+    def test_one_that_is_of_no_use_itself_is_not_restored(self, world: World) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.write_text("{}\n")
@@ -317,7 +317,7 @@ class TestATranscriptThatIsGone:
         transcripts.set_aside(str(transcript))
         assert not world.restore()
 
-    def test_it_is_put_back_into_claudes_directory_of_today(
+    def test_it_is_restored_into_the_current_config_directory(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         transcript = world.transcript(idle=400)
@@ -333,24 +333,21 @@ class TestATranscriptThatIsGone:
     ) -> None:
         world.pin(world.transcript())
         world.path().unlink()
-        folder = os.open(world.store / "kept", os.O_RDONLY)
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        monkeypatch.setattr(restoring, "_PATIENCE", 0.05)
-        with pytest.raises(TimeoutError):
+        monkeypatch.setattr(restoring, "_TIMEOUT", 0.05)
+        with filelock.FileLock(f"{world.store}/kept.lock"), pytest.raises(TimeoutError):
             world.restore()
-        os.close(folder)
         assert world.kept().exists()
 
-    def test_one_that_was_never_kept_is_not_put_back(self, world: World) -> None:
+    def test_one_that_was_never_pinned_is_not_restored(self, world: World) -> None:
         assert not world.restore()
 
-    def test_one_from_the_future_is_put_back_because_the_clock_is_wrong(self, world: World) -> None:
+    def test_one_from_the_future_is_restored_because_the_clock_is_wrong(self, world: World) -> None:
         transcript = world.transcript(idle=-300)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         assert world.restore()
 
-    def test_one_that_a_killed_call_began_to_put_back_is_put_back(self, world: World) -> None:
+    def test_one_that_a_killed_call_began_to_restore_is_restored(self, world: World) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.rename(f"{transcript}.putting-back")
@@ -358,7 +355,7 @@ class TestATranscriptThatIsGone:
         assert world.restore()
         assert os.listdir(world.project) == [transcript.name]
 
-    def test_one_that_another_call_has_put_back_stays_as_it_is(self, world: World) -> None:
+    def test_one_that_another_call_has_restored_stays_as_it_is(self, world: World) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         os.link(transcript, f"{transcript}.putting-back")  # that one was killed at the end
@@ -366,7 +363,7 @@ class TestATranscriptThatIsGone:
         assert idle(transcript) > 399
         assert os.listdir(world.project) == [transcript.name]
 
-    def test_without_hard_links_a_copy_is_put_back(
+    def test_without_hard_links_a_copy_is_restored(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         no_links(monkeypatch)
@@ -381,7 +378,7 @@ class TestATranscriptThatIsGone:
         transcript.unlink()
         assert world.restore()
 
-    def test_where_it_cannot_be_put_back_it_stays_kept(self, world: World) -> None:
+    def test_where_it_cannot_be_restored_it_stays_pinned(self, world: World) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
@@ -454,7 +451,7 @@ class TestCleanUpPeriod:
 
 
 class TestADeletionThatIsNoPersons:
-    """Where who deleted the transcript could be otherwise, it is put back."""
+    """Where who deleted the transcript could be otherwise, it is restored."""
 
     @pytest.fixture
     def held(self, world: World) -> Path:
@@ -507,7 +504,7 @@ class TestADeletionThatIsNoPersons:
             world.restore()
         assert not held.exists()
 
-    def test_a_home_restored_with_files_in_the_place_of_links_is_kept_anew(
+    def test_a_home_restored_with_files_in_the_place_of_links_is_pinned_anew(
         self, world: World, held: Path
     ) -> None:
         world.map(U)
@@ -545,7 +542,7 @@ class TestADeletionThatIsNoPersons:
         held.unlink()
         assert world.restore()
 
-    def test_of_one_whose_account_is_gone(
+    def test_of_one_whose_config_directory_is_gone(
         self, world: World, held: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(world.home / "another"))
@@ -566,7 +563,7 @@ class TestADeletionThatIsNoPersons:
         assert not world.restore()
 
 
-class TestTwoAccounts:
+class TestTwoConfigDirectories:
     @pytest.fixture
     def other(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
         """The project of another account, which is that of today."""
@@ -620,14 +617,16 @@ class TestTwoAccounts:
         assert (other / f"{U}.jsonl").read_text() == ANOTHERS
         assert transcript.read_text() == LINE
 
-    def test_it_is_put_back_into_the_account_it_was_in(self, world: World, other: Path) -> None:
+    def test_it_is_restored_into_the_config_directory_it_was_in(
+        self, world: World, other: Path
+    ) -> None:
         transcript = world.transcript(idle=400)
         restoring.update_pin(str(world.store), U, str(transcript))
         transcript.unlink()
         assert self.found(world) == str(transcript)
 
 
-class TestATemporaryAccount:
+class TestATemporaryConfigDirectory:
     @pytest.fixture
     def temporary(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Path:
         """Its project of the working directory."""
@@ -686,7 +685,7 @@ class TestATemporaryAccount:
         assert (temporary / f"{U}.jsonl").is_symlink() == (put != ANOTHERS)
 
 
-class TestWhatLiesBesideATranscript:
+class TestSidecars:
     @pytest.fixture
     def beside(self, world: World) -> Path:
         """What lies beside the transcript of a mapped conversation."""
@@ -709,7 +708,9 @@ class TestWhatLiesBesideATranscript:
     def files(directory: Path) -> list[str]:
         return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
 
-    def test_is_kept_by_housekeeping_and_put_back_with_it(self, world: World, beside: Path) -> None:
+    def test_is_retained_by_housekeeping_and_restored_with_it(
+        self, world: World, beside: Path
+    ) -> None:
         world.keep_house()
         before = self.files(beside)
         aged(world.path(), 400)
@@ -719,7 +720,7 @@ class TestWhatLiesBesideATranscript:
         assert self.files(beside) == before
         assert all(idle(beside / name) < 0.1 for name in before)
 
-    def test_is_kept_by_a_call_and_put_back_under_a_live_conversation(
+    def test_is_retained_by_a_call_and_restored_under_a_live_conversation(
         self, world: World, beside: Path
     ) -> None:
         world.pin(world.path())
@@ -732,7 +733,7 @@ class TestWhatLiesBesideATranscript:
         world.pin(world.path())
         assert result.exists()
 
-    def test_what_claude_appends_to_and_adds_is_kept(self, world: World, beside: Path) -> None:
+    def test_what_claude_appends_to_and_adds_is_retained(self, world: World, beside: Path) -> None:
         world.pin(world.path())
         with (beside / "subagents" / "agent-1.jsonl").open("a") as file:
             file.write(" more")
@@ -743,7 +744,7 @@ class TestWhatLiesBesideATranscript:
         assert (beside / "subagents" / "agent-1.jsonl").read_text() == "said more"
         assert (beside / "tool-results" / "b.txt").exists()
 
-    def test_in_several_projects_each_is_put_back_where_it_was(
+    def test_in_several_projects_each_is_restored_where_it_was(
         self, world: World, beside: Path
     ) -> None:
         result = world.projects / "-other" / U / "tool-results" / "c.txt"
@@ -813,7 +814,7 @@ class TestADamagedTranscript:
         assert aside.read_text() == self.METADATA
         assert world.kept().samefile(damaged)
 
-    def test_that_is_gone_then_is_put_back_from_its_copy(self, world: World, damaged: Path) -> None:
+    def test_that_is_gone_then_is_restored_from_its_copy(self, world: World, damaged: Path) -> None:
         aged(damaged, 40)
         damaged.unlink()
         assert world.restore()
@@ -887,7 +888,7 @@ class TestAStoreThatACallerFills:
 
 
 class TestHousekeeping:
-    def test_every_mapped_conversation_with_a_message_is_kept(self, world: World) -> None:
+    def test_every_mapped_conversation_with_a_message_is_pinned(self, world: World) -> None:
         ids = [U.replace("6f", f"{n:02x}") for n in range(3)]
         for n, session_id in enumerate(ids):
             world.map(session_id, room=str(n))
@@ -896,23 +897,23 @@ class TestHousekeeping:
         world.keep_house()
         assert [world.kept(session_id).exists() for session_id in ids] == [True, False, False]
 
-    def test_what_is_mapped_to_nothing_is_not_kept(self, world: World) -> None:
+    def test_what_is_mapped_to_nothing_is_not_pinned(self, world: World) -> None:
         world.transcript()
         world.keep_house()
         assert not world.kept().exists()
 
-    def test_a_transcript_that_another_file_took_the_place_of_is_kept_anew(
+    def test_a_transcript_that_another_file_took_the_place_of_is_pinned_anew(
         self, world: World
     ) -> None:
         world.map(U)
         transcript = world.transcript()
         world.keep_house()
         transcript.unlink()
-        transcript.write_text(LINE + LINE)  # restored from a backup, and gone on with
+        transcript.write_text(LINE + LINE)  # restored from a backup, and resumed
         world.keep_house()
         assert world.kept().samefile(transcript)
 
-    def test_a_moved_project_is_where_it_will_be_put_back(self, world: World) -> None:
+    def test_a_moved_project_is_where_it_will_be_restored(self, world: World) -> None:
         world.map(U)
         world.transcript()
         world.keep_house()
@@ -922,7 +923,7 @@ class TestHousekeeping:
             world.projects / "-moved" / f"{U}.jsonl"
         )
 
-    def test_of_several_transcripts_the_last_written_with_a_message_is_kept(
+    def test_of_several_transcripts_the_last_written_with_a_message_is_pinned(
         self, world: World
     ) -> None:
         world.map(U)
@@ -941,7 +942,7 @@ class TestHousekeeping:
         world.keep_house()
         assert os.listdir(world.store / "kept") == []
 
-    def test_what_claude_cleaned_up_stays_kept(self, world: World) -> None:
+    def test_what_claude_cleaned_up_stays_pinned(self, world: World) -> None:
         world.map(U, unused=400)
         transcript = world.transcript(idle=300)
         world.keep_house()
@@ -950,7 +951,7 @@ class TestHousekeeping:
         assert world.kept().read_text() == LINE
         assert world.rooms == ["r"]
 
-    def test_what_a_killed_call_began_to_put_back_is_put_back(self, world: World) -> None:
+    def test_what_a_killed_call_began_to_restore_is_restored(self, world: World) -> None:
         world.map(U)
         transcript = world.transcript(idle=1)
         world.keep_house()
@@ -958,7 +959,7 @@ class TestHousekeeping:
         world.keep_house()
         assert transcript.samefile(world.kept())
 
-    def test_a_conversation_idle_for_longer_than_the_days_is_kept_no_longer(
+    def test_a_conversation_idle_for_longer_than_the_days_is_dropped(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world.map(U)
@@ -969,7 +970,7 @@ class TestHousekeeping:
         assert not world.kept().exists()
         assert transcript.exists()
 
-    def test_for_no_days_what_is_kept_is_removed(
+    def test_for_no_days_every_pin_is_removed(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         world.map(U)
@@ -1041,9 +1042,12 @@ class TestHousekeeping:
         for name in ("x.jsonl.new", "young.jsonl.new"):
             (folder / name).touch()
         aged(folder / "x.jsonl.new", 1.1)
+        (world.store / "sessions.json.bak.0123.new").touch()
+        aged(world.store / "sessions.json.bak.0123.new", 1.1)
         world.keep_house()
         kept = [f"{U}{ending}" for ending in (".from", ".jsonl", ".jsonl.gz", ".link")]
         assert sorted(os.listdir(folder)) == sorted([*kept, "young.jsonl.new"])
+        assert not (world.store / "sessions.json.bak.0123.new").exists()
 
     @pytest.mark.parametrize("where", [".claude/projects", ".claude/projects/-other"])
     def test_projects_that_cannot_be_read_are_no_deletion(
@@ -1067,7 +1071,7 @@ class TestHousekeeping:
         # What can be read is kept.
         assert world.kept().exists() == where.endswith("-other")
 
-    def test_another_directory_of_claudes_that_shares_the_store_is_seen(self, world: World) -> None:
+    def test_another_config_directory_that_shares_the_store_is_seen(self, world: World) -> None:
         other = world.home / "other" / "projects" / "-work"
         other.mkdir(parents=True)
         ids = [U, U.replace("6f", "70")]
