@@ -1,12 +1,12 @@
 """Conversations that claude's clean-up took, and the housekeeping that a call starts."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import time
 from pathlib import Path
 
+import filelock
 import psutil
 import pytest
 
@@ -176,8 +176,8 @@ def test_housekeeping_never_shows(world: World) -> None:
     a_day_later(world)
     kept(world).parent.mkdir()
     kept(world, derived("without a transcript")).touch()
-    folder = os.open(kept(world).parent, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)  # so that it waits, and can be looked at
+    lock = filelock.FileLock(world.store.with_name("kept.lock"), mode=0o600)
+    lock.acquire()  # so that it waits, and can be looked at
     claude = world.start("-p", "hi", stdin=subprocess.PIPE, start_new_session=True)
     wait_until(lambda: kept(world).exists() and len(housekeeping_of(world)) == 1)
     (process,) = housekeeping_of(world)
@@ -193,7 +193,8 @@ def test_housekeeping_never_shows(world: World) -> None:
                 found.append(os.readlink(path))
         return found
 
-    wait_until(lambda: str(kept(world).parent) in targets_of(process.pid))
+    own_lock = world.store.with_name("housekeeping.lock")
+    wait_until(lambda: str(own_lock) in targets_of(process.pid))
     targets = targets_of(process.pid)
     assert {path for path in targets if not path.startswith(str(world.store.parent))} == {
         os.devnull
@@ -203,7 +204,7 @@ def test_housekeeping_never_shows(world: World) -> None:
     _, errors = claude.communicate(b"go on\n", timeout=TIMEOUT)
     assert (claude.returncode, errors) == (0, b"")
     assert process.is_running()
-    os.close(folder)
+    lock.release()
     process.wait(30)
 
 
