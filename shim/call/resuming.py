@@ -167,7 +167,7 @@ def _name_of_copy(
     asked: "Invocation", transcript: "Transcript | None", session_id: str
 ) -> list[str]:
     """The flag for a name that stays before a person: claude clears the line that says it."""
-    is_named = asked.has("--name") or not asked.surface.surely_has("--name")
+    is_named = asked.has("--name") or not asked.spec.surely_has("--name")
     if transcript is None or is_named or not asked.is_interactive:
         return []
     from shim.call import fork_title  # a fork is rare
@@ -200,7 +200,7 @@ def _renders_prompt(asked: "Invocation") -> bool:
     """Whether to have the system prompt rendered from this call, where it can be."""
     snapshot = "--system-prompt-snapshot"
     is_heeded = asked.is_interactive or asked.has(snapshot)
-    return asked.surface.surely_has(snapshot) and not is_heeded
+    return asked.spec.surely_has(snapshot) and not is_heeded
 
 
 def _with_plugins(key: "SessionKey", asked: "Invocation", effects: "Effects") -> list[str] | None:
@@ -215,7 +215,7 @@ def _plugins(key: "SessionKey", asked: "Invocation", effects: "Effects", moves: 
     One that `moves` says where it goes: with `--include-hook-events` only by those hooks that the
     stream does not show (FACTS.md, "hooks"). In a fleet each run tells of its turns.
     """
-    if asked.surface.option("--plugin-dir") is None:
+    if asked.spec.option("--plugin-dir") is None:
         return []
     usual = "interactive" if asked.is_interactive else "following"
     wanted = ["ending" if asked.has(_SHOWS_HOOKS) else usual] if moves else []
@@ -264,7 +264,11 @@ class Effects:
 
     def surface(self, claude: str) -> "CliSpec":
         """What options and subcommands a claude has."""
-        return spec_lookup.of(claude, self.store.directory) if self.store else cli_spec.built_in()
+        return (
+            spec_lookup.cli_spec_of(claude, self.store.directory)
+            if self.store
+            else cli_spec.built_in()
+        )
 
     def open_lease(self, start: int) -> Lock | None:
         """A lease, not taken yet, or None where there can be none. Raises OSError."""

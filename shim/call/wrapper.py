@@ -74,7 +74,9 @@ def prepare(
     continued = resuming.command_line(found.key, asked, effects)
     if continued is None:
         return untouched
-    return continued, identity.exports(found.key, environ) | child_environment.of(asked, environ)
+    return continued, identity.exports(found.key, environ) | child_environment.variables(
+        asked, environ
+    )
 
 
 def warn_that_claude_runs_as_asked(problem: Exception) -> None:

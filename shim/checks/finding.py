@@ -1,4 +1,4 @@
-"""What a check found: how bad it is, what it is, and how to mend it."""
+"""What a check found: its severity, the finding, and the fix."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ class Finding:
     """One thing that a check found."""
 
     status: str
-    """`ok`; `warning`: worth knowing, nothing is lost by it; `problem`: needs mending."""
+    """`ok`; `warning`: worth knowing, nothing is lost by it; `problem`: needs a fix."""
     found: str
-    mend: str | None = None
+    fix: str | None = None
 
 
 def ok(found: str) -> Finding:
@@ -20,14 +20,14 @@ def ok(found: str) -> Finding:
     return Finding(OK, found)
 
 
-def warning(found: str, mend: str) -> Finding:
-    """Worth knowing: conversations go on all the same."""
-    return Finding(WARNING, found, mend)
+def warning(found: str, fix: str) -> Finding:
+    """Worth knowing: conversations are safe."""
+    return Finding(WARNING, found, fix)
 
 
-def problem(found: str, mend: str) -> Finding:
-    """Something needs mending."""
-    return Finding(PROBLEM, found, mend)
+def problem(found: str, fix: str) -> Finding:
+    """Something needs a fix."""
+    return Finding(PROBLEM, found, fix)
 
 
 def counted(number: int, what: str) -> str:

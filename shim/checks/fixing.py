@@ -1,4 +1,4 @@
-"""Mending what can be mended without a decision, as `doctor --fix` does."""
+"""`doctor --fix`: fix what needs no decision."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def fix(setup: Setup) -> Iterator[str]:
-    """Mend, and yield what was mended. Raises Failure and OSError where it cannot be."""
+    """Fix the set-up, and yield each fix in words. Raises Failure or OSError where one fails."""
     yield from _store(setup)
     if setup.launcher is not None and setup.maker is not None and setup.stale:
         is_orphaned = not Path(setup.maker.package, "shim").is_dir()
         if setup.is_of_this_package or is_orphaned:
             launcher.install(setup.launcher.parent)
-            yield f"wrote {setup.launcher} anew"
+            yield f"renewed {setup.launcher}"
     for is_project in (False, True):
         path = plugin.path(is_project)
         if plugin.state(path) == plugin.OUTDATED:
@@ -39,11 +39,11 @@ def _store(setup: Setup) -> Iterator[str]:
     saved = Path(f"{setup.sessions}.bak")
     is_lost = not setup.contents.is_there and os.path.lexists(saved)
     if setup.contents.damage or is_lost:
-        Store(str(setup.store)).mappings()  # whoever reads it mends it
-        yield f"recovered what can be of {setup.sessions}"
+        Store(str(setup.store)).mappings()  # to read it recovers it
+        yield f"recovered {setup.sessions}"
     elif saved.is_file() and setup.contents.is_there and not read(saved).is_sound:
         saved.unlink()
-        yield f"removed {saved}, which the next change writes anew"
+        yield f"removed {saved}; the next change writes a new one"
     for path in storage.open_to_others(setup.store, setup.sessions):
         path.chmod(path.stat().st_mode & 0o700)
-        yield f"took {path} from the view of others"
+        yield f"made {path} private"

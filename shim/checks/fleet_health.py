@@ -54,8 +54,8 @@ def _credentials() -> Iterator[Finding]:
     if not os.access(path, os.R_OK):
         yield problem(f"{path} cannot be read", "name the file of credentials in NSED_FLEET_CREDS")
     elif os.stat(path).st_mode & 0o077:
-        mend = f"chmod go= {shell_word(path)}"
-        yield warning(f"{path}, which lets one into the fleet, is open to others", mend)
+        fix = f"chmod go= {shell_word(path)}"
+        yield warning(f"{path}, which lets one into the fleet, is open to others", fix)
 
 
 def _keys() -> Iterator[Finding]:

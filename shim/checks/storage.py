@@ -108,8 +108,8 @@ def privacy(setup: Setup) -> Iterator[Finding]:
             + ", or set NSED_SESSION_DIR",
         )
     if is_open:
-        mend = shlex.join(["chmod", "-R", "go=", str(setup.store)])
-        yield problem(f"{_named(is_open)} open to others", mend)
+        fix = shlex.join(["chmod", "-R", "go=", str(setup.store)])
+        yield problem(f"{_named(is_open)} open to others", fix)
     if not foreign and not is_open:
         yield ok(f"{setup.store} is yours alone")
 

@@ -90,8 +90,8 @@ def _faults(setup: Setup) -> Iterator[Finding]:
     for setting in settings.table().values():
         value = environment.get(setting.name)
         if value and (fault := setting.fault(value)):
-            mend = f"correct it, or unset it: it takes {setting.kind}"
-            yield problem(f"{setting.name}={value} {fault}", mend)
+            fix = f"correct it, or unset it: it takes {setting.kind}"
+            yield problem(f"{setting.name}={value} {fault}", fix)
     for warned in setup.answer.warnings:
         yield problem(warned, "name the real claude, an executable file, or unset it")
 

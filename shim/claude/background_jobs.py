@@ -39,9 +39,9 @@ def own() -> "State | None":
     return _read(f"{directory}/{_STATE}") if directory else None
 
 
-def of(session_id: str) -> "State":
+def of_session(session_id: str) -> "State":
     """The state of the job that a conversation was begun in, or of none."""
-    state = of_job(id_of(session_id))
+    state = state_of(id_of(session_id))
     return state if state.get("sessionId") == session_id else {}
 
 
@@ -50,12 +50,12 @@ def id_of(session_id: str) -> str:
     return session_id[:_DIGITS]
 
 
-def of_job(job: str) -> "State":
+def state_of(job: str) -> "State":
     """The state of the job of an id."""
     return _read(f"{_directory()}/{job}/{_STATE}")
 
 
-def all_of() -> "Iterator[State]":
+def every() -> "Iterator[State]":
     """Every job's state."""
     try:
         names = os.listdir(_directory())
@@ -67,7 +67,7 @@ def all_of() -> "Iterator[State]":
             yield state
 
 
-def goes_on_from_terminal(state: "State") -> bool:
+def continues_terminal(state: "State") -> bool:
     """Whether the job goes on with what a person left with ←.
 
     Not a copy that `/fork` made, and not a task of its own from the list of agents, although

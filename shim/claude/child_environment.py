@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 _HINT = "CLAUDE_CODE_RESUME_HINT_COMMAND"
 
 
-def of(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
+def variables(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
     """What has claude write each turn, and before its answer is seen.
 
     2.1.197 writes a turn some 100 ms after its answer otherwise, and any interactive claude that

@@ -20,11 +20,11 @@ class CliSpec:
     and claude some two hundred.
     """
 
-    __slots__ = ("is_learned", "text")
+    __slots__ = ("is_discovered", "text")
 
-    def __init__(self, text: str, is_learned: bool = False) -> None:
+    def __init__(self, text: str, is_discovered: bool = False) -> None:
         self.text = text
-        self.is_learned = is_learned
+        self.is_discovered = is_discovered
 
     def option(self, spelling: str) -> "tuple[str, str] | None":
         """An option's one name and what it takes, or None where claude has no such option."""
@@ -39,7 +39,7 @@ class CliSpec:
 
     def surely_has(self, spelling: str) -> bool:
         """Whether this very claude said that it has the option: another might refuse it."""
-        return self.is_learned and self.option(spelling) is not None
+        return self.is_discovered and self.option(spelling) is not None
 
     def is_subcommand(self, word: str) -> bool:
         """Whether claude has a subcommand of that name."""

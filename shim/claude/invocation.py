@@ -31,18 +31,18 @@ class Invocation:
     the arguments that spell it (start, stop).
     """
 
-    __slots__ = ("args", "operands", "options", "subcommand", "surface")
+    __slots__ = ("args", "operands", "options", "spec", "subcommand")
 
-    def __init__(self, args: "Sequence[str]", surface: "CliSpec") -> None:
+    def __init__(self, args: "Sequence[str]", spec: "CliSpec") -> None:
         self.args = args
-        self.surface = surface
+        self.spec = spec
         self.options: list[tuple[str, str | None, int, int]] = []
         self.operands: list[str] = []
-        self._read(surface)
+        self._read(spec)
         self.subcommand: str | None = None
-        if args and surface.is_first_word(args[0]):
+        if args and spec.is_first_word(args[0]):
             self.subcommand = args[0]
-        elif self.operands and not self._prints() and surface.is_subcommand(self.operands[0]):
+        elif self.operands and not self._prints() and spec.is_subcommand(self.operands[0]):
             self.subcommand = self.operands[0]
 
     def _prints(self) -> bool:
@@ -115,13 +115,13 @@ class Invocation:
                     return f"{name} {reason}"
         return None
 
-    def _read(self, surface: "CliSpec") -> None:
+    def _read(self, spec: "CliSpec") -> None:
         # The steps of `parseOptions` in commander's lib/command.js, in their order.
         at, variadic = 0, None
         while at < len(self.args):
             arg = self.args[at]
             if _looks_like_option(arg):
-                at, variadic = self._read_option(surface, at)
+                at, variadic = self._read_option(spec, at)
                 continue
             if variadic is None:
                 self.operands.append(arg)
@@ -129,14 +129,14 @@ class Invocation:
                 self.options.append((variadic, arg, at, at + 1))
             at += 1
 
-    def _read_option(self, surface: "CliSpec", at: int) -> tuple[int, str | None]:
+    def _read_option(self, spec: "CliSpec", at: int) -> tuple[int, str | None]:
         """Read the option at a position; return where it ends and its name if it is variadic."""
         arg = self.args[at]
         while True:
             if arg == "--":  # also what is left of a cluster such as `-p-`
                 self.operands += self.args[at + 1 :]
                 return len(self.args), None
-            option = surface.option(arg)
+            option = spec.option(arg)
             if option is not None:
                 name, takes = option
                 stop = _stop_of_value(self.args, at, takes)
@@ -144,10 +144,10 @@ class Invocation:
                 self.options.append((name, value, at, stop))
                 return stop, name if takes == VARIADIC else None
             if arg.startswith("--"):
-                self._read_assignment(surface, arg, at)
+                self._read_assignment(spec, arg, at)
                 return at + 1, None
             # A cluster of short options: flags, of which the last may be one that takes a value.
-            option = surface.option(arg[:2])
+            option = spec.option(arg[:2])
             if option is None:
                 return at + 1, None
             name, takes = option
@@ -157,19 +157,19 @@ class Invocation:
             self.options.append((name, None, at, at + 1))
             arg = "-" + arg[2:]
 
-    def _read_assignment(self, surface: "CliSpec", arg: str, at: int) -> None:
+    def _read_assignment(self, spec: "CliSpec", arg: str, at: int) -> None:
         spelling, equals, value = arg.partition("=")
-        option = surface.option(spelling)
+        option = spec.option(spelling)
         name = option[0] if option is not None else spelling
         self.options.append((name, value if equals else None, at, at + 1))
 
 
-def read(args: "Sequence[str]", surface: "CliSpec | None" = None) -> Invocation:
+def read(args: "Sequence[str]", spec: "CliSpec | None" = None) -> Invocation:
     """Read a command line of claude's, without the program's name.
 
     Without a surface, by the built-in one.
     """
-    return Invocation(args, surface or built_in())
+    return Invocation(args, spec or built_in())
 
 
 def _stop_of_value(args: "Sequence[str]", at: int, takes: str) -> int:

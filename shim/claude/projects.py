@@ -30,7 +30,7 @@ def directories() -> list[str]:
         return []
 
 
-def places(session_ids: Set[str]) -> dict[str, list[str]]:
+def transcript_paths(session_ids: Set[str]) -> dict[str, list[str]]:
     """Where the transcripts of these conversations are, at the cost of one scan of all projects.
 
     Of one that is in several projects, the last written comes first.
@@ -52,7 +52,7 @@ def last_written(session_ids: Set[str]) -> dict[str, int]:
     """When these conversations were last written to, in nanoseconds since the epoch."""
     return {
         session_id: int(_written(paths[0]) * 1e9)
-        for session_id, paths in places(session_ids).items()
+        for session_id, paths in transcript_paths(session_ids).items()
     }
 
 

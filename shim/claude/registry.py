@@ -41,7 +41,7 @@ def live_on(session_id: str) -> int | None:
 
         has_started = any(e.get("jobId") == session_id[:8] for e in _all_entries())
         is_starting = not has_started and background_jobs.is_about_to_start(
-            background_jobs.of(session_id)
+            background_jobs.of_session(session_id)
         )
         return ABOUT_TO_START if is_starting else None
     return None

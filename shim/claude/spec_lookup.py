@@ -11,7 +11,7 @@ from shim.claude import spec_cache
 from shim.claude.cli_spec import CliSpec, built_in
 
 
-def of(claude: str, store: str) -> CliSpec:
+def cli_spec_of(claude: str, store: str) -> CliSpec:
     """The surface of a claude: as learned from its `--help`, else the built-in one.
 
     What was learned is kept in the store's directory. A program that was updated, in place or
@@ -23,13 +23,13 @@ def of(claude: str, store: str) -> CliSpec:
     except OSError:
         return built_in()
     learned = spec_cache.read(path) or _learn(claude, store, path)
-    return CliSpec(learned, is_learned=True) if learned else built_in()
+    return CliSpec(learned, is_discovered=True) if learned else built_in()
 
 
 def known(claude: str, store: str) -> CliSpec | None:
     """The surface of a claude, if it was learned before. Raises OSError where it is gone."""
     learned = spec_cache.read(spec_cache.path(claude, store))
-    return CliSpec(learned, is_learned=True) if learned else None
+    return CliSpec(learned, is_discovered=True) if learned else None
 
 
 def failed(claude: str, store: str) -> bool:

@@ -38,7 +38,7 @@ def is_answering(pid: int) -> bool:
         is_left_a_turn = entry["status"] == _IDLE and entry.get("kind") == "bg"
         return bool(entry["status"] == _BUSY) or (
             is_left_a_turn
-            and background_jobs.is_answering(background_jobs.of_job(str(entry.get("jobId"))))
+            and background_jobs.is_answering(background_jobs.state_of(str(entry.get("jobId"))))
         )
     # A stream's claude before 2.1.330 has no status, and any claude none in its first moments.
     ended = None

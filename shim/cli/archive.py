@@ -1,7 +1,7 @@
-"""Archives of conversations: a compressed tar with the mappings first, then what they are of.
+"""Archives: a compressed tar of the mappings, then of the conversations that they name.
 
-One can come from anywhere. So it is read as a stream of regular files with short names, each of
-which has its one place by the index; what is anything else ends the reading.
+An archive can come from anywhere. It is read as a stream of regular files with short names; the
+index assigns each its only place. Anything else ends the import.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 MAGIC = b"\x1f\x8b"
-# What is here was begun by the same words, and is longer in the archive.
+# What is here is the beginning of what the archive has.
 EXTENDED = "extended"
 
 _INDEX = "mappings.json"
 _TRANSCRIPT = "transcript.jsonl"
-_BESIDE = "beside/"
+_SIDECARS = "beside/"
 _PROJECT = re.compile(r"[A-Za-z0-9-]{1,255}", re.ASCII)
 _LARGEST_INDEX = 1 << 28
 _DEEPEST = 16
@@ -51,7 +51,7 @@ _UNFINISHED = ".importing"
 
 
 @dataclass(frozen=True)
-class Conversation:
+class PackedConversation:
     """A conversation in an archive."""
 
     session_id: str
@@ -65,22 +65,22 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Arrival:
-    """What comes of a conversation that is imported."""
+    """The outcome for one conversation of an import."""
 
-    conversation: Conversation
+    conversation: PackedConversation
     path: str
     """Where its transcript is here, or would be."""
     action: str
-    """`added`, `extended`, `unchanged`, `kept` (it is longer here), `skipped` (another one has its
-    id here), or `live` (left alone for that)."""
+    """`added`, `extended`, `unchanged`, `kept` (longer here), `skipped` (another conversation has
+    its id here), or `live` (in use by a claude, and left alone)."""
 
 
-def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conversation, str]]:
-    """Those that have a transcript, or a kept one, each with the path of that."""
+def conversations(store: str, session_ids: Collection[str]) -> list[tuple[PackedConversation, str]]:
+    """The conversations that have a transcript or a pinned one, each with its path."""
     found = []
-    places = projects.places(frozenset(session_ids))
+    paths = projects.transcript_paths(frozenset(session_ids))
     for session_id in dict.fromkeys(session_ids):
-        path = next(iter(places.get(session_id, ())), None)
+        path = next(iter(paths.get(session_id, ())), None)
         if path is None and is_session_id(session_id):
             path = next(config_directories.paths_elsewhere(store, session_id), None)
         project = path and path.split("/")[-2]
@@ -95,14 +95,14 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Conver
                 directory = summary.of(file).directory
                 is_sound = _PROJECT.fullmatch(project) is not None
                 name = project if is_sound else transcripts.project_name(project)
-                one = Conversation(session_id, name, directory, os.path.getsize(file))
+                one = PackedConversation(session_id, name, directory, os.path.getsize(file))
                 found.append((one, path))
     return found
 
 
 @contextlib.contextmanager
 def _unpacked(path: str) -> Iterator[str]:
-    """A transcript's path; of a compressed copy, that of what it holds. Raises OSError."""
+    """The path of a transcript; of a compressed one, that of a temporary file. Raises OSError."""
     if path.endswith(transcripts.ENDING):
         yield path
         return
@@ -117,28 +117,28 @@ def write(
     to: BinaryIO,
     mappings: bytes,
     store: str,
-    steps: Iterable[tuple[Conversation, str]],
-    those: Iterable[Conversation],
+    steps: Iterable[tuple[PackedConversation, str]],
+    packed: Iterable[PackedConversation],
 ) -> None:
-    """Write an archive. `mappings` is an export, `steps` are `those` and where their files are.
+    """Write an archive of an export and of conversations, each with the path of its transcript.
 
-    Raises OSError.
+    `steps` yields `packed` with their paths, and shows progress. Raises OSError.
     """
-    index = {**json.loads(mappings), "conversations": [vars(each) for each in those]}
+    index = {**json.loads(mappings), "conversations": [vars(each) for each in packed]}
     text = json.dumps(index, indent=1).encode()
     with (
-        gzip.GzipFile("", "wb", _LEVEL, to, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+        gzip.GzipFile("", "wb", _LEVEL, to, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
         _add(tar, _INDEX, io.BytesIO(text), len(text), 0)
         for conversation, path in steps:
             own = conversation.session_id
             with _unpacked(path) as transcript:
                 _add_file(tar, f"{own}/{_TRANSCRIPT}", transcript)
-            beside = _files_in(f"{store}/{pins.FOLDER}/{own}")
-            beside.update(_files_in(f"{os.path.dirname(path)}/{own}"))
-            for name, file in sorted(beside.items()):
-                _add_file(tar, f"{own}/{_BESIDE}{name}", file)
+            sidecars = _files_in(f"{store}/{pins.FOLDER}/{own}")
+            sidecars.update(_files_in(f"{os.path.dirname(path)}/{own}"))
+            for name, file in sorted(sidecars.items()):
+                _add_file(tar, f"{own}/{_SIDECARS}{name}", file)
 
 
 def _files_in(directory: str) -> dict[str, str]:
@@ -160,7 +160,7 @@ def _add_file(tar: tarfile.TarFile, name: str, path: str) -> None:
         if stat.S_ISREG(status.st_mode):
             try:
                 _add(tar, name, file, status.st_size, status.st_mtime)
-            except ValueError as problem:  # it is too long a name, or too large
+            except ValueError as problem:  # the name or the file is too long for a tar
                 warn(f"{path} is left out: {problem}")
 
 
@@ -171,7 +171,7 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int, written: fl
 
 
 class _Member(tarfile.TarInfo):
-    """A regular file and nothing else, whatever a tar can hold besides."""
+    """A member that must be a regular file. Raises ClickException for any other."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
@@ -182,7 +182,7 @@ class _Member(tarfile.TarInfo):
 
 
 class Archive:
-    """An archive that is read from its beginning to its end, once. Raises ClickException."""
+    """An archive that is read once, from beginning to end. Raises ClickException."""
 
     def __init__(self, stream: BinaryIO, source: str) -> None:
         self._source = source
@@ -197,8 +197,8 @@ class Archive:
             index = json.loads(self.mappings)
             self.conversations = [_conversation(each) for each in index["conversations"]]
 
-    def place(self, places: Places) -> Iterator[Arrival]:
-        """Put each conversation where claude finds it here, and yield what came of it."""
+    def unpack(self, to: Destinations) -> Iterator[Arrival]:
+        """Write each conversation where claude finds it here, and yield the outcome."""
         by_id = {each.session_id: each for each in self.conversations}
         arrivals: dict[str, Arrival] = {}
         with self._explained():
@@ -208,11 +208,11 @@ class Archive:
                     raise click.ClickException(f"it holds {member.name!r}, of no conversation")
                 content = self._content(member)
                 if name == _TRANSCRIPT and session_id not in arrivals:
-                    arrivals[session_id] = places.put(by_id[session_id], member, content)
+                    arrivals[session_id] = to.write(by_id[session_id], member, content)
                     yield arrivals[session_id]
-                elif name.startswith(_BESIDE) and session_id in arrivals:
-                    beside = _harmless(name[len(_BESIDE) :])
-                    places.put_beside(arrivals[session_id], beside, member, content)
+                elif name.startswith(_SIDECARS) and session_id in arrivals:
+                    sidecar = _harmless(name[len(_SIDECARS) :])
+                    to.write_sidecar(arrivals[session_id], sidecar, member, content)
                 else:
                     raise click.ClickException(f"it holds {member.name!r}, of no use")
             if missing := len(by_id) - len(arrivals):
@@ -238,18 +238,20 @@ class Archive:
             raise click.ClickException(f"{self._source} is no archive of ours") from problem
 
 
-class Places:
-    """Where conversations are, or belong, on this machine. With `dry` nothing is written."""
+class Destinations:
+    """Where each conversation of an archive belongs on this machine."""
 
-    def __init__(self, store: str, moves: Mapping[str, str], those: Iterable[Conversation]) -> None:
+    def __init__(
+        self, store: str, moves: Mapping[str, str], packed: Iterable[PackedConversation]
+    ) -> None:
         self._store = store
         self._moves = moves
-        self._there = projects.places({each.session_id for each in those})
+        self._existing = projects.transcript_paths({each.session_id for each in packed})
         self._live = set(registry.conversations().values())
 
-    def foreseen(self, conversation: Conversation) -> Arrival:
-        """What will come of a conversation, as far as sizes tell."""
-        path, here = self._of(conversation)
+    def predict(self, conversation: PackedConversation) -> Arrival:
+        """The likely outcome for a conversation, judged by sizes. Writes nothing."""
+        path, here = self._locate(conversation)
         size = os.path.getsize(here) if here else -1
         if conversation.session_id in self._live:
             action = exchange.LIVE
@@ -261,22 +263,22 @@ class Places:
             action = exchange.KEPT if size > conversation.size else EXTENDED
         return Arrival(conversation, path, action)
 
-    def put(
-        self, conversation: Conversation, member: tarfile.TarInfo, content: BinaryIO
+    def write(
+        self, conversation: PackedConversation, member: tarfile.TarInfo, content: BinaryIO
     ) -> Arrival:
-        """Put a transcript in its place, unless it is longer here, and keep it."""
-        path, here = self._of(conversation)
+        """Write a transcript, unless the one here is longer or another, and pin it."""
+        path, here = self._locate(conversation)
         if conversation.session_id in self._live:
             return Arrival(conversation, path, exchange.LIVE)
-        action = _put(path, here, member, content)
+        action = _write(path, here, member, content)
         if action in (exchange.ADDED, EXTENDED) and pins.days():
             restoring.update_pin(self._store, conversation.session_id, path)
         return Arrival(conversation, path, action)
 
-    def put_beside(
+    def write_sidecar(
         self, arrival: Arrival, name: str, member: tarfile.TarInfo, content: BinaryIO
     ) -> None:
-        """Put a file beside a transcript, unless that was left alone."""
+        """Write a sidecar of a transcript, unless the transcript was left alone."""
         if arrival.action in (exchange.LIVE, exchange.SKIPPED):
             return
         path = f"{arrival.path.removesuffix(transcripts.ENDING)}/{name}"
@@ -284,14 +286,15 @@ class Places:
             above = path.rsplit("/", number + 1)[0]
             if os.path.islink(above):
                 raise click.ClickException(f"{above} is a link: nothing is written through it")
-        _put(path, path if os.path.lexists(path) else None, member, content)
+        _write(path, path if os.path.lexists(path) else None, member, content)
 
-    def _of(self, conversation: Conversation) -> tuple[str, str | None]:
-        """Where a transcript is, or belongs, and the file that has the conversation here."""
+    def _locate(self, conversation: PackedConversation) -> tuple[str, str | None]:
+        """The path of a transcript on this machine, and the file that has it now, if any."""
         own = conversation.session_id
-        there = self._there.get(own) or list(config_directories.paths_elsewhere(self._store, own))
-        if there:
-            return there[0], there[0]
+        existing = self._existing.get(own)
+        existing = existing or list(config_directories.paths_elsewhere(self._store, own))
+        if existing:
+            return existing[0], existing[0]
         project = conversation.project
         directory = relocations.here(conversation.directory or "", self._moves)
         if directory != (conversation.directory or ""):
@@ -302,10 +305,10 @@ class Places:
         return path, pins.path(self._store, own) if is_pinned else None
 
 
-def _put(path: str, here: str | None, member: tarfile.TarInfo, content: BinaryIO) -> str:
-    """Put a file in a place, and return what came of that.
+def _write(path: str, here: str | None, member: tarfile.TarInfo, content: BinaryIO) -> str:
+    """Write a member to a path, and return the outcome, an action.
 
-    What is there stays, unless it is the beginning of what comes. `here` is what is compared with.
+    A file that is `here` is replaced only if the member begins with all of it.
     """
     directory = os.path.dirname(path)
     os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -330,7 +333,7 @@ def _put(path: str, here: str | None, member: tarfile.TarInfo, content: BinaryIO
 
 
 def _compared(here: str, file: BinaryIO, size: int) -> str:
-    """What is to come of a file whose place is taken."""
+    """The action for a member whose file exists here."""
     number = os.open(here, os.O_RDONLY | os.O_NONBLOCK)
     with open(number, "rb") as known:
         status = os.fstat(number)
@@ -349,8 +352,8 @@ def _compared(here: str, file: BinaryIO, size: int) -> str:
     return exchange.KEPT if status.st_size > size else EXTENDED
 
 
-def _conversation(item: dict[str, Any]) -> Conversation:
-    found = Conversation(item["session_id"], item["project"], item["directory"], item["size"])
+def _conversation(item: dict[str, Any]) -> PackedConversation:
+    found = PackedConversation(item["session_id"], item["project"], item["directory"], item["size"])
     is_sound = (
         is_session_id(found.session_id)
         and _PROJECT.fullmatch(found.project)
@@ -363,7 +366,7 @@ def _conversation(item: dict[str, Any]) -> Conversation:
 
 
 def _harmless(name: str) -> str:
-    """A path inside of a directory. Raises ClickException where it is anything else."""
+    """A relative path that stays inside its directory. Raises ClickException for any other."""
     parts = name.split("/")
     is_odd = any(
         part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > _LONGEST_NAME

@@ -25,7 +25,7 @@ _NAP = 0.05
 yes = click.option("-y", "--yes", is_flag=True, help="Go on without asking.")
 
 
-class Busy(click.ClickException):
+class InUse(click.ClickException):
     """It is in use, and stays as it is."""
 
     exit_code = contention.EXIT_BUSY
@@ -78,7 +78,7 @@ def confirm_beside(claudes: Collection[Live], question: str, yes: bool) -> None:
         return
     them = "; ".join(map(str, claudes))
     if not _can_ask():
-        raise Busy(f"{them}: end it first, or go on with --yes")
+        raise InUse(f"{them}: end it first, or go on with --yes")
     warn(them)
     _ask(question)
 

@@ -71,9 +71,9 @@ class Survey:
         self._moves = relocations.known(directory)
 
     @cached_property
-    def places(self) -> dict[str, list[str]]:
+    def transcript_paths(self) -> dict[str, list[str]]:
         """The paths of transcripts by session id."""
-        return projects.places(set(self._session_ids))
+        return projects.transcript_paths(set(self._session_ids))
 
     @cached_property
     def _known(self) -> set[str]:
@@ -102,7 +102,7 @@ class Survey:
         Where this account has none, it is another's; where claude has deleted it, it is the kept
         one that the next call puts back.
         """
-        paths = self.places.get(session_id, [])
+        paths = self.transcript_paths.get(session_id, [])
         if not paths and session_id in self._known:
             paths = list(config_directories.paths_elsewhere(self.directory, session_id))
             if not paths and restoring.restore_target(self.directory, session_id):
@@ -124,7 +124,7 @@ class Survey:
     def has_any(self, mapping: Mapping) -> bool:
         """Whether there is a conversation, or a claude that is to have one."""
         own = mapping.session_id
-        if own in self.places or self.is_live(mapping):
+        if own in self.transcript_paths or self.is_live(mapping):
             return True
         return own in self._known and (
             pins.is_pinned(self.directory, own)

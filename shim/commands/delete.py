@@ -120,20 +120,20 @@ def _of(
 def _require_unused(
     sessions: Store, mappings: Document, fleet: Fleet, doomed: list[Doomed], only_earlier: bool
 ) -> None:
-    """Make sure that nobody else goes on with any of them. Raises Busy."""
+    """Make sure that nobody else goes on with any of them. Raises InUse."""
     owners = {(each.room, each.agent) for each in doomed}
     ids = {each.session_id for each in doomed}
     for room, entries in mappings.items():
         for agent, entry in entries.items():
             if entry["uuid"] in ids and (only_earlier or (room, agent) not in owners):
-                raise confirming.Busy(
+                raise confirming.InUse(
                     f"{stored_key(room, agent)} goes on with {entry['uuid']}: link it to another"
                     " conversation, or forget it, first"
                 )
     claudes = confirming.who_is_live(sessions.directory, () if only_earlier else owners, ids)
     claudes += fleet.live(() if only_earlier else owners)
     if claudes:
-        raise confirming.Busy(f"{'; '.join(map(str, claudes))}: end it first")
+        raise confirming.InUse(f"{'; '.join(map(str, claudes))}: end it first")
 
 
 def _delete(sessions: Store, doomed: list[Doomed]) -> None:

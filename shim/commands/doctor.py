@@ -1,4 +1,4 @@
-"""`claude-shim doctor`: check everything, and say how to mend it."""
+"""`claude-shim doctor`: check the set-up, and how to fix it."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _WIDTH = max(map(len, examination.CHECKS))
 
 @click.command("doctor")
 @bin_directory
-@click.option("--fix", "fixes", is_flag=True, help="First mend what needs no decision.")
+@click.option("--fix", "fixes", is_flag=True, help="First fix what needs no decision.")
 @output.as_json
 def command(directory: Path | None, fixes: bool, as_json: bool) -> None:
-    """Check the whole set-up, and say how to mend what is wrong.
+    """Check the whole set-up, and how to fix what is wrong.
 
-    Nothing is changed without --fix, and nothing leaves the machine. Run it in the shell, and in
-    the directory, where something goes wrong: PATH and the environment are checked too.
+    Run it in the shell and the directory where something fails: it checks PATH and the environment,
+    too. It changes nothing without --fix, and sends nothing anywhere.
 
     \b
       tick   all is well
-      !      worth knowing; conversations go on all the same
-      cross  needs mending: the exit code is then 1
+      !      worth knowing; conversations are safe
+      cross  needs a fix: the exit code is then 1
 
-    --fix writes the launcher and OpenCode's plugin anew where they are outdated, recovers a damaged
-    store, removes a damaged backup, and takes the store from the view of others.
+    --fix renews an outdated launcher and OpenCode plugin, recovers a damaged store, removes a
+    damaged backup, and makes the store private again.
 
-    With --json, a list of objects with the fields check, status (ok, warning or problem), found,
-    and mend, which is null where all is well.
+    --json prints a list of objects with the fields check, status (ok, warning or problem), found,
+    and mend: the fix, or null where all is well.
     """
     for done in fixing.fix(Setup(directory)) if fixes else ():
-        click.echo(f"Mended: {plain_text.printable(done)}", err=True)
+        click.echo(f"Fixed: {plain_text.printable(done)}", err=True)
     found: list[tuple[str, Finding]] = []
     shown = Report()
     for check, finding in examination.examine(Setup(directory)):
@@ -54,18 +54,28 @@ def command(directory: Path | None, fixes: bool, as_json: bool) -> None:
             shown.add(check, finding)
     statuses = [finding.status for _, finding in found]
     if as_json:
-        output.show_json([{"check": check, **vars(finding)} for check, finding in found])
+        output.show_json([_as_json(check, finding) for check, finding in found])
     else:
         shown.end(statuses.count(PROBLEM), statuses.count(WARNING))
     if PROBLEM in statuses:
         sys.exit(1)
 
 
+def _as_json(check: str, finding: Finding) -> dict[str, object]:
+    # `mend` is what 0.2.0 calls the fix: programs read it.
+    return {
+        "check": check,
+        "status": finding.status,
+        "found": finding.found,
+        "mend": finding.fix,
+    }
+
+
 class Report:
-    """What a person reads: a line for each finding, as it comes."""
+    """The report for people: a line for each finding, printed at once."""
 
     def __init__(self) -> None:
-        # A path can hold what stdout cannot.
+        # A path can hold characters that stdout cannot encode.
         encoding = sys.stdout.encoding or "ascii"
         try:
             "".join(_MARKS.values()).encode(encoding)
@@ -78,17 +88,17 @@ class Report:
         """Show one finding."""
         mark = _COLOURS[finding.status](self._marks[finding.status])
         self._show(f"{mark} {check:<{_WIDTH}}  {plain_text.printable(finding.found)}")
-        if finding.mend:
+        if finding.fix:
             self._show(
-                f"{'':<{_WIDTH + 2}}  {output.bold('mend:')} {plain_text.printable(finding.mend)}"
+                f"{'':<{_WIDTH + 2}}  {output.bold('fix:')} {plain_text.printable(finding.fix)}"
             )
 
     def end(self, problems: int, warnings: int) -> None:
-        """Show what it comes to."""
+        """Show the sum."""
         counts = [(problems, "problem"), (warnings, "warning")]
         parts = [f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count]
         self._show("")
-        self._show(" and ".join(parts) + "." if parts else "Nothing needs mending.")
+        self._show(" and ".join(parts) + "." if parts else "Nothing needs fixing.")
 
     def _show(self, line: str) -> None:
         click.echo(line.encode(self._encoding, "backslashreplace").decode(self._encoding))

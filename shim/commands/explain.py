@@ -34,9 +34,9 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     first = first_on_path()
     ours = Path(first) if first and real_claude.is_launcher(first) else None
     directory = ours.parent if ours else default_bin_directory()
-    rehearsal = DryRun(real_claude.find, args, str(launcher.plugin(directory)))
+    dry_run = DryRun(real_claude.find, args, str(launcher.plugin(directory)))
     if as_json:
-        show_json(_account(ours, rehearsal))
+        show_json(_account(ours, dry_run))
         return
     if first is None:
         click.echo("! there is no claude on PATH, and no launcher: see `install`")
@@ -44,25 +44,24 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
         click.echo(f"! the launcher is not first on PATH, {first} is: see `install`")
     else:
         click.echo(f"  the launcher is {ours}")
-    for message, is_warning in rehearsal.steps:
+    for message, is_warning in dry_run.steps:
         click.echo(f"{'!' if is_warning else ' '} {printable(message)}")
-    if rehearsal.command is None:
-        click.echo(f"claude would not run: exit code {rehearsal.exit_code}")
+    if dry_run.command is None:
+        click.echo(f"claude would not run: exit code {dry_run.exit_code}")
     else:
         click.echo("claude would become:")
-        click.echo(f"  {printable(shlex.join(rehearsal.command))}")
+        click.echo(f"  {printable(shlex.join(dry_run.command))}")
 
 
-def _account(ours: Path | None, rehearsal: DryRun) -> dict[str, object]:
-    command = rehearsal.command
+def _account(ours: Path | None, dry_run: DryRun) -> dict[str, object]:
+    command = dry_run.command
     return {
         "launcher": str(ours) if ours else None,
         "steps": [
-            {"message": message, "is_warning": is_warning}
-            for message, is_warning in rehearsal.steps
+            {"message": message, "is_warning": is_warning} for message, is_warning in dry_run.steps
         ],
         "claude": command[0] if command else None,
         "args": command[1:] if command else None,
-        "environment": {name: os.fsdecode(value) for name, value in rehearsal.exports.items()},
-        "exit_code": rehearsal.exit_code,
+        "environment": {name: os.fsdecode(value) for name, value in dry_run.exports.items()},
+        "exit_code": dry_run.exit_code,
     }

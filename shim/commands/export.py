@@ -57,8 +57,8 @@ def command(file: str, with_conversations: bool) -> None:
     write: Callable[[BinaryIO], object] = partial(_write_all, data=data)
     if with_conversations:
         ids = [entry["uuid"] for _, _, entry in (*sound, *earlier)]
-        those = archive.conversations(sessions.directory, ids)
-        write = partial(_write_archive, data=data, directory=sessions.directory, those=those)
+        packed = archive.conversations(sessions.directory, ids)
+        write = partial(_write_archive, data=data, directory=sessions.directory, packed=packed)
     if file in ("-", "/dev/stdout"):
         if with_conversations and sys.stdout.isatty():
             raise click.ClickException("an archive is nothing for a terminal: name a FILE")
@@ -75,7 +75,7 @@ def command(file: str, with_conversations: bool) -> None:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
     told = output.counted(len(sound), "mapping")
     if with_conversations:
-        told += f" and {output.counted(len(those), 'conversation')}"
+        told += f" and {output.counted(len(packed), 'conversation')}"
     click.echo(f"Wrote {told} to {file}", err=True)
 
 
@@ -84,10 +84,10 @@ def _write_all(to: BinaryIO, data: bytes) -> None:
 
 
 def _write_archive(
-    to: BinaryIO, data: bytes, directory: str, those: list[tuple[archive.Conversation, str]]
+    to: BinaryIO, data: bytes, directory: str, packed: list[tuple[archive.PackedConversation, str]]
 ) -> None:
-    with output.progress(those, len(those), "Packing conversations") as steps:
-        archive.write(to, data, directory, steps, [each for each, _ in those])
+    with output.progress(packed, len(packed), "Packing conversations") as steps:
+        archive.write(to, data, directory, steps, [each for each, _ in packed])
 
 
 def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:

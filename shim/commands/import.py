@@ -195,12 +195,14 @@ def _opened(file: str) -> Iterator[BufferedReader]:
 
 def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) -> list[Arrival]:
     """What comes of each conversation of an archive; carried out, if this is no dry run."""
-    places = archive.Places(store, {**relocations.known(store), **moves}, packed.conversations)
+    known = {**relocations.known(store), **moves}
+    destinations = archive.Destinations(store, known, packed.conversations)
     if dry_run:
-        return [places.foreseen(each) for each in packed.conversations]
+        return [destinations.predict(each) for each in packed.conversations]
     files.make_directory(store)
     count = len(packed.conversations)
-    with output.progress(packed.place(places), count, "Unpacking conversations") as steps:
+    unpacked = packed.unpack(destinations)
+    with output.progress(unpacked, count, "Unpacking conversations") as steps:
         return list(steps)
 
 

@@ -143,7 +143,7 @@ def command(
 
 def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
     def bytes_of(mapping: Mapping) -> int:
-        paths = survey.places.get(mapping.session_id)
+        paths = survey.transcript_paths.get(mapping.session_id)
         try:
             return os.stat(paths[0]).st_size if paths else -1
         except OSError:

@@ -28,7 +28,7 @@ def head_after(event: "Event", store: str, key: SessionKey, head: str | None) ->
     a turn.
     """
     job = background_jobs.own()
-    if job is not None and not background_jobs.goes_on_from_terminal(job):
+    if job is not None and not background_jobs.continues_terminal(job):
         return None
     session_id = str(event["session_id"])
     match event.get("hook_event_name"):
@@ -67,11 +67,11 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str | None) -> st
     if session_id == head:
         # A person who goes as soon as ← has left it to a job is faster than that job's worker.
         of_key = plugin_links.path(store, key, "")
-        for job in background_jobs.all_of():
+        for job in background_jobs.every():
             is_its = any(flag.startswith(of_key) for flag in background_jobs.flags(job))
             if (
                 is_its
-                and background_jobs.goes_on_from_terminal(job)
+                and background_jobs.continues_terminal(job)
                 and background_jobs.is_about_to_start(job)
             ):
                 own = str(job["sessionId"])

@@ -71,7 +71,7 @@ def _is_used(directory: str, mappings: Document) -> bool:
 
 def _in_use(folder: str) -> set[str]:
     """The directories of links that processes and jobs have on their command lines."""
-    words = [flag for job in background_jobs.all_of() for flag in background_jobs.flags(job)]
+    words = [flag for job in background_jobs.every() for flag in background_jobs.flags(job)]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             words += process.cmdline()

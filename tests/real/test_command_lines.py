@@ -434,7 +434,7 @@ def label(args: Args) -> str:
 def own_surface() -> CliSpec:
     """What our real claude's help says of it."""
     with tempfile.TemporaryDirectory() as store:
-        return spec_lookup.of(str(real_claude.binary()), store)
+        return spec_lookup.cli_spec_of(str(real_claude.binary()), store)
 
 
 def read(args: Args) -> Invocation:

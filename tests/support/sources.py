@@ -77,7 +77,7 @@ class _Messages:
         name = _last_name(call.func)
         if name == "OSError" or name == "exit":
             return len(call.args) == 1 and not _is_plain(call.args[0])
-        return name in _WARNINGS or name in self._errors or name == "Busy"
+        return name in _WARNINGS or name in self._errors or name in ("Busy", "InUse")
 
     def _texts(self, node: ast.expr) -> Iterator[str]:
         """What an expression can be, as far as the module says."""

@@ -1018,7 +1018,7 @@ class TestBrokenStores:
         transcript(world, W, str(world.directory))
 
     @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-    def test_a_damaged_store_is_mended_with_one_warning(
+    def test_a_damaged_store_is_recovered_with_one_warning(
         self, world: World, command: list[str]
     ) -> None:
         store(world, {"r": {"claude": entry(V)}, "s": {"claude": entry(U)}})

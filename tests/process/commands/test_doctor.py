@@ -92,7 +92,7 @@ def examined(world: Place) -> tuple[int, list[Json]]:
     return exit_code, json.loads(output)
 
 
-def test_a_good_set_up_has_nothing_to_mend(good: Place) -> None:
+def test_a_good_set_up_has_nothing_to_fix(good: Place) -> None:
     before = snapshot(good.home)
 
     exit_code, findings = examined(good)
@@ -146,7 +146,7 @@ def test_the_report_on_a_good_set_up(good: Place) -> None:
         "✓ disk         81.7 GB are free\n"
         "✓ environment  no room and no agent here: claude is as ever\n"
         "\n"
-        "Nothing needs mending.\n"
+        "Nothing needs fixing.\n"
     )
 
 
@@ -158,10 +158,10 @@ def test_the_report_on_an_empty_home(tmp_path: Path, launcher_path: Path) -> Non
     assert shown(world).replace(f"{free} GB", "81.7 GB") == (
         "✓ version      0.2.0, with Python PYTHON\n"
         "✗ launcher     there is none on PATH, nor in ROOT/home/.nsed/bin\n"
-        "               mend: claude-shim install\n"
+        "               fix: claude-shim install\n"
         "✓ shell        no start-up file has an alias in front of the launcher\n"
         "✗ claude       there is none, neither on PATH nor in the usual places\n"
-        "               mend: npm install -g @anthropic-ai/claude-code\n"
+        "               fix: npm install -g @anthropic-ai/claude-code\n"
         "✓ store        no conversation yet: the first call with a room makes"
         " ROOT/home/.nsed/sessions.json\n"
         "✓ clean-up     claude deletes what is idle for 30 days;"
@@ -479,7 +479,7 @@ def node_sdk(world: Place) -> None:
 
 INSTALL = "claude-shim install"
 BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
-    # What is done to it, the check that says so, what it finds, how to mend it.
+    # What is done to it, the check that says so, what it finds, how to fix it.
     (launcher_removed, "launcher", "there is none", INSTALL),
     (launcher_off_path, "path", "is not on PATH: claude is ", "`claude-shim init fish | source`"),
     (launcher_behind_another, "path", "other/claude is in front", "claude-shim init bash"),
@@ -543,10 +543,10 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("break_it", "checks", "found", "mend"), BROKEN, ids=lambda it: getattr(it, "__name__", "")
+    ("break_it", "checks", "found", "fix"), BROKEN, ids=lambda it: getattr(it, "__name__", "")
 )
 def test_the_fault_is_named(
-    good: Place, break_it: Callable[[Place], None], checks: str, found: str, mend: str
+    good: Place, break_it: Callable[[Place], None], checks: str, found: str, fix: str
 ) -> None:
     break_it(good)
 
@@ -556,7 +556,7 @@ def test_the_fault_is_named(
     assert {fault["check"] for fault in faults} == set(checks.split())
     named = [fault for fault in faults if found in fault["found"]]
     assert [fault["check"] for fault in named] == [checks.split()[0]]
-    assert mend in named[0]["mend"]
+    assert fix in named[0]["mend"]
     assert exit_code == any(fault["status"] == "problem" for fault in faults)
 
 
@@ -574,15 +574,15 @@ def test_the_fault_is_named(
         opencode_plugin_outdated,
     ],
 )
-def test_what_needs_no_decision_is_mended(good: Place, break_it: Callable[[Place], None]) -> None:
+def test_what_needs_no_decision_is_fixed(good: Place, break_it: Callable[[Place], None]) -> None:
     break_it(good)
     code, _, said = claude_shim(good, "doctor", "--fix", "--json")
     assert code == 0
-    assert "Mended: " in said
+    assert "Fixed: " in said
     assert all(found["status"] == "ok" for found in examined(good)[1])
 
 
-def test_what_is_well_is_not_mended(good: Place) -> None:
+def test_what_is_well_is_not_fixed(good: Place) -> None:
     before = snapshot(good.root)
     assert claude_shim(good, "doctor", "--fix")[2] == ""
     assert snapshot(good.root) == before

@@ -287,7 +287,7 @@ class TestList:
         home.map("refactor", "claude", U)
         assert home.run("list", *args) == ("", hint + "\n")
 
-    def test_a_broken_store_is_mended_and_shown(self, home: Home) -> None:
+    def test_a_broken_store_is_recovered_and_shown(self, home: Home) -> None:
         home.map("refactor", "claude", U)
         path = home.store / "sessions.json"
         (home.store / "sessions.json.bak").write_text(path.read_text())

@@ -67,7 +67,7 @@ def test_how_a_stranger_is_to_be_started_can_be_typed(
     Path(store.directory, "leases").touch()
     monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
     finding = only(locking.leases(Setup()))
-    assert (finding.mend or "").endswith(f": {call}")
+    assert (finding.fix or "").endswith(f": {call}")
 
 
 # What cannot be had in a test
@@ -91,7 +91,7 @@ def test_another_users_store(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = only(storage.privacy(Setup()))
     assert finding.status == PROBLEM
     assert "of another user" in finding.found
-    assert f"chown -R {user + 1}" in str(finding.mend)
+    assert f"chown -R {user + 1}" in str(finding.fix)
 
 
 @pytest.mark.usefixtures("store")
@@ -119,7 +119,7 @@ def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> 
         PROBLEM,
         f"{leases} cannot be written",
     )
-    assert (finding.mend or "").startswith(f"sudo chown {os.geteuid()} {leases}, or ")
+    assert (finding.fix or "").startswith(f"sudo chown {os.geteuid()} {leases}, or ")
 
 
 @pytest.mark.usefixtures("store")
@@ -160,7 +160,7 @@ def test_a_filesystem_without_locks(
     finding = only(locking.locks(Setup()))
     assert finding.status == PROBLEM
     assert found in finding.found
-    assert "NSED_SESSION_DIR" in str(finding.mend)
+    assert "NSED_SESSION_DIR" in str(finding.fix)
 
 
 @pytest.mark.usefixtures("store")

