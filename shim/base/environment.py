@@ -31,11 +31,33 @@ def is_on(name: str) -> bool:
     return get(name) not in ("", "0")
 
 
+def home() -> str:
+    """The user's home directory: HOME, else the password database's, as claude itself does.
+
+    Empty where there is none.
+    """
+    return get("HOME") or _home_of(posix.geteuid())
+
+
+def is_users_home(path: str) -> bool:
+    """Whether the password database has a directory as somebody's home."""
+    import pwd
+
+    if any(entry.pw_dir == path for entry in pwd.getpwall()):
+        return True
+    # A network's users are found by name or id, and often not listed.
+    return _home_of(posix.stat(path).st_uid) == path
+
+
 def in_home(path: str) -> str:
     """A path in the user's home directory."""
-    home = get("HOME")
-    if not home:
-        from os.path import expanduser  # asks the system's user database
+    return f"{home()}/{path}"
 
-        home = expanduser("~")
-    return f"{home}/{path}"
+
+def _home_of(user: int) -> str:
+    import pwd  # seldom: HOME is set
+
+    try:
+        return pwd.getpwuid(user).pw_dir
+    except KeyError:
+        return ""

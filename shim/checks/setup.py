@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shim
-from shim.base import environment, files, stamps
+from shim.base import files, stamps
 from shim.base.messages import Failure
 from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
@@ -72,8 +72,8 @@ class Setup:
     @cached_property
     def store(self) -> Path | None:
         """The store's directory; None where only a temporary one would be left."""
-        is_known = ("NSED_SESSION_DIR", "HOME", "USERPROFILE")
-        return Path(store.directory()) if any(map(environment.get, is_known)) else None
+        where = store.lasting_directory()
+        return Path(where) if where else None
 
     @cached_property
     def sessions(self) -> Path:

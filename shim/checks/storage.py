@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import session_key
+from shim.base.files import leave_to_its_owner
+from shim.base.messages import Failure
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import read
 
@@ -32,8 +34,8 @@ def store(setup: Setup) -> Iterator[Finding]:
     """sessions.json can be read and written, and is valid."""
     if setup.store is None:
         yield problem(
-            "neither HOME nor USERPROFILE is set: conversations are remembered in a temporary"
-            " directory",
+            "neither HOME nor USERPROFILE is set, and this user has no home directory: sessions are"
+            " stored in a temporary one",
             "set HOME, or NSED_SESSION_DIR",
         )
         return
@@ -60,6 +62,11 @@ def store(setup: Setup) -> Iterator[Finding]:
 
 
 def _place_for_a_store(directory: Path) -> Iterator[Finding]:
+    try:
+        leave_to_its_owner(str(directory))
+    except Failure as refusal:
+        yield problem(str(refusal), "set NSED_SESSION_DIR to a directory of your own")
+        return
     there = directory
     while not there.exists():
         there = there.parent

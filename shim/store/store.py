@@ -8,7 +8,7 @@ on the file itself for the whole of each change, the file rewritten in place.
 import time
 
 from shim.base import environment
-from shim.base.files import content, make_directory, make_own_directory
+from shim.base.files import content, is_own_directory, make_directory, make_own_directory
 from shim.base.messages import warn
 from shim.base.times import timestamp
 from shim.store import layout, locked_file
@@ -28,25 +28,55 @@ FILE_NAME: "Final" = "sessions.json"
 
 
 def directory(make: bool = True) -> str:
-    """The store's directory.
+    """The store's directory: that of `lasting_directory`, else a temporary one with a warning.
 
-    `NSED_SESSION_DIR`, else `.nsed` in `$HOME` or `%USERPROFILE%`, else one of this user's own
-    under the system's temporary directory, with a warning: that one is made. Raises Failure where
-    it is not safely this user's.
+    With `make` the temporary one is made, and what was recorded there before this user had another
+    is taken over. Raises Failure where it is not safely this user's.
     """
-    named = environment.get("NSED_SESSION_DIR")
-    if named:
+    if named := _named_directory():
         return named
-    home = environment.get("HOME") or environment.get("USERPROFILE")
-    if home:
-        return home + "/.nsed"
     user = environment.get("USER") or environment.get("USERNAME") or "unknown"
     temporary = environment.get("TMPDIR") or "/tmp"
     path = f"{temporary}/nsed-sessions-{user.replace('/', '_')}"
+    where = _directory_in_home()
+    if where is None:
+        if make:
+            make_own_directory(path)
+        warn(
+            "neither HOME nor USERPROFILE is set, and this user has no home directory: sessions"
+            f" are stored in {path}"
+        )
+        return path
     if make:
-        make_own_directory(path)
-    warn(f"neither HOME nor USERPROFILE is set: conversations are remembered in {path}")
-    return path
+        from shim.store import taking_over  # seldom: HOME is set
+
+        taking_over.take_over(f"{where}/{FILE_NAME}", f"{path}/{FILE_NAME}")
+    return where
+
+
+def lasting_directory() -> str | None:
+    """The store's directory, if it is not a temporary one.
+
+    `NSED_SESSION_DIR`, else `.nsed` in `$HOME` or `%USERPROFILE%`, else in the home directory that
+    the password database has: claude itself looks there, so that a service without HOME and a
+    person have one store.
+    """
+    return _named_directory() or _directory_in_home()
+
+
+def _named_directory() -> str | None:
+    """The directory that a variable names."""
+    if named := environment.get("NSED_SESSION_DIR"):
+        return named
+    home = environment.get("HOME") or environment.get("USERPROFILE")
+    return home + "/.nsed" if home else None
+
+
+def _directory_in_home() -> str | None:
+    """The directory in the home of the password database, if that is this user's."""
+    home = environment.home()
+    is_own = home and (is_own_directory(home) or is_own_directory(home + "/.nsed"))
+    return home + "/.nsed" if is_own else None
 
 
 class Store:

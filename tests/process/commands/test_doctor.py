@@ -534,7 +534,6 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (setting("NSED_KEEP_DAYS", "-1"), "environment", "NSED_KEEP_DAYS=-1", "correct"),
     (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
     (setting("NSED_SHIM_DISABLE", "1"), "environment", "claude is left alone", "unset"),
-    (setting("HOME", None), "store", "neither HOME nor USERPROFILE", "set HOME"),
     (opencode_without_plugin, "opencode", "OpenCode is here, without our", "opencode install"),
     (opencode_plugin_outdated, "opencode", "is not what this version writes", "opencode install"),
     (working_directory_removed, "environment", "the working directory is gone", "cd to"),

@@ -2,6 +2,7 @@
 
 import os
 import posix
+import pwd
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,11 @@ def test_what_cannot_be_read_holds_nothing_and_is_not_waited_for(tmp_path: Path)
     os.close(writer)
 
 
+def entry(name: str, home: str) -> SimpleNamespace:
+    """A user of the password database."""
+    return SimpleNamespace(pw_name=name, pw_dir=home)
+
+
 class TestTheStoresOfOthers:
     @pytest.fixture(autouse=True)
     def owners(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
@@ -97,6 +103,34 @@ class TestTheStoresOfOthers:
         for check in (files.leave_to_its_owner, files.make_directory):
             with pytest.raises(Failure, match="belongs to another user, and you are root"):
                 check(path)
+
+    @pytest.mark.parametrize(
+        ("home", "owner", "is_used"),
+        [
+            ("/github/home", "runner", True),  # a container job's: nobody's
+            ("/home/ada", "ada", False),  # `sudo` with a kept HOME
+            ("/home/grace", None, False),  # of a network's user, whom the list does not have
+        ],
+    )
+    def test_root_makes_a_store_in_a_home_that_is_nobodys(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        owners: dict[str, int],
+        home: str,
+        owner: str | None,
+        is_used: bool,
+    ) -> None:
+        users = [entry("root", "/root"), entry("ada", "/home/ada"), entry("runner", "/home/runner")]
+        monkeypatch.setattr(pwd, "getpwall", lambda: users)
+        by_id = {user.pw_name: user for user in users} | {None: entry("grace", "/home/grace")}
+        monkeypatch.setattr(pwd, "getpwuid", lambda _: by_id[owner])
+        monkeypatch.setenv("HOME", home)
+        owners[home] = 1001
+        if is_used:
+            files.leave_to_its_owner(f"{home}/.nsed")
+            owners[f"{home}/.nsed"] = 1001
+        with pytest.raises(Failure, match="belongs to another user, and you are root"):
+            files.leave_to_its_owner(f"{home}/.nsed")
 
     @pytest.mark.parametrize("path", ["/root", "/root/.nsed", "/new/x", "/tmp/x", "relative/x"])
     def test_what_is_roots_own_it_uses(self, path: str) -> None:

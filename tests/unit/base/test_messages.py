@@ -8,6 +8,7 @@ import posix
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -208,5 +209,5 @@ class TestTheEnvironment:
         self, monkeypatch: pytest.MonkeyPatch, value: bytes | None
     ) -> None:
         set_bytes(monkeypatch, "HOME", value)
-        monkeypatch.setattr("os.path.expanduser", lambda path: path.replace("~", "/from/passwd"))
+        monkeypatch.setattr("pwd.getpwuid", lambda _: SimpleNamespace(pw_dir="/from/passwd"))
         assert environment.in_home("x") == "/from/passwd/x"

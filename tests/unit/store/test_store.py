@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import posix
+import pwd
 import random
 import re
 import resource
@@ -17,12 +18,14 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shim.base import times
 from shim.base.messages import Failure
+from shim.claude import transcripts
 from shim.store import document, history, lock_holders, store
 from shim.store.store import Store
 
@@ -220,9 +223,51 @@ class TestWhereItIs:
         set_environment(monkeypatch, environ)
         assert store.directory() == expected
 
+    def test_without_home_it_is_in_the_home_that_the_password_database_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_environment(monkeypatch, {"TMPDIR": str(tmp_path / "tmp")})
+        set_home(monkeypatch, str(tmp_path))
+        assert store.directory() == str(tmp_path / ".nsed")
+        assert transcripts.config_directory() == str(tmp_path / ".claude")
+
+    @pytest.mark.parametrize("home", ["nonexistent", "anothers"])
+    def test_a_home_that_is_missing_or_anothers_does_not_serve(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+    ) -> None:
+        set_environment(monkeypatch, {"TMPDIR": str(tmp_path), "USER": "me"})
+        set_home(monkeypatch, str(tmp_path / home))
+        (tmp_path / "anothers").mkdir()
+        if os.geteuid() == 0:
+            os.chown(tmp_path / "anothers", 12345, -1)
+        else:
+            (tmp_path / "anothers").rmdir()
+        assert store.lasting_directory() is None
+
+    def test_what_was_recorded_without_home_is_taken_over_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        set_environment(monkeypatch, {"TMPDIR": str(tmp_path), "USER": "me"})
+        set_home(monkeypatch, str(tmp_path))
+        seeds, own = Store(str(tmp_path / "nsed-sessions-me")), Store(str(tmp_path / ".nsed"))
+        own.record("both", "a", UUIDS[0])
+        own.record("own", "a", UUIDS[1])
+        seeds.record("both", "a", UUIDS[2])
+        seeds.record("seeds", "a", UUIDS[3])
+        assert store.directory() == own.directory
+        heads = {room: entries["a"]["uuid"] for room, entries in read(own).items()}
+        assert heads == {"both": UUIDS[2], "own": UUIDS[1], "seeds": UUIDS[3]}
+        (earlier,) = history.earlier(own.directory, "both", "a")
+        assert earlier["uuid"] == UUIDS[0]
+        assert seeds.get("seeds", "a") == UUIDS[3]
+        own.drop({"seeds": read(own)["seeds"]})
+        store.directory()
+        assert own.get("seeds", "a") is None
+
     def test_without_a_home_a_temporary_directory_of_this_user_serves(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        set_home(monkeypatch, None)
         set_environment(monkeypatch, {"TMPDIR": str(tmp_path), "USER": "me"})
         assert store.directory() == str(tmp_path / "nsed-sessions-me")
         assert mode(store.directory()) == 0o700
@@ -233,9 +278,21 @@ class TestWhereItIs:
     ) -> None:
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "nsed-sessions-me").symlink_to(tmp_path / "elsewhere")
+        set_home(monkeypatch, None)
         set_environment(monkeypatch, {"TMPDIR": str(tmp_path), "USER": "me"})
         with pytest.raises(Failure, match="not your own directory"):
             store.directory()
+
+
+def set_home(monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+    """Set what the password database has as this user's home."""
+
+    def entry(_: int) -> SimpleNamespace:
+        if home is None:
+            raise KeyError
+        return SimpleNamespace(pw_dir=home)
+
+    monkeypatch.setattr(pwd, "getpwuid", entry)
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> None:
