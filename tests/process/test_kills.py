@@ -131,7 +131,7 @@ def clean_up(world: World) -> None:
 
 
 def leave_much_to_do(world: World) -> None:
-    """What is to be kept, put back, forgotten and removed by housekeeping."""
+    """What housekeeping pins, restores, forgets and removes."""
     say(world, W, THERE, age=40 * DAY)
     left_behind = world.store.parent / "kept" / f"{GONE}.from"
     left_behind.symlink_to(world.home / ".claude/projects/-gone")

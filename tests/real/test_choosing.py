@@ -1,4 +1,4 @@
-"""What a person at a terminal chooses is what the room goes on with, said in or not."""
+"""The conversation that a person chooses at a terminal is the room's, with a turn in it or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program of the Claude Agent SDK and the CLI go on with each other's conversations."""
+"""A program of the Claude Agent SDK and the CLI resume each other's conversations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where claude runs none of our hooks, or not all: the room goes on with its own all the same."""
+"""Where claude runs none of our hooks, or not all, the room still resumes its own conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""← at a terminal leaves the session to the background: the room goes on with it, and no other."""
+"""← at a terminal leaves the session to the background: the room
+resumes it, and no other room does."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def asked(api: MessagesApi) -> list[Request]:
 
 
 def workers(world: World) -> list[str]:
-    """The conversations of workers that go on with what was left at a terminal."""
+    """The conversations of workers that resume what was left at a terminal."""
     left = {job["sessionId"] for job in world.jobs() if job.get("template") == "bg"}
     return [
         entry["sessionId"]

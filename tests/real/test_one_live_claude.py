@@ -101,7 +101,7 @@ def test_a_call_beside_an_idle_streaming_claude_is_answered_by_a_fork(
 
 
 def ask_for_a_copy(world: World, prompt: str, *args: str, **where: Any) -> str:
-    """What a claude answers that goes on with a copy of the room's conversation, and says so."""
+    """The answer of a claude that resumes a fork of the room's conversation, and says so."""
     done = world.run(*args, "-p", prompt, room="r", **where)
     assert "goes on with a copy" in done.stderr, done
     assert done.stderr.count("\n") == 1, done

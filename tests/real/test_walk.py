@@ -69,7 +69,7 @@ class Walk:
         self.compare()
 
     def compare(self) -> None:
-        """Each room would go on with what the model says."""
+        """Each room would resume the conversation that the model names."""
         for room, words in self.heads.items():
             self._wait_for(room, words)
             head = self.world.mapping(room)
@@ -83,7 +83,7 @@ class Walk:
             assert self.found(room) == words, self.steps
 
     def found(self, room: str) -> list[str]:
-        """The words of the conversation that a room would go on with."""
+        """The words of the conversation that a room would resume."""
         head = self.world.mapping(room)
         while head and not self.world.transcripts(head):
             head = markers.parent_of(str(self.world.store), head)
@@ -269,7 +269,7 @@ class Walk:
         return any(text in path.read_text() for path in paths)
 
     def _worker_of(self, pid: int) -> str | None:
-        """The job of the worker that goes on with what a terminal's claude was on."""
+        """The job of the worker that resumes the conversation of a terminal's claude."""
         entries = self.world.registered()
         own = next((e.get("parkedJobId") for e in entries if e["pid"] == pid), None)
         is_there = own and any(e.get("jobId") == own and "status" in e for e in entries)

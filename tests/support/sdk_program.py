@@ -1,6 +1,6 @@
 """A program on the Claude Agent SDK, in a fleet: it says one thing after another.
 
-Its argument is a JSON object: `prompts`, the `room` whose conversation it goes on with, `begins`
+Its argument is a JSON object: `prompts`, the `room` whose conversation it resumes, `begins`
 where it begins that itself, and the `claude` to run. It prints a line of JSON for each answer and
 each problem, and goes on at each line of its stdin.
 """

@@ -1,4 +1,4 @@
-"""The `console` blocks of the README and of the book show what is printed."""
+"""The `console` blocks of the README and of the manual show what is printed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is stored, and what each `--json` prints, is as the JSON Schema of the book says."""
+"""What is stored, and what each `--json` prints, is as the JSON Schema of the manual says."""
 
 import json
 import subprocess

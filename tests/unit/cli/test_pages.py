@@ -1,4 +1,4 @@
-"""How a page of the book reads in a terminal."""
+"""How a page of the manual reads in a terminal."""
 
 import posix
 

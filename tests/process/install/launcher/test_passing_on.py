@@ -236,7 +236,7 @@ def _blocked() -> None:
 
 def _ignored(*numbers: signal.Signals) -> Callable[[], None]:
     def ignore() -> None:
-        # Popen has put back SIGPIPE and SIGXFSZ already.
+        # Popen has reset SIGPIPE and SIGXFSZ already.
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
 
