@@ -44,7 +44,7 @@ def put_right(environ: "Mapping[bytes, bytes]") -> "Mapping[bytes, bytes]":
     """The environment with the key that a worker in the background really inherits.
 
     All workers have the environment of the claude that started their service, which may be of
-    another room, or of none (FACTS.md, "in the background").
+    another room, or of none (help facts, "In the background").
     """
     if b"CLAUDE_JOB_DIR" not in environ:
         return environ

@@ -3,7 +3,7 @@
 They go before the caller's arguments: there they are safe from a variadic option or a `--` among
 the caller's. `plugins` are the directories of ours for this run. With `renders_prompt`, the system
 prompt and tools are what this call says, and not what the conversation's first one said for ever
-(FACTS.md, "Personas").
+(help facts, "Personas").
 """
 
 TYPE_CHECKING = False
@@ -48,6 +48,6 @@ def fork(
 
 def _resume(session_id: str, transcript: "Transcript", renders_prompt: bool) -> list[str]:
     # By its path from another project, because claude 2.1.197 looks an id up in the working
-    # directory's project only (FACTS.md, "which conversation").
+    # directory's project only (help facts, "Which conversation").
     prompt = ["--system-prompt-snapshot", "off"] if renders_prompt else []
     return [*prompt, "--resume", session_id if transcript.is_here else transcript.path]

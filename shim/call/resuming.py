@@ -213,7 +213,7 @@ def _plugins(key: "SessionKey", asked: "Invocation", effects: "Effects", moves: 
     """The directories of our plugin for a run, in the variants that it needs.
 
     One that `moves` says where it goes: with `--include-hook-events` only by those hooks that the
-    stream does not show (FACTS.md, "hooks"). In a fleet each run tells of its turns.
+    stream does not show (help facts, "Hooks"). In a fleet each run tells of its turns.
     """
     if asked.spec.option("--plugin-dir") is None:
         return []

@@ -306,7 +306,7 @@ def _works(setup: Setup) -> bool:
 def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool:
     """Whether a claude does not run the hook, as a call ends that finds no conversation.
 
-    Such a call asks no model, leaves nothing, and runs no other kind of hook (FACTS.md, "hooks").
+    Such a call asks no model, leaves nothing, and runs no other kind of hook (help facts, "Hooks").
     """
     sessions = Path(store, "sessions.json")
     before = _text(sessions)

@@ -13,7 +13,7 @@ _TAIL = 4 << 20
 def end_of(transcript: str, answer: str, after: int) -> int | None:
     """Where the line of an answer ends that comes behind a place; None where it is not there yet.
 
-    It is claude's own word for it, `last_assistant_message` (FACTS.md, "hooks"): the text of the
+    It is claude's own word for it, `last_assistant_message` (help facts, "Hooks"): the text of the
     last message, of whose parts each is a line.
     """
     wanted = answer.strip()

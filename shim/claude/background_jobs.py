@@ -1,7 +1,8 @@
 """Claude's own background service: what its jobs say of themselves, in `jobs/<id>/state.json`.
 
 A person at a terminal who presses ← leaves the session to a job: a copy under another session id,
-whose first eight digits are the job's id, with a worker of its own (FACTS.md, "in the background").
+whose first eight digits are the job's id, with a worker of its own (help facts,
+"In the background").
 """
 
 import os

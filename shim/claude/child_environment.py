@@ -13,7 +13,7 @@ def variables(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str
     """What has claude write each turn, and before its answer is seen.
 
     2.1.197 writes a turn some 100 ms after its answer otherwise, and any interactive claude that
-    inherits another's mark writes none at all (FACTS.md, "Inherited markers"; FLEET.md).
+    inherits another's mark writes none at all (help facts, "Inherited markers").
 
     At a terminal it has claude show, as it ends, a command without the option of our plugin: it
     leaves out every option then (2.1.330 and later; measured).

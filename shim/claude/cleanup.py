@@ -2,7 +2,7 @@
 
 Any claude that lives for some seconds deletes transcripts of all projects by its own settings,
 those of its working directory among them; what is no whole number of days from 1 on is no setting
-(FACTS.md, "clean-up"; of the settings, measured on 2.1.330).
+(help facts, "Clean-up"; of the settings, measured on 2.1.330).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A plugin's hooks in a call of claude: whether they run, by what its options and settings say.
 
-Measured on 2.1.197, 2.1.330 and 2.1.331 (FACTS.md, "hooks").
+Measured on 2.1.197, 2.1.330 and 2.1.331 (help facts, "Hooks").
 """
 
 import posix

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 ENDING: "Final" = ".jsonl"
 """Of a transcript's name, behind the session id."""
 
-# A transcript without either is one that claude refuses to resume and to start (FACTS.md).
+# A transcript without either is one that claude refuses to resume and to start (help facts,
+# "Which conversation").
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
 _MESSAGE, _PARENT = b'"message"', b'"parentUuid"'
-# Claude cuts longer project names and appends a hash of its own (FACTS.md).
+# Claude cuts longer project names and appends a hash of its own (help facts, "Which conversation").
 LONGEST_PROJECT_NAME = 200
 # What claude takes no project's name from a variable for: Windows has these names for devices.
 _LONGEST_NAMED = 64
@@ -85,7 +86,7 @@ def usual_config_directory() -> str:
 def is_temporary(directory: str) -> bool:
     """Whether a configuration directory is one that whoever made it will delete.
 
-    The SDKs make such in the system's temporary directory (FACTS.md, "Beyond one machine"). Where
+    The SDKs make such in the system's temporary directory (help facts, "Beyond one machine"). Where
     the home is in there too, that is not told from others.
     """
     temporary = (environment.get("TMPDIR") or "/tmp").rstrip("/") + "/"
@@ -156,7 +157,7 @@ def this_project() -> str | None:
 def _named_project() -> str:
     """What a variable names this project; empty where claude would not heed it.
 
-    Measured and read in 2.1.331 (FACTS.md, "which conversation").
+    Measured and read in 2.1.331 (help facts, "Which conversation").
     """
     name = environment.get("CLAUDE_CODE_PROJECT_DIR_NAME")
     if not name or not environment.get("CLAUDE_CONFIG_DIR"):

@@ -1,7 +1,7 @@
 """Whether a claude is in the middle of a turn: by its registry, else by its transcript.
 
 A turn that waits for a person's permission counts as ended, and so does one of which a command in
-the background goes on (FACTS.md, "many at once").
+the background goes on (help facts, "Many at once").
 """
 
 import json

@@ -1,6 +1,7 @@
 """Moving this host's file of a conversation to a session id of its own: the log's version stays.
 
-The content is untouched: claude resumes a transcript by the name of its file (FLEET.md).
+The content is untouched: claude resumes a transcript by the name of its file (help facts,
+"Which conversation").
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only nats-py knows the protocol, and only this module knows nats-py. Its own ways to reconnect are
 not used: it closes a connection for good where a message is too large, and a new one is made then
-as after any other end (FLEET.md, "Engine").
+as after any other end (help facts, "NATS").
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ LOOPBACK = "127.0.0.1"
 
 _NAME = "nats-server"
 _OLDEST = (2, 12)
-"""Its predecessors lost acknowledged records when a cluster changed its leader (FLEET.md)."""
+"""Older ones lose acknowledged records when a cluster changes its leader (help facts, "NATS")."""
 # Seconds until a server answers, and until one that was told to end has ended: with a large log.
 _PATIENCE = 60.0
 _NAP = 0.01

@@ -1,6 +1,7 @@
 """The hook that holds a turn's answer back until the fleet has it, so that no host can lose it.
 
-Claude Code runs it at the end of each turn (FACTS.md, "hooks"); it prints nothing and never fails.
+Claude Code runs it at the end of each turn (help facts, "Hooks"). It prints
+nothing and never fails.
 """
 
 import posix

@@ -1,7 +1,7 @@
 """The hook that moves the head with the conversation: what claude is on is what goes on next.
 
 Claude Code runs it before each turn, at each end of a conversation and, on a terminal, at each
-start of one, with an account of it on stdin (FACTS.md, "hooks"). What it prints would enter the
+start of one, with an account of it on stdin (help facts, "Hooks"). What it prints would enter the
 conversation, so it prints nothing.
 """
 

@@ -1,7 +1,7 @@
 """The hook that reads another host's tool results here: their paths in the transcript are its own.
 
-Claude Code runs it before it reads such a path, and takes what it prints (FLEET.md, "Paths of other
-hosts").
+Claude Code runs it before it reads such a path, and takes what it prints (help facts, "Beyond
+one machine").
 """
 
 from __future__ import annotations

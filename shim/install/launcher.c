@@ -4,7 +4,7 @@
  *
  * Where there is nothing to do, nothing is touched: arguments, environment, descriptors, signals,
  * limits and umask reach claude as they came. It is C because every shell changes the environment
- * it only passes on (FACTS.md, "The launcher"), and because a Python can go.
+ * it only passes on (help facts, "The launcher"), and because a Python can go.
  *
  * The file `.claude-shim` beside it, written by `claude-shim install`, says which Python to become:
  *
@@ -657,8 +657,8 @@ static void make_one_line(char *line) {
             *line = ' ';
 }
 
-/* Callers search stderr for what claude and its servers say, and act on it (DESIGN.md, "What the
- * wrapper leaves alone"); names, paths and the system's own words may hold it. */
+/* Callers search stderr for what claude and its servers say, and act on it (help developing,
+ * "Warnings"); names, paths and the system's own words may hold it. */
 static void leave_out_what_callers_search_for(char *line) {
     static const char *const searched[] = {
         "session id", "already in use", "not found",     "invalid",     "no conversation",

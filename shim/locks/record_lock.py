@@ -2,7 +2,7 @@
 
 A POSIX write lock on bytes of the file `leases` beside the store, which holds nothing. The kernel
 keeps such a lock through an exec, gives it to no child, names its holder, and frees it the moment
-the holder dies (FACTS.md, "many at once").
+the holder dies (help facts, "Many at once").
 
 Every session key has a stretch of the file to itself, and so has every conversation, by its
 session id: two rooms on one conversation, and a call that names it, take turns. Of its first two

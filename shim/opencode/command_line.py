@@ -1,6 +1,6 @@
 """The OpenCode conversation that a call without a room comes from, read off its ancestors.
 
-OpenCode tells a program it starts neither its conversation nor its agent (FACTS.md, "OpenCode");
+OpenCode tells a program it starts neither its conversation nor its agent (help facts, "OpenCode");
 where our plugin is not there to do so, its own command line may: `opencode run -s ses_… --agent A`.
 """
 

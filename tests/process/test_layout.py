@@ -1,4 +1,4 @@
-"""The picture of DESIGN.md, "Layout": held by import-linter, and broken by what breaks it."""
+"""The layers of help developing, "The layout": import-linter holds them, and finds each breach."""
 
 import os
 import shutil

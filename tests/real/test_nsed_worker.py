@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ROOMS, AGENTS, ROUNDS = ("alpha", "beta", "gamma"), ("proposer", "critic"), 4
 LONG = 300
 """Seconds for a worker's jobs, whatever else the machine does."""
-# What the worker looks for in stderr, to sleep for minutes (FACTS.md, "Beyond one machine").
+# What the worker looks for in stderr, to sleep for minutes (help facts, "NSED's worker").
 SLEEPS = re.compile(
     r"429|rate limit|overloaded|usage limit|quota exceeded|wait \d|retry in \d", re.I
 )

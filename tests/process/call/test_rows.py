@@ -1,4 +1,4 @@
-"""From facts to command line: DESIGN.md's tables, seen from outside."""
+"""From facts to command line: the table of help how-it-works, seen from outside."""
 
 import os
 import re

@@ -144,7 +144,7 @@ def variable(name: str, value: str) -> Callable[[World], None]:
     return put
 
 
-# Each row of DESIGN.md's tables: from facts to command line, and what is left alone.
+# Each row of the tables of help how-it-works: from facts to command line, and what is left alone.
 ROWS = [
     (nothing, ["-p", "hi"]),
     (here, ["-p", "hi"]),

@@ -30,7 +30,7 @@ def environment(room: str, session: str, agent: str) -> Environ:
 def expected(
     room: str, session: str, agent: str, option: bytes, opencode: tuple[bytes, bytes] | None
 ) -> tuple[str, str] | None:
-    """What DESIGN.md's table says, the first row that fits."""
+    """What the table of help how-it-works says, the first row that fits."""
     rooms = {
         "r": room == SAID,
         "s": session == SAID,

@@ -1,4 +1,4 @@
-"""From facts to flags: each row of DESIGN.md's table."""
+"""From facts to flags: each row of the table of help how-it-works."""
 
 import os
 

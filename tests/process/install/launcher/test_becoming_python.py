@@ -24,7 +24,7 @@ from tests.support.compiled import (
 )
 from tests.support.recorder import Text, World, write_program
 
-# What callers look for on stderr, and act on (DESIGN.md, "What the wrapper leaves alone").
+# What callers look for on stderr, and act on (help developing, "Warnings").
 SEARCHED = [
     *("session id", "already in use", "not found", "invalid", "no conversation", "rate limit"),
     *("overloaded", "limit reached", "usage limit", "quota", "429", "wait ", "retry in "),
