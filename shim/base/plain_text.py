@@ -53,6 +53,12 @@ def shell_word(word: str) -> str:
     return f"$'{escaped}'"
 
 
+def command_line(subcommand: str, *operands: str) -> str:
+    """A `claude-shim` command line to paste into a shell, whatever the operands hold."""
+    end_of_options = ["--"] if any(word.startswith("-") for word in operands) else []
+    return " ".join(["claude-shim", subcommand, *end_of_options, *map(shell_word, operands)])
+
+
 def _bytes(char: str) -> bytes:
     """A character of a path, or of a name, which can be half a character: the store's `?`."""
     try:

@@ -1,4 +1,4 @@
-"""What `claude-shim doctor` looks into. No check changes anything."""
+"""The checks of `claude-shim doctor`. No check changes anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shim.checks.setup import Setup
 
-# By name, in the order in which a fault explains those after it.
+# By name. A fault explains those of later checks.
 CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "version": installation.version,
     "launcher": installation.launcher,
@@ -30,7 +30,7 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "privacy": storage.privacy,
     "backup": storage.backup,
     "locks": locking.locks,
-    "leases": locking.leases,
+    "claudes": locking.claudes,
     "clean-up": retained.clean_up,
     "clock": storage.clock,
     "disk": storage.disk,
@@ -40,14 +40,14 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "sdks": surroundings.sdks,
 }
 
-# Seconds that a check may take. Those that wait for something give up before.
-_PATIENCE = 60
+# Seconds that a check may take. Checks that wait for something stop earlier.
+_TIMEOUT = 60
 
 
 def examine(setup: Setup) -> Iterator[tuple[str, Finding]]:
-    """Make each check, and yield its name and what it finds.
+    """Run each check, and yield its name and findings.
 
-    A check that fails or does not get done is a finding too: nothing stops the others.
+    A check that raises or does not end is a finding, too: nothing stops the others.
     """
     for name, check in CHECKS.items():
         found: list[Finding] = []
@@ -56,9 +56,7 @@ def examine(setup: Setup) -> Iterator[tuple[str, Finding]]:
                 found += check(setup)
         except Exception as failure:
             reason = f"{type(failure).__name__}: {failure}"
-            found.append(
-                problem(f"this could not be checked ({reason})", "see to that reason, or report it")
-            )
+            found.append(problem(f"this check failed ({reason})", "fix that reason, or report it"))
         for finding in found:
             yield name, finding
 
@@ -66,10 +64,10 @@ def examine(setup: Setup) -> Iterator[tuple[str, Finding]]:
 @contextlib.contextmanager
 def _limited() -> Iterator[None]:
     def give_up(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"it took longer than {_PATIENCE} s")
+        raise TimeoutError(f"it took longer than {_TIMEOUT} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, _TIMEOUT)
     try:
         yield
     finally:

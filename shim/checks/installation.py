@@ -1,4 +1,4 @@
-"""Checks of what is installed: the launcher, the claude behind it, the plugin and its hook."""
+"""Checks of the installation: the launcher, the real claude, the plugin and its hook."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _DISTRIBUTION, _EARLIER_NAME = "claude-shim", "claude-session-shim"
 _GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
-# Seconds that the hook may take, as claude gives it, and that a call of claude may.
-_HOOK_PATIENCE = 10
-_CLAUDE_PATIENCE = 20
+# Seconds that the hook may take (claude's own limit), and that a call of claude may.
+_HOOK_TIMEOUT = 10
+_CLAUDE_TIMEOUT = 20
 _NOTHING_TO_RESUME = "conversation found with session"
 
 _START_UP_FILES = (
@@ -45,10 +45,10 @@ _FUNCTION = re.compile(r"\s*(?:function\s+claude\b|claude\s*\(\))")
 
 
 def version(_: Setup) -> Iterator[Finding]:
-    """Which claude-shim this is."""
+    """The version of claude-shim, and of its Python."""
     number = metadata.version(_DISTRIBUTION)
     if _is_installed(_EARLIER_NAME):
-        # Both have the package `shim`: removing the one takes the other's files along.
+        # Both have the package `shim`: uninstalling one removes the other's files.
         yield warning(
             f"{_EARLIER_NAME}, the earlier name of {_DISTRIBUTION}, is still installed",
             f"uninstall {_EARLIER_NAME} (with pip or pipx), and install {_DISTRIBUTION} again",
@@ -65,7 +65,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 def launcher(setup: Setup) -> Iterator[Finding]:
-    """The launcher is there, with its Python and its package, and is what this version writes."""
+    """The launcher of this version is installed, with its Python and its package."""
     path, install = setup.launcher, setup.install
     if path is None:
         where = setup.bin_directory
@@ -87,12 +87,12 @@ def launcher(setup: Setup) -> Iterator[Finding]:
     elif not setup.is_of_this_package:
         yield warning(
             f"{path} belongs to another claude-shim, in {setup.maker.package}",
-            f"{install}, to have it belong to this one",
+            f"{install}, to make it this one's",
         )
     elif path in setup.stale:
-        yield problem(f"{path} is not what this version writes", install)
+        yield problem(f"{path} is outdated", install)
     elif any(stale.parent == path.parent for stale in setup.stale):
-        yield warning(f"what is beside {path} is out of date: calls are slower", install)
+        yield warning(f"files beside {path} are outdated: calls are slower", install)
     elif changed := [line.path for line in setup.looked_at if not line.holds]:
         yield warning(
             f"{' and '.join(changed)} changed since: each call starts Python twice, to be sure",
@@ -103,18 +103,18 @@ def launcher(setup: Setup) -> Iterator[Finding]:
 
 
 def python(setup: Setup) -> Iterator[Finding]:
-    """The Python of the launcher runs the wrapper, and is one that upgrades leave alone."""
+    """The Python of the launcher runs the wrapper, and survives upgrades."""
     if setup.launcher is None or setup.maker is None:
         return
     path = setup.maker.python
     steadier = pythons.steadier(path)
     if not os.access(path, os.X_OK):
-        return  # the launcher's check says so
+        return  # the check `launcher` reports it
     if not launchers.starts(setup.launcher.parent):
         yield problem(f"{path} cannot run the wrapper: claude is left alone", setup.install)
     elif steadier is not None:
         yield warning(
-            f"{path} goes with its environment, or with the next upgrade",
+            f"{path} disappears with its environment or the next upgrade",
             f"install claude-shim with {steadier or 'another Python'}, and {setup.install}",
         )
     else:
@@ -137,7 +137,7 @@ def path(setup: Setup) -> Iterator[Finding]:
         yield ok(f"{first} is first on PATH, and calls the launcher")
     else:
         yield problem(
-            f"{first} is in front of the launcher: rooms are not continued", setup.first_on_path
+            f"{first} is before the launcher on PATH: rooms are not resumed", setup.first_on_path
         )
 
 
@@ -146,7 +146,7 @@ def _is_on_path(directory: Path) -> bool:
 
 
 def shell(_: Setup) -> Iterator[Finding]:
-    """No alias and no function stands in front of PATH, as far as start-up files show."""
+    """No alias or function in the start-up files replaces the launcher."""
     home = Path.home()
     lines = [
         (f"~/{name}:{number}", line)
@@ -155,16 +155,16 @@ def shell(_: Setup) -> Iterator[Finding]:
     ]
     overrides = [(where, line) for where, line in lines if _goes_past_path(line)]
     for where, line in overrides:
-        yield problem(f"{where} has it pass PATH by: {line.strip()}", "take that line out")
+        yield problem(f"{where} bypasses PATH: {line.strip()}", "remove that line")
     for where, line in lines:
         if _FUNCTION.match(line):
             yield warning(
                 f"{where} makes claude a function of the shell",
-                "have it run `command claude`, or take it out",
+                "have it run `command claude`, or remove it",
             )
             return
     if not overrides:
-        yield ok("no start-up file has an alias in front of the launcher")
+        yield ok("no alias in a start-up file replaces the launcher")
 
 
 def _text(path: Path) -> str:
@@ -189,7 +189,7 @@ def _goes_past_path(line: str) -> bool:
 
 
 def claude(setup: Setup) -> Iterator[Finding]:
-    """There is a real claude, the launcher gets to it, and it says its version."""
+    """There is a real claude, the launcher reaches it, and it prints its version."""
     direct = setup.trial
     if setup.real is None or direct is None:
         yield problem("there is none, neither on PATH nor in the usual places", _GET_CLAUDE)
@@ -200,22 +200,22 @@ def claude(setup: Setup) -> Iterator[Finding]:
     through = try_out(setup.launcher) if setup.launcher else direct
     if through.complaint:
         yield problem(
-            f"the launcher does not get to it: {through.complaint}",
-            "name the real claude in NSED_CLAUDE_BIN",
+            f"the launcher does not reach it: {through.complaint}",
+            "set NSED_CLAUDE_BIN to the real claude",
         )
     elif setup.launcher and not through.came_through:
         yield problem(f"the launcher fails: {'; '.join(through.warnings)}", setup.install)
     elif not re.search(r"\d+\.\d+", through.version):
         yield warning(
-            f"{setup.real} does not say a version: {through.version!r}",
-            "name the real claude in NSED_CLAUDE_BIN",
+            f"{setup.real} prints no version: {through.version!r}",
+            "set NSED_CLAUDE_BIN to the real claude",
         )
     else:
         yield ok(f"{through.version}, {setup.real}")
 
 
 def options(setup: Setup) -> Iterator[Finding]:
-    """What was learned of claude's command line."""
+    """The options of the real claude are discovered."""
     if setup.real is None or setup.store is None:
         return
     claude, store = str(setup.real), str(setup.store)
@@ -223,24 +223,24 @@ def options(setup: Setup) -> Iterator[Finding]:
     if known is not None:
         now = spec_discovery.ask(claude)
         if now and spec_cache.options(now) == spec_cache.options(known.text):
-            yield ok("learned from the help of this claude")
+            yield ok("discovered from this claude's --help")
             return
         path = shlex.quote(spec_cache.path(claude, store))
         yield warning(
-            f"the help of {claude} is not the one that was learned: it leads to another claude now",
-            f"nothing: within a day it is learned anew; at the next call, if you rm {path}",
+            f"the --help of {claude} has changed: it leads to another claude now",
+            f"nothing: within a day it is discovered again; for the next call, rm {path}",
         )
     elif spec_lookup.failed(claude, store):
         yield warning(
-            f"the help of {setup.real} says nothing we understand: a built-in table serves",
-            f"look at what `{setup.real} --help` says; update claude, or claude-shim",
+            f"the --help of {setup.real} is not understood: the built-in table is used",
+            f"run `{setup.real} --help`; update claude, or claude-shim",
         )
     else:
-        yield ok("not learned of this claude yet: the next call with a room does it")
+        yield ok("not discovered yet: the next call with a room does that")
 
 
 def plugin(setup: Setup) -> Iterator[Finding]:
-    """The plugin for claude is beside the launcher, as this version has it."""
+    """This version's plugin for claude is beside the launcher."""
     if setup.launcher is None:
         return
     where = launchers.plugin(setup.launcher.parent)
@@ -251,15 +251,15 @@ def plugin(setup: Setup) -> Iterator[Finding]:
         wrong = [path for path in needed if not path.exists()]
     if wrong:
         names = ", ".join(sorted(str(path.relative_to(where)) for path in wrong))
-        yield problem(f"not as this version has it in {where}: {names}", setup.install)
+        yield problem(f"outdated or missing in {where}: {names}", setup.install)
     else:
         yield ok(str(where))
 
 
 def hook(setup: Setup) -> Iterator[Finding]:
-    """The hook records where a conversation goes, tried on a store of its own, and is silent.
+    """The hook records a new head silently, alone and then run by the real claude.
 
-    Where it does, it is tried through the real claude, with the settings that hold here.
+    Both use a store of their own; claude runs with the settings that hold here.
     """
     if setup.launcher is None:
         return
@@ -272,7 +272,7 @@ def hook(setup: Setup) -> Iterator[Finding]:
         try:
             said = json.dumps(event).encode()
             environ = os.environ | {"CLAUDE_PLUGIN_ROOT": link}
-            outcome = programs.run([path], environ, _HOOK_PATIENCE, stdin=said)
+            outcome = programs.run([path], environ, _HOOK_TIMEOUT, stdin=said)
         except OSError as failure:
             yield problem(f"{path} cannot be run: {failure}", setup.install)
             return
@@ -283,28 +283,28 @@ def hook(setup: Setup) -> Iterator[Finding]:
         printed = (outcome.output + outcome.errors).strip()
         if outcome.exit_code or printed:
             yield problem(
-                f"{path} exits with {outcome.exit_code} and says {printed!r}", setup.install
+                f"{path} exits with {outcome.exit_code} and prints {printed!r}", setup.install
             )
         elif not recorded:
             yield problem(f"{path} records nothing: /clear is not followed", setup.install)
         elif setup.real and _works(setup) and _is_refused_by(setup.real, trial, link, session_id):
             yield warning(
-                "claude runs no hooks with the settings here: what /clear begins is followed only"
-                " while that claude lives, or where it is killed",
-                "take disableAllHooks out of the settings that have it;"
-                " `claude-shim help how-it-works` has what else switches hooks off",
+                "claude runs no hooks with the settings here: a /clear is followed only while that"
+                " claude lives, or if it is killed",
+                "remove disableAllHooks from the settings;"
+                " `claude-shim help how-it-works` lists what else disables hooks",
             )
         else:
-            yield ok("it follows a conversation that moves on")
+            yield ok("it follows the conversation through /clear")
 
 
 def _works(setup: Setup) -> bool:
-    """Whether the real claude says its version."""
+    """Whether the real claude prints its version."""
     return setup.trial is not None and not setup.trial.complaint
 
 
 def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool:
-    """Whether a claude does not run the hook, as a call ends that finds no conversation.
+    """Whether a claude does not run the hook at the end of a call that finds no conversation.
 
     Such a call asks no model, leaves nothing, and runs no other kind of hook (help facts, "Hooks").
     """
@@ -312,7 +312,7 @@ def _is_refused_by(claude: Path, store: str, link: str, session_id: str) -> bool
     before = _text(sessions)
     call: list[str | Path] = [claude, "-p", "x", "--resume", session_id, "--plugin-dir", link]
     try:
-        outcome = programs.run(call, os.environ, _CLAUDE_PATIENCE)
+        outcome = programs.run(call, os.environ, _CLAUDE_TIMEOUT)
     except (OSError, programs.Overrun):
         return False
     has_run = _text(sessions) != before  # the time of its use

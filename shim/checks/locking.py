@@ -1,4 +1,4 @@
-"""Checks of what keeps live claudes apart: locks, and the leases they have."""
+"""Checks of the locks that keep live claudes apart, and of who holds them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DESCRIPTORS = 32
 
 
 def locks(setup: Setup) -> Iterator[Finding]:
-    """Locks keep other processes out here, tried with a second process."""
+    """Locks exclude other processes, tested with a second process."""
     if setup.store is None:
         return
     hindrance = _hindrance(setup.store / record_lock.FILE_NAME)
@@ -50,26 +50,26 @@ def locks(setup: Setup) -> Iterator[Finding]:
             keeps_out = _keeps_out(path, lock)
         except BlockingIOError:
             who = lock_holders.named_holders(str(path))
-            yield warning(f"{path} is locked by another process{who}", "look at what it does")
+            yield warning(f"{path} is locked by another process{who}", "see what it does")
             continue
         except OSError as refusal:
             reason = refusal.strerror
         else:
-            reason = "it keeps nobody out"
+            reason = "it excludes no other process"
             if keeps_out:
                 tried.append(name)
                 continue
         yield problem(
-            f"there is no {name} on {path}: {reason}",
-            "move the store to a filesystem with locks: set NSED_SESSION_DIR",
+            f"{name} does not work on {path}: {reason}",
+            "set NSED_SESSION_DIR to a directory on a filesystem with locks",
         )
     if tried:
-        yield ok(f"other processes are kept out: {' and '.join(tried)}")
+        yield ok(f"{' and '.join(tried)} exclude other processes")
 
 
 def _hindrance(path: Path) -> Finding | None:
-    """Why no lease can be taken, before any lock is tried."""
-    both = "two calls at once both run, and turns may get lost"
+    """Why no lock can be acquired, before one is tried."""
+    both = "concurrent calls may lose turns"
     if os.path.lexists(path) and not path.is_file():
         return problem(f"{path} is no regular file: {both}", "move it away")
     where = path if path.is_file() else path.parent
@@ -97,7 +97,7 @@ def _lockf(file: int) -> None:
 
 
 def _keeps_out(path: Path, lock: Callable[[int], None]) -> bool:
-    """Whether a lock that this process has is refused to another. Raises OSError."""
+    """Whether another process is refused a lock that this one holds. Raises OSError."""
     file = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
         _lock_in_time(file, lock)
@@ -110,7 +110,7 @@ def _keeps_out(path: Path, lock: Callable[[int], None]) -> bool:
 
 
 def _lock_in_time(file: int, lock: Callable[[int], None]) -> None:
-    """Take a lock that others have for moments. Raises BlockingIOError where one has it longer."""
+    """Acquire a lock that others hold for moments. Raises BlockingIOError after the time-out."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -131,28 +131,29 @@ def _is_refused(path: Path, lock: Callable[[int], None]) -> bool:
     return False
 
 
-def leases(setup: Setup) -> Iterator[Finding]:
-    """Who has a lease is a claude, and who is a claude on a mapped conversation has its lease."""
+def claudes(setup: Setup) -> Iterator[Finding]:
+    """Only claudes hold locks, and each claude on a mapped conversation holds its lock."""
     if setup.store is None or not (setup.store / record_lock.FILE_NAME).is_file():
         return
     held = live_claudes.held_locks(str(setup.store))
     pids = [holder.pid for _, holder in held.except_keys(()) if holder.pid > 0]
     odd = {pid: name for pid in pids if (name := _foreign_name(pid))}
     for pid, name in odd.items():
-        yield problem(f"{name} (pid {pid}) has a lease, and is no claude", f"kill {pid}")
+        yield problem(f"{name} (pid {pid}) holds a lock, and is no claude", f"kill {pid}")
     unmanaged = list(_unmanaged(setup, held))
     for room, agent, pid in unmanaged:
         yield warning(
             f"claude {pid} is on the conversation of room {room!r}, agent {agent!r} without its"
-            " lease: calls fork",
-            f"end it, and start it with their names: {_call(room, agent)}",
+            " lock: calls fork",
+            f"end it, and start it with that room and agent: {_call(room, agent)}",
         )
     if not odd and not unmanaged:
-        yield ok(f"{counted(len(pids), 'claude')} with a lease, and nobody in the way")
+        holding = "holds a lock" if len(pids) == 1 else "hold locks"
+        yield ok(f"{counted(len(pids), 'claude')} {holding}, none is unmanaged")
 
 
 def _call(room: str, agent: str) -> str:
-    """What to type to start claude for a room and agent."""
+    """The command that starts claude for a room and agent."""
     named = {"NSED_ROOM_ID": room, "NSED_AGENT_NAME": agent}
     if not room:
         del named["NSED_ROOM_ID"]
@@ -165,7 +166,7 @@ def _foreign_name(pid: int) -> str:
     """The name of a process that is no claude; empty for one that is, or that is gone."""
     try:
         process = psutil.Process(pid)
-        # The launcher, which a claude is at first, and a claude that is a script.
+        # A claude is first the launcher, and may be a script.
         words = [process.name(), *process.cmdline()[:3]]
         is_claude = any(os.path.basename(word) == "claude" for word in words)
         return "" if is_claude or registry.conversation_of(pid) else process.name()
@@ -185,6 +186,6 @@ def _unmanaged(setup: Setup, held: HeldLocks) -> Iterator[tuple[str, str, int]]:
             held.for_key_and_conversation(room, agent, session_id), session_id, running
         ):
             key = live_claudes.key_of(pid)
-            # A fork of ours is no stranger.
+            # A fork of ours is not unmanaged.
             if key is None or (key.room, key.agent) != (room, agent):
                 yield room, agent, pid

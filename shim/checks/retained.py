@@ -1,4 +1,4 @@
-"""Checks of what claude's own clean-up means for the conversations that are mapped."""
+"""Checks of what claude's own clean-up would delete."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _WORTH_SAYING = 0.05
 
 
 def clean_up(setup: Setup) -> Iterator[Finding]:
-    """What claude's own clean-up means for the conversations that are mapped."""
+    """Mapped conversations are safe from claude's own clean-up."""
     config = Path(transcripts.config_directory())
     for path in (config / "settings.json", Path(".claude", "settings.json")):
         if not _is_json(path):
-            yield problem(f"{path} is no JSON: claude has no settings from it", "correct it")
+            yield problem(f"{path} is no JSON: claude ignores it", "correct it")
     days = cleanup.period(str(config / "projects" / "any" / "any.jsonl"))
-    rule = f"claude deletes what is idle for {counted(days, 'day')}"
+    rule = f"claude deletes transcripts idle for {counted(days, 'day')}"
     idle = _idle_days(setup)
     kept_days = quietly(pins.days)
     unkept = {path: age for path, age in idle.items() if not kept_days or not _is_kept(setup, path)}
@@ -41,9 +41,9 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
     soon = sum(days - _SOON <= age < days for age in unkept.values())
     if over or soon:
         yield warning(
-            f"{rule}: of {counted(len(idle), 'conversation')}, {over} can go any time, and {soon}"
-            f" within {_SOON} days",
-            "make a call with a room: it starts the housekeeping that keeps them"
+            f"{rule}: of {counted(len(idle), 'conversation')}, {over} can be deleted any time, and"
+            f" {soon} within {_SOON} days",
+            "make a call with a room: it starts the housekeeping that pins them"
             if kept_days
             else 'set "cleanupPeriodDays": 365 in ~/.claude/settings.json, or unset NSED_KEEP_DAYS',
         )
@@ -52,17 +52,17 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
     elif not kept_days:
         yield ok(f"{rule}: none of {counted(len(idle), 'conversation')} is near it")
     else:
-        how = "" if _can_link(setup, config) else ", as copies because it is another filesystem"
-        kept = f"{len(idle) - len(unkept)} of {counted(len(idle), 'conversation')}"
-        others = "; their next call or the daily housekeeping keeps the others" if unkept else ""
+        how = "" if _can_link(setup, config) else ", as copies: the store is on another filesystem"
+        pinned = f"{len(idle) - len(unkept)} of {counted(len(idle), 'conversation')}"
+        others = "; the next call or the daily housekeeping pins the others" if unkept else ""
         took = _size_of_copies(setup) / 1e6
         copied = f"; compressed copies take {took:,.1f} MB" if took >= _WORTH_SAYING else ""
-        yield ok(f"{rule}; kept here, too, and safe from that: {kept}{how}{others}{copied}")
+        yield ok(f"{rule}; pinned, and safe from that: {pinned}{how}{others}{copied}")
     yield from _oddities(setup, idle)
 
 
 def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
-    """What was cut, is in another account, or is two conversations under one session id."""
+    """Transcripts that got shorter, are in another config directory, or share a session id."""
     store = str(setup.store)
     cut = apart = 0
     for path in mapped:
@@ -74,23 +74,23 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
             continue  # it has just been deleted, or may not be read
     if cut:
         yield warning(
-            f"{counted(cut, 'transcript')} lost a part, which claude itself never does; nothing was"
-            f" touched, and what there was is in {store}/{pins.FOLDER} as a .jsonl.gz",
-            "compare them, where you did not cut it yourself",
+            f"{counted(cut, 'transcript')} lost a part, which claude itself never does; the longer"
+            f" version is in {store}/{pins.FOLDER} as a .jsonl.gz",
+            "compare them, unless you cut it yourself",
         )
     if apart:
         yield warning(
-            f"{counted(apart, 'conversation')} of this account has a twin of the same id in another"
-            " one, and only that is kept",
-            "set NSED_SESSION_DIR to another directory for one of the accounts",
+            f"{counted(apart, 'conversation')} of this config directory shares its id with another"
+            " config directory's, and only that one is pinned",
+            "set NSED_SESSION_DIR to another directory for one of the two",
         )
     there = {path.stem for path in mapped}
     entries = setup.contents.entries() if setup.store else ()
     ids = {entry[2] for entry in entries if is_session_id(entry[2])} - there
     others = [path for each in ids for path in config_directories.paths_elsewhere(store, each)]
-    for account in sorted({transcripts.config_directory_of(path) for path in others}):
-        count = sum(transcripts.config_directory_of(path) == account for path in others)
-        yield ok(f"{counted(count, 'conversation')} of these rooms in another account, {account}")
+    for config in sorted({transcripts.config_directory_of(path) for path in others}):
+        count = sum(transcripts.config_directory_of(path) == config for path in others)
+        yield ok(f"{counted(count, 'conversation')} in another config directory, {config}")
 
 
 def _are_two(kept: str, transcript: str) -> bool:

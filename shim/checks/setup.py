@@ -1,4 +1,4 @@
-"""What is looked into: where things are, and what was read of them, once."""
+"""The set-up that the checks look at: paths and contents, each read once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NAP = 0.01
 
 @dataclass(frozen=True)
 class Contents:
-    """What sessions.json holds, or why that cannot be said."""
+    """What sessions.json holds, or why it cannot be read."""
 
     is_there: bool
     mappings: Document = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Contents:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it could be read; nothing there is sound too."""
+        """Whether it could be read, or does not exist."""
         return not (self.damage or self.obstacle)
 
     def entries(self) -> Iterator[tuple[str, str, str, int]]:
@@ -71,13 +71,13 @@ class Setup:
 
     @cached_property
     def store(self) -> Path | None:
-        """The store's directory; None where only a temporary one would be left."""
+        """The store's directory; None if only a temporary one is left."""
         where = store.lasting_directory()
         return Path(where) if where else None
 
     @cached_property
     def sessions(self) -> Path:
-        """The path of sessions.json. Raises Failure where there is no directory for it."""
+        """The path of sessions.json. Raises Failure if there is no directory for it."""
         if self.store is None:
             raise Failure("there is no directory for the store")
         return self.store / store.FILE_NAME
@@ -93,7 +93,7 @@ class Setup:
 
     @cached_property
     def launcher(self) -> Path | None:
-        """The launcher, where there is one."""
+        """The launcher, or None."""
         where = self.bin_directory
         return where / launcher.NAME if where and _is_launcher_in(str(where)) else None
 
@@ -109,13 +109,13 @@ class Setup:
 
     @property
     def is_of_this_package(self) -> bool:
-        """Whether the launcher belongs to the package that looks at it."""
+        """Whether the launcher belongs to this package."""
         own = Path(shim.__file__).resolve().parent.parent
         return self.maker is not None and Path(self.maker.package) == own
 
     @cached_property
     def trial(self) -> Trial | None:
-        """What came of running the real claude, if there is one."""
+        """The outcome of running the real claude, if there is one."""
         return try_out(self.real) if self.real is not None else None
 
     @cached_property
@@ -125,12 +125,12 @@ class Setup:
 
     @cached_property
     def answer(self) -> Answer:
-        """What the launcher says of the claudes there are. Raises Failure."""
+        """The claudes that the launcher finds. Raises Failure."""
         return real_claude.ask()
 
     @cached_property
     def stale(self) -> list[Path]:
-        """What an install would change beside the launcher."""
+        """The files that an install would change."""
         return launcher.stale(self.launcher.parent) if self.launcher else []
 
     @cached_property
@@ -140,7 +140,7 @@ class Setup:
 
     @property
     def install(self) -> str:
-        """What to type to install the launcher, again or for the first time."""
+        """The command that installs the launcher, again or for the first time."""
         usual = self.store and (self.store / "bin").absolute()
         where = self.bin_directory
         return "claude-shim install" + (
@@ -149,24 +149,24 @@ class Setup:
 
     @property
     def first_on_path(self) -> str:
-        """What to do to have the launcher first on PATH."""
+        """How to have the launcher first on PATH."""
         own = shells.own()
         usual = self.store and (self.store / "bin").absolute()
         where = self.bin_directory if self.bin_directory != usual else None
         if own is None:
-            return f"put {self.bin_directory} first on PATH; `claude-shim init --help` says how"
+            return f"put {self.bin_directory} first on PATH: see `claude-shim init --help`"
         line = shells.init_line(own, where)
-        return f"put `{line}` last into {shells.start_up_file(own)}, and open a new shell"
+        return f"add `{line}` as the last line of {shells.start_up_file(own)}, open a new shell"
 
 
 def quietly(function: Callable[[], T]) -> T:
-    """What a function returns, without its warnings: the environment has a check of its own."""
+    """Call a function without its warnings: the environment has a check of its own."""
     with contextlib.redirect_stderr(io.StringIO()):
         return function()
 
 
 def read(path: Path) -> Contents:
-    """What a document of mappings holds; nothing is changed, and nobody waits for it."""
+    """The contents of a document of mappings, read without changing or locking it."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):

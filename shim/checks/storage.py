@@ -1,4 +1,4 @@
-"""Checks of what is stored: sessions.json, its backup, and what they need."""
+"""Checks of the store: sessions.json, its backup, the clock and the disk."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from shim.base import session_key
 from shim.base.files import leave_to_its_owner
 from shim.base.messages import Failure
+from shim.base.plain_text import command_line
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.setup import read
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from shim.checks.setup import Contents, Setup
 
 _OTHERS = 0o077
-# Files named in a finding before the rest is counted.
+# Files that a finding names; the rest is counted.
 _NAMED = 3
 # Seconds by which clocks that are in step may differ.
 _CLOCK_TOLERANCE = 300
@@ -50,11 +51,11 @@ def store(setup: Setup) -> Iterator[Finding]:
     elif contents.damage:
         yield problem(
             f"{path} is damaged: {contents.damage}",
-            "make a call with a room: it keeps aside what the file holds, and goes on with what can"
-            f" be read of it{' and with the backup' if os.path.exists(f'{path}.bak') else ''}",
+            "make a call with a room: it saves a copy of the file, and restores the mappings from"
+            f" what can be read of it{' and the backup' if os.path.exists(f'{path}.bak') else ''}",
         )
     elif not contents.is_there and os.path.lexists(f"{path}.bak"):
-        yield warning(f"{path} is gone, but its backup is there", "the next call fills it again")
+        yield warning(f"{path} is gone, but its backup is there", "nothing: the next call fills it")
     elif not contents.is_there:
         yield from _place_for_a_store(setup.store)
     else:
@@ -74,7 +75,7 @@ def _place_for_a_store(directory: Path) -> Iterator[Finding]:
         yield ok(f"no conversation yet: the first call with a room makes {directory}/sessions.json")
     else:
         yield problem(
-            f"{directory} cannot be made: {there} is no directory that you may write to",
+            f"{directory} cannot be made: you cannot write to {there}",
             "set NSED_SESSION_DIR to a directory of your own",
         )
 
@@ -85,13 +86,13 @@ def _entries(contents: Contents, path: Path) -> Iterator[Finding]:
     for room, agent, session_id, _ in odd[:_NAMED]:
         yield problem(
             f"room {room!r}, agent {agent!r} has an id that is no UUID: {session_id!r}",
-            "claude-shim forget ROOM AGENT, for these; and find out who wrote it",
+            f"{command_line('forget', room, agent)}; and find out who wrote it",
         )
     if len(odd) > _NAMED:
         yield problem(f"{len(odd) - _NAMED:,} more have ids that are no UUIDs", "the same")
     if not os.access(path, os.W_OK):
         yield problem(
-            f"{path} cannot be written: known conversations go on, new ones are not recorded",
+            f"{path} cannot be written: new conversations are not recorded",
             "give yourself permission, or set NSED_SESSION_DIR to a directory of your own",
         )
     elif not odd:
@@ -99,7 +100,7 @@ def _entries(contents: Contents, path: Path) -> Iterator[Finding]:
 
 
 def privacy(setup: Setup) -> Iterator[Finding]:
-    """The store is this user's, and nobody else's business."""
+    """Only this user can read the store."""
     if setup.store is None or not setup.store.is_dir():
         return
     foreign = [
@@ -135,7 +136,7 @@ def open_to_others(store: Path, sessions: Path) -> list[Path]:
 
 
 def _own_paths(store: Path, sessions: Path) -> list[Path]:
-    # What is no file in the place of sessions.json is to be moved away.
+    # Anything but a file in the place of sessions.json has a finding of its own.
     inside = [
         path
         for path in store.iterdir()
@@ -153,17 +154,17 @@ def backup(setup: Setup) -> Iterator[Finding]:
     if not saved.is_sound:
         reason = saved.damage or saved.obstacle
         yield problem(
-            f"{path}: {reason}", f"rm {shlex.quote(str(path))}: the next change writes it anew"
+            f"{path}: {reason}", f"rm {shlex.quote(str(path))}; the next change writes a new one"
         )
     elif not saved.is_there:
-        yield ok("there is none yet: the first change through the shim writes it")
+        yield ok("there is none yet: the first change writes it")
     elif setup.contents.is_sound:
         ours, theirs = ({entry[:3] for entry in it.entries()} for it in (setup.contents, saved))
         if ours != theirs:
             yield warning(
-                f"{counted(len(ours ^ theirs), 'mapping')} in sessions.json or in the backup alone:"
-                " another program changed it",
-                "nothing; the next new room or agent brings them in step",
+                f"{counted(len(ours ^ theirs), 'mapping')} only in sessions.json or only in the"
+                " backup: another program changed it",
+                "nothing: the next new room or agent updates the backup",
             )
         else:
             yield ok("it has the same mappings")
@@ -172,7 +173,7 @@ def backup(setup: Setup) -> Iterator[Finding]:
 def clock(setup: Setup) -> Iterator[Finding]:
     """The clock is not behind what was written before."""
     now = time.time()
-    set_it = "set the clock, and have the network keep it right"
+    set_it = "set the clock, and synchronize it over the network"
     if now < _NOT_BEFORE:
         yield problem(f"it says {time.strftime('%Y-%m-%d', time.gmtime(now))}", set_it)
         return
@@ -184,10 +185,10 @@ def clock(setup: Setup) -> Iterator[Finding]:
         newest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(ahead)))
         yield problem(
             f"{counted(len(ahead), 'mapping')} used in the future, up to {newest}",
-            f"{set_it}; if it is right, use these rooms once: that corrects their times",
+            f"{set_it}; if it is right, call these rooms once: that corrects their times",
         )
     else:
-        yield ok("it is not behind anything that was written")
+        yield ok("no recorded time is in the future")
 
 
 def disk(setup: Setup) -> Iterator[Finding]:
@@ -204,7 +205,7 @@ def disk(setup: Setup) -> Iterator[Finding]:
         yield problem(
             f"{free / 1e6:.1f} MB are free on the filesystem of {place}: new conversations may not"
             " be recorded",
-            "make room",
+            "free some space",
         )
     else:
         yield ok(f"{free / 1e9:.1f} GB are free")

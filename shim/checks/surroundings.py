@@ -1,4 +1,4 @@
-"""Checks of what is around: the environment, and OpenCode."""
+"""Checks of the environment, OpenCode and SDKs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shim.checks.setup import Setup
 
 
-# NSED has variables of its own: only what is this like one of ours is taken for it.
+# NSED has variables of its own: only names as similar as this are taken for a misspelling.
 _LIKE = 0.8
 
 _PYTHON_SDK = "lib/python*/site-packages/claude_agent_sdk/_bundled/claude"
@@ -37,12 +37,12 @@ def variables(setup: Setup) -> Iterator[Finding]:
         yield ok(
             f"here, claude is {found.key}"
             if found
-            else "no room and no agent here: claude is as ever"
+            else "no room and no agent here: claude runs without the shim"
         )
 
 
 def sdks(setup: Setup) -> Iterator[Finding]:
-    """No SDK runs a claude of its own past the launcher, as far as can be seen from here."""
+    """No SDK nearby bypasses the launcher with a claude of its own."""
     here = [Path.cwd(), *Path.cwd().parents] if _is_somewhere() else []
     programs = [Path(path) for name in ("python3", "node") if (path := shutil.which(name))]
     prefixes = [program.parent.parent for program in programs]
@@ -57,27 +57,27 @@ def sdks(setup: Setup) -> Iterator[Finding]:
             found[(where / _NODE_SDK).resolve()] = "pathToClaudeCodeExecutable"
     for sdk, option in found.items():
         yield warning(
-            f"an SDK has a claude of its own, which passes the launcher by: {sdk}",
-            f"in programs that use it, give its options {option}: {setup.launcher or 'claude'}",
+            f"an SDK has a claude of its own, which bypasses the launcher: {sdk}",
+            f"in programs that use it, set its option {option}: {setup.launcher or 'claude'}",
         )
 
 
 def opencode(_: Setup) -> Iterator[Finding]:
-    """Our plugin is where OpenCode loads it, as this version has it, if there is an OpenCode."""
+    """If there is an OpenCode, it loads this version of our plugin."""
     states = {}
     for is_project in (False, True) if _is_somewhere() else (False,):
         path = plugin.path(is_project)
         states[path] = plugin.state(path)
         how = "claude-shim opencode install" + (" --project" if is_project else "")
         if states[path] == plugin.OUTDATED:
-            yield problem(f"{path} is not what this version writes", how)
+            yield problem(f"{path} is outdated or edited", how)
         elif states[path] == plugin.FOREIGN:
             yield problem(f"{path} is not ours", f"move it away, and {how}")
         elif states[path] == plugin.CURRENT:
             yield ok(str(path))
     if set(states.values()) == {plugin.MISSING} and shutil.which("opencode"):
         yield warning(
-            "OpenCode is here, without our plugin: its subagents and agents are not told apart",
+            "OpenCode has no plugin of ours: its agents and subagents share a conversation",
             "claude-shim opencode install",
         )
 
@@ -90,14 +90,14 @@ def _faults(setup: Setup) -> Iterator[Finding]:
     for setting in settings.table().values():
         value = environment.get(setting.name)
         if value and (fault := setting.fault(value)):
-            fix = f"correct it, or unset it: it takes {setting.kind}"
+            fix = f"correct or unset it: it takes {setting.kind}"
             yield problem(f"{setting.name}={value} {fault}", fix)
     for warned in setup.answer.warnings:
-        yield problem(warned, "name the real claude, an executable file, or unset it")
+        yield problem(warned, "set it to the real claude, an executable file, or unset it")
 
 
 def _look_alikes() -> Iterator[tuple[str, str]]:
-    """Variables that are none of ours but look like one, with that one."""
+    """Variables that are misspelt ones of ours, each with the right name."""
     known = [name for name in settings.table() if name.startswith("NSED_")]
     ours = {name.replace("_", ""): name for name in known}
     for name in sorted(os.environ):

@@ -1,8 +1,8 @@
-"""Claude's own background service: what its jobs say of themselves, in `jobs/<id>/state.json`.
+"""Jobs of claude's own background service: their state, in `jobs/<id>/state.json`.
 
 A person at a terminal who presses ← leaves the session to a job: a copy under another session id,
-whose first eight digits are the job's id, with a worker of its own (help facts,
-"In the background").
+whose first eight digits are the job's id, with a worker of its own (help facts, "In the
+background").
 """
 
 import os
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 _STATE = "state.json"
 _DIGITS = 8
-# Seconds that a job's worker is given to start: some two were measured.
+# Seconds in which a job's worker starts: some two were measured.
 _STARTS_WITHIN = 20.0
-# Of the job of a terminal whose turn was under way, until it has been answered.
+# An option of a job that was left in the middle of a turn, and its `tempo` once that is answered.
 _ANSWERS = "--reply-on-resume"
 _ANSWERED = "idle"
-# Of a job that is not stopped, failed or done.
+# The `state` of a job that is not stopped, failed or done.
 _WANTED = "working"
 
 
 def own() -> "State | None":
-    """The state of the job that this process works for; None of one outside of any.
+    """The state of the job that this process works for; None outside of any job.
 
-    Empty where the job says nothing of itself, as one that waits for a task does.
+    Empty if the job has written none, such as one that waits for a task.
     """
     directory = environment.get("CLAUDE_JOB_DIR")
     return _read(f"{directory}/{_STATE}") if directory else None
 
 
 def of_session(session_id: str) -> "State":
-    """The state of the job that a conversation was begun in, or of none."""
+    """The state of the job that began a conversation; empty if there is none."""
     state = state_of(id_of(session_id))
     return state if state.get("sessionId") == session_id else {}
 
 
 def id_of(session_id: str) -> str:
-    """The id of the job that a conversation was begun in, if it was."""
+    """The id of the job that began a conversation, if one did."""
     return session_id[:_DIGITS]
 
 
 def state_of(job: str) -> "State":
-    """The state of the job of an id."""
+    """The state of a job, by its id; empty if there is none."""
     return _read(f"{_directory()}/{job}/{_STATE}")
 
 
@@ -69,10 +69,10 @@ def every() -> "Iterator[State]":
 
 
 def continues_terminal(state: "State") -> bool:
-    """Whether the job goes on with what a person left with ←.
+    """Whether the job continues a session that a person left with ←.
 
-    Not a copy that `/fork` made, and not a task of its own from the list of agents, although
-    those take the options of that terminal's claude, too.
+    Neither a copy made by `/fork` nor a task from the list of agents does, although both take the
+    options of that terminal's claude, too.
     """
     return (
         state.get("template") == "bg"
@@ -82,22 +82,22 @@ def continues_terminal(state: "State") -> bool:
 
 
 def is_answering(state: "State") -> bool:
-    """Whether the job has a turn to answer that was under way as the terminal was left."""
+    """Whether the job is still to answer a turn that was under way when the terminal was left."""
     has_turn = _ANSWERS in flags(state)
     return has_turn and state.get("tempo") != _ANSWERED
 
 
 def flags(state: "State") -> list[str]:
-    """The options that each worker of the job is started with."""
+    """The options of each worker of the job."""
     given = state.get("respawnFlags")
     return [str(flag) for flag in given] if isinstance(given, list) else []
 
 
 def is_about_to_start(state: "State") -> bool:
-    """Whether a terminal was left for the job so lately that its worker may yet be to start."""
+    """Whether a terminal was left for the job so recently that its worker may not have started."""
     job = id_of(str(state.get("sessionId")))
     try:
-        # Not when it was made: with a turn under way, it is left some ten seconds later.
+        # Not the creation time: with a turn under way, it is left some ten seconds later.
         left = os.stat(f"{_directory()}/{job}/{_STATE}").st_mtime
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""What each call of a room or an agent sets in claude's environment."""
+"""The variables that each managed call sets for claude."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,13 +10,13 @@ _HINT = "CLAUDE_CODE_RESUME_HINT_COMMAND"
 
 
 def variables(asked: "Invocation", environ: "Mapping[bytes, bytes]") -> dict[str, bytes]:
-    """What has claude write each turn, and before its answer is seen.
+    """Variables that have claude write each turn, and write it before its answer is seen.
 
-    2.1.197 writes a turn some 100 ms after its answer otherwise, and any interactive claude that
-    inherits another's mark writes none at all (help facts, "Inherited markers").
+    Without them 2.1.197 writes a turn some 100 ms after its answer, and an interactive claude that
+    inherits another's marker writes none at all (help facts, "Inherited markers").
 
-    At a terminal it has claude show, as it ends, a command without the option of our plugin: it
-    leaves out every option then (2.1.330 and later; measured).
+    At a terminal, one more has claude show at its end a resume command without the option of our
+    plugin: claude then leaves out all options (measured on 2.1.330 and later).
     """
     needed = {"CLAUDE_CODE_EAGER_FLUSH": b"1"}
     if environ.get(b"CLAUDE_CODE_CHILD_SESSION"):

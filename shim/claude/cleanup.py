@@ -1,8 +1,8 @@
-"""Claude Code's own clean-up: for how long a transcript may be idle before claude deletes it.
+"""Claude Code's own clean-up: how many idle days before claude deletes a transcript.
 
 Any claude that lives for some seconds deletes transcripts of all projects by its own settings,
-those of its working directory among them; what is no whole number of days from 1 on is no setting
-(help facts, "Clean-up"; of the settings, measured on 2.1.330).
+those of its working directory included. A period must be a whole number of days from 1 on; claude
+ignores any other (help facts, "Clean-up"; the settings measured on 2.1.330).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFAULT = 30
-"""Days, where no settings say otherwise."""
+"""Days, without settings."""
 
 _SHORTEST = 1
 _MANAGED = (
@@ -30,10 +30,10 @@ _MANAGED = (
 
 
 def period(transcript: str) -> int:
-    """The smallest clean-up period, in days, of the claudes that may have cleaned a transcript up.
+    """The shortest clean-up period, in days, of the claudes that may delete a transcript.
 
-    `transcript` is its path in claude's configuration directory. Settings given to a single claude
-    on its command line are not known.
+    `transcript` is its path in a config directory. Settings that a claude gets on its command line
+    are unknown.
     """
     config = Path(transcript).parents[2]
     return min([_general(config), *_of_projects(config)])
@@ -56,20 +56,20 @@ def took(idle: float, transcript: str, kept: str) -> bool:
 
 @functools.cache
 def _general(config: Path) -> int:
-    """What most claudes go by."""
+    """The period of claudes without settings of their project."""
     everywhere = [_days(path) for path in (*_MANAGED, config / "settings.json")]
     return min(filter(None, everywhere), default=DEFAULT)
 
 
 @functools.cache
 def _of_projects(config: Path) -> tuple[int, ...]:
-    """What the claudes of single projects go by."""
+    """The periods in the settings of projects."""
     directories = {Path(), *_working_directories(config)}
     return tuple(days for directory in directories for days in _in_directory(directory))
 
 
 def _working_directories(config: Path) -> Iterator[Path]:
-    """Where claude has been used: its notes have interactive runs, its transcripts the others."""
+    """Where claude was used: `.claude.json` lists interactive runs, transcripts name the others."""
     for path in (config / ".claude.json", config.parent / ".claude.json"):
         projects = _json(path).get("projects")
         yield from map(Path, projects if isinstance(projects, dict) else ())
@@ -80,7 +80,7 @@ def _working_directories(config: Path) -> Iterator[Path]:
 
 
 def _working_directory(transcript: Path) -> Path:
-    """The working directory that a transcript names first, or this one."""
+    """The first working directory that a transcript names, else the current one."""
     for line in _content(transcript).splitlines():
         if b'"cwd":' in line and isinstance(named := json_object(line).get("cwd"), str):
             return Path(named)
@@ -102,7 +102,7 @@ def _json(path: str | Path) -> dict[str, Any]:
 
 
 def _content(path: str | Path) -> bytes:
-    """The first megabyte of a regular file; empty where there is none to read."""
+    """The first megabyte of a regular file; empty if it cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""Conversations that were begun by `/clear`: a transcript says so in what stands first in it.
+"""Conversations that `/clear` began, recognized by the first lines of their transcripts.
 
-The user's first lines there are claude's caveat and the command (measured in streams and at
-terminals on 2.1.197, 2.1.330 and 2.1.331).
+The first user lines of such a transcript are claude's caveat and the command (measured in streams
+and at terminals on 2.1.197, 2.1.330 and 2.1.331).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _COMMAND = "<command-name>/clear</command-name>"
 _CAVEAT = "<local-command-caveat>"
-# So many lines of claude's own may stand before the command.
+# So many of claude's own lines may precede the command.
 _LINES = 20
 _LONGEST_LINE = 1 << 16
 
@@ -26,8 +26,8 @@ _LONGEST_LINE = 1 << 16
 def begun_since(transcript: str, moment: float, known: Collection[str]) -> str | None:
     """The conversation that `/clear` began in a transcript's project since a moment, or None.
 
-    `moment` is in seconds of the system's clock. The conversations that are `known` are others',
-    and of several nothing tells which is meant: none. Raises OSError.
+    `moment` is in seconds of the system's clock. `known` conversations are not considered. None if
+    there are several, as nothing tells them apart. Raises OSError.
     """
     found = []
     for path in projects.transcripts_in(os.path.dirname(transcript)):
@@ -40,7 +40,7 @@ def begun_since(transcript: str, moment: float, known: Collection[str]) -> str |
 
 
 def _began(path: str) -> float | None:
-    """When a conversation was begun by `/clear`, in seconds of the system's clock, or None."""
+    """When `/clear` began a conversation, in seconds of the system's clock; None if it did not."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         for line in itertools.islice(iter(lambda: file.readline(_LONGEST_LINE), b""), _LINES):
             entry = transcripts.message(line)

@@ -15,9 +15,9 @@ class CliSpec:
     """The options and subcommands of one claude.
 
     The text has a line for each spelling of an option (`SPELLING NAME TAKES`), for each subcommand
-    (`NAME subcommand`), and for each word that means a command of its own where it is the very
-    first (`WORD first`). It is searched and never taken apart, because a command line has few words
-    and claude some two hundred.
+    (`NAME subcommand`), and for each word that is a command only as the very first argument
+    (`WORD first`). It is searched, not parsed, because a command line has few words and claude
+    some two hundred.
     """
 
     __slots__ = ("is_discovered", "text")
@@ -27,7 +27,7 @@ class CliSpec:
         self.is_discovered = is_discovered
 
     def option(self, spelling: str) -> "tuple[str, str] | None":
-        """An option's one name and what it takes, or None where claude has no such option."""
+        """An option's canonical name and what it takes, or None if claude has no such option."""
         if not spelling.startswith("-") or " " in spelling or "\n" in spelling:
             return None
         start = self.text.find(f"\n{spelling} -")
@@ -38,7 +38,7 @@ class CliSpec:
         return name, takes
 
     def surely_has(self, spelling: str) -> bool:
-        """Whether this very claude said that it has the option: another might refuse it."""
+        """Whether this claude's own --help lists the option: another claude might refuse it."""
         return self.is_discovered and self.option(spelling) is not None
 
     def is_subcommand(self, word: str) -> bool:
@@ -46,17 +46,17 @@ class CliSpec:
         return "\n" not in word and f"\n{word} subcommand\n" in self.text
 
     def is_first_word(self, word: str) -> bool:
-        """Whether claude, with that word before all others, does something else altogether."""
+        """Whether the word is a command when it is the very first argument."""
         return "\n" not in word and f"\n{word} first\n" in self.text
 
 
 def built_in() -> CliSpec:
-    """The surface of a claude whose own could not be learned: what 2.1.330 has."""
+    """The spec of 2.1.330, for a claude whose own could not be discovered."""
     return CliSpec(_table("listed") + hidden()[1:])
 
 
 def hidden() -> str:
-    """The lines for what the help of 2.1.197 to 2.1.330 hides, read in the program."""
+    """The lines for what the --help of 2.1.197 to 2.1.330 hides, read in the program."""
     return _table("hidden")
 
 

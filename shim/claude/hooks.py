@@ -1,4 +1,4 @@
-"""A plugin's hooks in a call of claude: whether they run, by what its options and settings say.
+"""Whether claude runs a plugin's hooks, by its options and settings.
 
 Measured on 2.1.197, 2.1.330 and 2.1.331 (help facts, "Hooks").
 """
@@ -26,19 +26,19 @@ _MANAGED = (
 
 
 def may_run(asked: "Invocation") -> bool:
-    """Whether the hooks of a plugin run in the claude of a call. In doubt they do not."""
+    """Whether a call's claude runs the hooks of a plugin. In doubt it does not."""
     if any(map(asked.has, _WITHOUT)) or any(map(environment.is_on, _VARIABLES)):
         return False
     managed, own = _managed(), _own(asked)
     texts = [*managed, *own]
     words = [word.encode() for word in (_DISABLED, _ONLY_MANAGED, *_VARIABLES)]
     if not any(word in text for text in texts for word in words):
-        return True  # without a parse, as nearly always
+        return True  # nearly always: no need to parse
     return _allow([_parsed(text) for text in managed], [_parsed(text) for text in own])
 
 
 def _allow(managed: "list[dict[str, Any]]", own: "list[dict[str, Any]]") -> bool:
-    """The same of settings, in each list the strongest first."""
+    """Whether these settings let hooks run; in each list, the strongest come first."""
     if any(settings.get(_ONLY_MANAGED) is True for settings in managed):
         return False
     for settings in (*managed, *own):
@@ -52,7 +52,7 @@ def _allow(managed: "list[dict[str, Any]]", own: "list[dict[str, Any]]") -> bool
 
 
 def _managed() -> list[bytes]:
-    """What the machine's administrator says, the strongest first."""
+    """The settings of the machine's administrator, the strongest first."""
     folder = f"{_MANAGED}/managed-settings.d"
     try:
         names = sorted(posix.listdir(folder), reverse=True)
@@ -63,7 +63,7 @@ def _managed() -> list[bytes]:
 
 
 def _own(asked: "Invocation") -> list[bytes]:
-    """What the caller and the user say, the strongest first."""
+    """The settings of the caller and the user, the strongest first."""
     given = asked.value("--settings") or ""
     found = [given.encode("utf-8", "surrogateescape") if "{" in given else files.read(given)]
     sources = asked.value("--setting-sources")

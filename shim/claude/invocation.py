@@ -1,4 +1,4 @@
-"""What the caller asked of claude: claude's own command line, read as commander reads it."""
+"""The caller's command line for claude, parsed as claude's own parser (commander) does."""
 
 import posix
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from shim.claude.cli_spec import CliSpec
 
-# Options by which the caller chooses the conversation, wants none kept, or leaves the terminal.
+# Options by which the caller chooses the conversation, keeps none, or detaches.
 _CHOOSES = (
     *("--continue", "--resume", "--from-pr", "--fork-session", "--resume-session-at"),
     *("--rewind-files", "--teleport", "--cloud", "--remote", "--environment", "--pool"),
@@ -25,10 +25,10 @@ _ANSWERS_AND_EXITS = ("--help", "--version")
 
 
 class Invocation:
-    """The caller's arguments, and what they mean.
+    """The caller's arguments, parsed.
 
-    `options` holds each option in its order: canonical name, value or None, and the positions of
-    the arguments that spell it (start, stop).
+    `options` holds each option in order: canonical name, value or None, and the positions of its
+    arguments (start, stop).
     """
 
     __slots__ = ("args", "operands", "options", "spec", "subcommand")
@@ -46,11 +46,11 @@ class Invocation:
             self.subcommand = self.operands[0]
 
     def _prints(self) -> bool:
-        """Whether `-p` is a word of its own: claude then takes no word for a subcommand."""
+        """Whether `-p` is an argument of its own: claude then has no subcommands."""
         return any(self.args[start] in ("-p", "--print") for _, _, start, _ in self.options)
 
     def has(self, name: str) -> bool:
-        """Whether the option is there, by its canonical name."""
+        """Whether the option is given, by its canonical name."""
         return any(option[0] == name for option in self.options)
 
     def value(self, name: str) -> str | None:
@@ -58,9 +58,9 @@ class Invocation:
         return next((value for found, value, *_ in reversed(self.options) if found == name), None)
 
     def with_flags(self, flags: list[str]) -> list[str]:
-        """The caller's arguments behind flags of ours, which take the place of `--session-id`.
+        """The caller's arguments after flags of ours, which replace a `--session-id`.
 
-        In its place, and of two in both, because a variadic option before it would otherwise
+        They replace every occurrence in its position: a variadic option before it would otherwise
         swallow what follows it.
         """
         args = list(self.args)
@@ -71,12 +71,12 @@ class Invocation:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether the run takes turns from stdin until that ends."""
+        """Whether the run reads turns from stdin until that ends."""
         return self.value("--input-format") == "stream-json"
 
     @property
     def is_interactive(self) -> bool:
-        """Whether a person has the run on a terminal."""
+        """Whether the run is a person's at a terminal."""
         return not self.is_streaming and posix.isatty(_STDOUT) and not self.has("--print")
 
     @property
@@ -88,8 +88,8 @@ class Invocation:
     def explicit_session_id(self) -> str | None:
         """The session id of the conversation that `--resume` names, by its id or its file.
 
-        None where the caller chose in another way, or asks for a copy. Claude takes any file of
-        that ending, and ids with white space around them (measured, 2.1.197 to 2.1.331).
+        None if the caller chose in another way, or asks for a fork. Claude accepts any file of that
+        ending, and ids with white space around them (measured, 2.1.197 to 2.1.331).
         """
         others = (*_CHOOSES, *_KEEPS_NOTHING, *_DETACHES, *_ANSWERS_AND_EXITS, "--session-id")
         if any(self.has(name) for name in others if name != "--resume"):
@@ -165,15 +165,12 @@ class Invocation:
 
 
 def read(args: "Sequence[str]", spec: "CliSpec | None" = None) -> Invocation:
-    """Read a command line of claude's, without the program's name.
-
-    Without a surface, by the built-in one.
-    """
+    """Parse a command line of claude, without the program name, by a spec or the built-in one."""
     return Invocation(args, spec or built_in())
 
 
 def _stop_of_value(args: "Sequence[str]", at: int, takes: str) -> int:
-    """The position behind an option and the value that is its next argument, if it takes one."""
+    """The position after an option, and after its value if that is the next argument."""
     has_next = at + 1 < len(args)
     if takes == FLAG or not has_next:
         return at + 1

@@ -1,4 +1,4 @@
-"""Claude's projects: a directory each, with the transcripts of its conversations."""
+"""Claude's projects: one directory each, with the transcripts of its conversations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def transcripts_in(project: str) -> list[str]:
-    """The transcripts in a directory. Raises OSError where it cannot be read."""
+    """The transcripts in a directory. Raises OSError if it cannot be read."""
     return [
         f"{project}/{name}"
         for name in os.listdir(project)
@@ -22,7 +22,7 @@ def transcripts_in(project: str) -> list[str]:
 
 
 def directories() -> list[str]:
-    """The directories of claude's projects. Raises OSError where they cannot be read."""
+    """The directories of claude's projects. Raises OSError if they cannot be read."""
     try:
         with os.scandir(transcripts.projects_directory()) as entries:
             return sorted(entry.path for entry in entries if entry.is_dir())
@@ -31,9 +31,9 @@ def directories() -> list[str]:
 
 
 def transcript_paths(session_ids: Set[str]) -> dict[str, list[str]]:
-    """Where the transcripts of these conversations are, at the cost of one scan of all projects.
+    """The paths of these conversations' transcripts, found by one scan of all projects.
 
-    Of one that is in several projects, the last written comes first.
+    If a conversation is in several projects, the last written comes first.
     """
     found: dict[str, list[str]] = {}
     projects = transcripts.projects_directory()

@@ -1,8 +1,8 @@
-"""What was learned of the claudes here, as files beside the store: a surface for each program.
+"""The cache of discovered specs: files beside the store, one per claude program.
 
-A file is named after its program's identity. Its first line is empty, unless the program is a
-script: then it has the identity and path of each file that the script leads to. Its last line is
-`asked PATH`, by which housekeeping asks that program again.
+A file is named after its program's identity. If the program is a script, its first line has the
+identity and path of each file that the script leads to; otherwise that line is empty. Its last line
+is `asked PATH`, so that housekeeping can ask that program again.
 """
 
 import posix
@@ -19,18 +19,18 @@ SEPARATOR: "Final" = "\t"
 
 
 def identity(path: str) -> str:
-    """What changes whenever a file is another or is written to. Raises OSError."""
+    """A string that changes if a file is replaced or written to. Raises OSError."""
     status = posix.stat(path)
     return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
 def path(claude: str, store: str) -> str:
-    """Where the surface of a program is, or will be. Raises OSError where there is no program."""
+    """The path of a program's cached spec. Raises OSError if there is no program."""
     return f"{store}/{DIRECTORY}/{identity(claude)}"
 
 
 def read(path: str) -> str | None:
-    """The lines of a surface, or None where there is none, or its script leads elsewhere now."""
+    """The text of a cached spec; None if there is none, or its script leads elsewhere now."""
     try:
         file = posix.open(path, posix.O_RDONLY)
     except OSError:
@@ -43,7 +43,7 @@ def read(path: str) -> str | None:
 
 
 def options(text: str) -> str:
-    """What a surface says of its claude, whatever leads there."""
+    """The options in a cached spec, without its first and last line."""
     return text[text.find("\n") : text.rfind("\n" + ASKED)]
 
 

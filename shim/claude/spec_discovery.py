@@ -1,4 +1,4 @@
-"""Learning what options and subcommands a claude has: from its own `--help`."""
+"""Discovery of a claude's options and subcommands, from its own `--help`."""
 
 import contextlib
 import itertools
@@ -15,13 +15,13 @@ from shim.base.messages import explain
 from shim.claude import spec_cache
 from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, hidden
 
-# Seconds that claude may take to print its help, and that a call waits for another's learning.
-_PATIENCE = 5
-# What is kept of other binaries: fleets may run several versions side by side.
-_KEPT_SURFACES = 16
+# Seconds that claude may take to print its help, and that a call waits for another's discovery.
+_TIMEOUT = 5
+# Specs in the cache: several versions may run side by side.
+_MOST_CACHED = 16
 
-# Of a script that stands in front of claude: bytes that are read, how many scripts in a row, and
-# how many files that they lead to are looked at, at each call.
+# Of a script that runs claude: the bytes to read, how many scripts in a chain, and how many of the
+# files that they lead to are checked at each call.
 _SCRIPT = 1 << 12
 _LONGEST_CHAIN = 3
 _MOST_BEHIND = 4
@@ -35,12 +35,11 @@ _SPELLING = re.compile(r"--?[A-Za-z0-9][\w-]*")
 _COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
 
 
-def learn(claude: str, store: str) -> str | None:
-    """Learn the surface of a claude and keep it, once, while others wait for it.
+def discover(claude: str, store: str) -> str | None:
+    """Discover the spec of a claude and cache it; only one process does, the others wait.
 
-    None where claude's help says nothing we understand, which is noted in `NAME.failed`. Raises
-    OSError or Failure where nothing can be kept, filelock.Timeout where another process does
-    not get done.
+    None if claude's --help is not understood, which is recorded in `NAME.failed`. Raises OSError or
+    Failure if the cache cannot be written, filelock.Timeout if another process takes too long.
     """
     make_directory(store)
     path = spec_cache.path(claude, store)
@@ -49,16 +48,16 @@ def learn(claude: str, store: str) -> str | None:
     with _locked(store):
         if known := spec_cache.read(path):
             return known
-        learned = ask(claude)
-        if learned is None:
-            explain(f"{claude} --help says nothing we understand: the built-in table serves")
-        replace(path if learned else f"{path}.failed", (learned or "").encode("utf-8", "replace"))
-        _forget_old(directory)
-        return learned
+        found = ask(claude)
+        if found is None:
+            explain(f"{claude} --help is not understood: using the built-in table")
+        replace(path if found else f"{path}.failed", (found or "").encode("utf-8", "replace"))
+        _remove_old(directory)
+        return found
 
 
 def ask(claude: str) -> str | None:
-    """The surface that a claude has now, or None where its help says nothing we understand."""
+    """The spec of a claude as of now, or None if its --help is not understood."""
     lines = read_help(_help(claude))
     if lines is None:
         return None
@@ -66,9 +65,9 @@ def ask(claude: str) -> str | None:
 
 
 def ask_again(store: str) -> None:
-    """Learn anew what has changed of the claudes here, though their programs look the same.
+    """Update the cached specs of claudes whose files have not changed.
 
-    What a script runs can be chosen by what stands elsewhere (mise, volta, asdf).
+    What a script runs can depend on other files (mise, volta, asdf).
     """
     for path in _names(f"{store}/{spec_cache.DIRECTORY}"):
         known = spec_cache.read(path)
@@ -82,7 +81,7 @@ def ask_again(store: str) -> None:
 
 
 def _locked(store: str) -> filelock.BaseFileLock:
-    return filelock.FileLock(f"{store}/{spec_cache.DIRECTORY}.lock", timeout=_PATIENCE, mode=0o600)
+    return filelock.FileLock(f"{store}/{spec_cache.DIRECTORY}.lock", timeout=_TIMEOUT, mode=0o600)
 
 
 def _names(directory: str) -> list[str]:
@@ -94,7 +93,7 @@ def _names(directory: str) -> list[str]:
 
 
 def _behind(claude: str) -> str:
-    """The first line of a surface: what a script leads to, as far as it names that."""
+    """The first line of a cached spec: the files that a script leads to, if it names them."""
     found: list[str] = []
     scripts = [os.path.realpath(claude)]
     for script in itertools.islice(scripts, _LONGEST_CHAIN):
@@ -108,7 +107,7 @@ def _behind(claude: str) -> str:
 
 
 def _named_in(script: str) -> list[str]:
-    """The files that a script names: by a path from / on, from home, or from where it is."""
+    """The files that a script names: by absolute paths, from home, or from its own directory."""
     with open(script, "rb") as file:
         text = file.read(_SCRIPT)
     if not text.startswith(b"#!") and b"\0" in text:
@@ -120,7 +119,7 @@ def _named_in(script: str) -> list[str]:
         for path in _PATH.findall(rest if first.startswith("#!") else first + "\n" + rest)
         for place in places
     ]
-    # Not what it writes to: that would be another after each call.
+    # Not files that it writes to: those would change with each call.
     return [path for path in named if _is_program(path) and not _ODD.search(path)]
 
 
@@ -129,7 +128,7 @@ def _is_program(path: str) -> bool:
 
 
 def read_help(text: str) -> str | None:
-    """The lines of a surface for claude's help text, or None for another text."""
+    """The lines of a spec for claude's help text, or None for another text."""
     before, options, rest = text.partition("\nOptions:\n")
     options, commands, subcommands = rest.partition("\nCommands:\n")
     lines = [line for term in _TERM.findall(options) for line in _option_lines(term)]
@@ -166,7 +165,7 @@ def _help(claude: str) -> str:
         }
         try:
             outcome = programs.run(
-                [os.path.abspath(claude), "--help"], environ, _PATIENCE, directory=home
+                [os.path.abspath(claude), "--help"], environ, _TIMEOUT, directory=home
             )
         except (OSError, programs.Overrun) as problem:
             explain(f"{claude} --help: {problem}")
@@ -174,7 +173,7 @@ def _help(claude: str) -> str:
         return outcome.output if outcome.exit_code == 0 else ""
 
 
-def _forget_old(directory: Path) -> None:
-    surfaces = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in surfaces[_KEPT_SURFACES:]:
+def _remove_old(directory: Path) -> None:
+    cached = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in cached[_MOST_CACHED:]:
         path.unlink()

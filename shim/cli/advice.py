@@ -1,4 +1,4 @@
-"""What to do about each warning and error: the table `advice.txt`, read and searched."""
+"""Advice on each warning and error: the table `advice.txt`, read and searched."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-# Stands in a message of the table for any words.
+# A wildcard in a message of the table.
 PLACE = "…"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do about some messages that mean the same."""
+    """What to do about one or more messages of the same meaning."""
 
     section: str
     messages: tuple[str, ...]
     what_to_do: str
 
     def is_about(self, message: str) -> bool:
-        """Whether a line that was printed, or a part of it, is one of these messages."""
+        """Whether a printed line contains one of these messages."""
         return any(re.search(_pattern(each), message) for each in self.messages)
 
 
 def everything() -> list[Advice]:
-    """The whole table: `# SECTION` lines, and blocks of messages with what to do indented below."""
+    """The table: `# SECTION` lines, and blocks of messages with the advice indented below."""
     found, section = [], ""
     for block in Path(__file__).with_suffix(".txt").read_text("utf-8").split("\n\n"):
         if block.startswith("# "):
@@ -38,17 +38,17 @@ def everything() -> list[Advice]:
 
 
 def about(message: str) -> Advice | None:
-    """The advice on a message, the one whose words say most of it, or None."""
+    """The advice that fits a message best, or None."""
     fitting = [advice for advice in everything() if advice.is_about(message)]
     return max(fitting, key=lambda it: max(map(len, it.messages)), default=None)
 
 
 def markdown() -> str:
-    """The table as a part of a page."""
+    """The table as Markdown."""
     parts = []
-    for section, them in groupby(everything(), key=lambda it: it.section):
+    for section, group in groupby(everything(), key=lambda it: it.section):
         parts.append(f"## {section}")
-        for it in them:
+        for it in group:
             # Backquotes within backquotes would end them.
             messages = "; ".join(f"`{message.replace('`', '')}`" for message in it.messages)
             parts.append(f"- {messages}: {it.what_to_do}")

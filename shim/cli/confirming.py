@@ -1,4 +1,4 @@
-"""Before something changes: who is live on it, and does a person want it all the same?"""
+"""Before a change: who is live on a conversation, and does the user want it anyway?"""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from shim.locks import contention, live_claudes
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Seconds to wait for claudes that will be over soon.
+# Seconds to wait for one-shot claudes to end.
 PATIENCE = 5.0
 _NOTICE_AFTER = 1.0
 _NAP = 0.05
 
-yes = click.option("-y", "--yes", is_flag=True, help="Go on without asking.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 class InUse(click.ClickException):
-    """It is in use, and stays as it is."""
+    """A conversation is in use, and nothing was changed."""
 
     exit_code = contention.EXIT_BUSY
 
 
 @dataclass(frozen=True)
 class Live:
-    """A claude that runs, and what of."""
+    """A claude that runs, and what it is live on."""
 
     pid: int
     kind: str
     """`one-shot`, `streaming` or `interactive`."""
-    of: str
+    target: str
+    """A room and agent, or a conversation, in words."""
     host: str = ""
-    """Where, if that is another host of the fleet."""
+    """The name of its host, if that is another host of the fleet."""
 
     def __str__(self) -> str:
         where = f" on {self.host}" if self.host else ""
         who = f"claude {self.pid or 'in another container'}{where}"
-        return f"{who} ({self.kind}) is live on {self.of}"
+        return f"{who} ({self.kind}) is live on {self.target}"
 
 
 def who_is_live(
@@ -53,7 +54,7 @@ def who_is_live(
 ) -> list[Live]:
     """The claudes of these rooms and agents, and those on these conversations.
 
-    Up to 5 s are waited for one-shot ones to end. Raises OSError where there are no locks.
+    Waits up to 5 s for one-shot ones to end. Raises OSError if the filesystem has no locks.
     """
     started = time.monotonic()
     noticed = not sys.stderr.isatty()
@@ -70,27 +71,27 @@ def who_is_live(
 
 
 def confirm_beside(claudes: Collection[Live], question: str, yes: bool) -> None:
-    """Ask whether to go on beside live claudes, if there are any.
+    """Ask whether to make a change although claudes are live, if any are.
 
-    Where nobody can be asked and nobody said yes beforehand it is a failure, with exit code 75.
+    Raises InUse if nobody can be asked and `yes` is not given.
     """
     if not claudes or yes:
         return
     them = "; ".join(map(str, claudes))
     if not _can_ask():
-        raise InUse(f"{them}: end it first, or go on with --yes")
+        raise InUse(f"{them}: end it first, or pass --yes")
     warn(them)
     _ask(question)
 
 
 def require_answer(yes: bool) -> None:
-    """Make sure that somebody can be asked, or has said yes. Raises ClickException."""
+    """Make sure that a question can be asked or is answered. Raises ClickException."""
     if not yes and not _can_ask():
-        raise click.ClickException("there is no terminal to ask on: go on with --yes")
+        raise click.ClickException("there is no terminal to ask on: pass --yes")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask whether to go on, unless the answer is known."""
+    """Ask a question, unless the answer is known. Raises ClickException if the answer is no."""
     if not yes:
         _ask(question)
 
@@ -113,7 +114,7 @@ def _ask(question: str) -> None:
 def _live(
     directory: str, keys: Collection[tuple[str, str]], session_ids: Collection[str]
 ) -> list[Live]:
-    """Those that have a lease, and those without, such as forks."""
+    """The claudes that hold a lock, and those that hold none, such as forks."""
     found: dict[int, Live] = {}
     holders = live_claudes.held_locks(directory)
     for room, agent in keys:
@@ -138,8 +139,9 @@ def _live(
     return list(found.values())
 
 
-def _described(pid: int, is_long_running: bool | None, of: str) -> Live:
+def _described(pid: int, is_long_running: bool | None, target: str) -> Live:
     process = live_claudes.process(pid, is_long_running)
     if process is not None:
-        return Live(pid, process.kind, of)
-    return Live(pid, "streaming or interactive" if is_long_running else live_claudes.ONE_SHOT, of)
+        return Live(pid, process.kind, target)
+    kind = "streaming or interactive" if is_long_running else live_claudes.ONE_SHOT
+    return Live(pid, kind, target)

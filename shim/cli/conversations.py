@@ -1,4 +1,4 @@
-"""The conversations that claude has on this machine, by what a person may call them."""
+"""The conversations on this machine, found by id, by the beginning of an id, or by path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shim.base import plain_text, session_key
+from shim.base import session_key
 from shim.claude import projects, transcripts
 from shim.retention import pinning, pins
 
@@ -16,7 +16,7 @@ _MOST_NAMED = 4
 
 
 def session_ids(store: str) -> set[str]:
-    """The conversations that have a transcript in any project, or are kept. Raises OSError."""
+    """The conversations that have a transcript in any project, or a pin. Raises OSError."""
     paths = [path for where in projects.directories() for path in projects.transcripts_in(where)]
     own = {transcripts.session_id_of(path) for path in paths}
     return own.union(pins.session_ids(store))
@@ -25,8 +25,8 @@ def session_ids(store: str) -> set[str]:
 def named(text: str, store: str) -> tuple[str, str]:
     """The session id and transcript of a conversation that can be resumed.
 
-    It is named by its session id, by the beginning of one, or by its transcript's path. One that
-    was cleaned up and is kept is put back. Raises ClickException where that is none or several.
+    `text` is a session id, the beginning of one, or a transcript's path. A conversation that claude
+    cleaned up is restored from its pin. Raises ClickException if none or several match.
     """
     is_path = "/" in text or text.endswith(transcripts.ENDING)
     session_id = _of_path(text) if is_path else _of_beginning(text, store)
@@ -40,23 +40,15 @@ def named(text: str, store: str) -> tuple[str, str]:
     return session_id, transcript.path
 
 
-def command_line(subcommand: str, *operands: str) -> str:
-    """A `claude-shim` command line to copy into a shell, whatever the operands hold."""
-    end_of_options = ["--"] if any(word.startswith("-") for word in operands) else []
-    return " ".join(
-        ["claude-shim", subcommand, *end_of_options, *map(plain_text.shell_word, operands)]
-    )
-
-
 def is_resumable(session_id: str) -> bool:
-    """Whether claude can resume the conversation. Raises OSError where nobody can tell."""
+    """Whether claude can resume the conversation. Raises OSError if its file cannot be read."""
     return session_key.is_session_id(session_id) and transcripts.find(session_id)[0] is not None
 
 
 def can_be_restored(session_id: str, store: str) -> bool:
-    """Whether the conversation can be linked to. Raises OSError where nobody can tell.
+    """Whether the conversation can be resumed, or restored. Raises OSError.
 
-    One whose transcript a person deleted cannot, though it is kept until the next housekeeping.
+    One whose transcript a person deleted cannot, though its pin stays until the next housekeeping.
     """
     return is_resumable(session_id) or (
         session_key.is_session_id(session_id) and pinning.can_be_restored(store, session_id)
@@ -80,8 +72,8 @@ def _of_path(text: str) -> str:
 def _of_beginning(text: str, store: str) -> str:
     if not _BEGINNING.fullmatch(text.lower()):
         raise click.ClickException(
-            f"{text!r} is no session id, no beginning of one (of 4 characters or more), and no"
-            " path of a transcript"
+            f"{text!r} is no session id, no beginning of one (4 characters or more), and no path of"
+            " a transcript"
         )
     found = sorted(known for known in session_ids(store) if known.lower().startswith(text.lower()))
     if not found:
@@ -92,6 +84,6 @@ def _of_beginning(text: str, store: str) -> str:
     if len(found) > 1:
         more = f" and {len(found) - _MOST_NAMED:,} more" if len(found) > _MOST_NAMED else ""
         raise click.ClickException(
-            f"{text} is the beginning of several: {', '.join(found[:_MOST_NAMED])}{more}"
+            f"several ids begin with {text}: {', '.join(found[:_MOST_NAMED])}{more}"
         )
     return found[0]

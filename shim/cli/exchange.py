@@ -1,4 +1,4 @@
-"""Mappings outside the store: the form of an export, and what a merge with one changes."""
+"""Exports of mappings: their format, and how to merge one into the store."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ LIVE = "live"
 
 @dataclass(frozen=True)
 class Change:
-    """What comes of one mapping that is imported."""
+    """The outcome for one mapping of an import."""
 
     room: str
     agent: str
     entry: dict[str, Any]
-    """What is imported."""
+    """The imported entry."""
     before: dict[str, Any] | None
-    """What the store has."""
+    """The store's entry."""
     action: str
-    """`added`, `replaced`, `kept` (what the store has was used later), `skipped` (there is another
-    mapping), `renewed` (in its time of use alone), `unchanged`, or `live` (left alone for that)."""
+    """`added`, `replaced`, `kept` (the store's entry was used later), `skipped` (another mapping
+    exists), `renewed` (only its time of use changes), `unchanged`, or `live` (left alone)."""
     note: str = ""
 
 
 def heads(mappings: Document) -> list[Head]:
-    """The mappings one by one, sorted by room and agent."""
+    """The mappings as a list, sorted by room and agent."""
     return [
         (room, agent, entries[agent])
         for room, entries in sorted(mappings.items())
@@ -61,7 +61,7 @@ def used(entry: dict[str, Any]) -> int:
 
 
 def record(head: Head) -> dict[str, Any]:
-    """A mapping as programs read it."""
+    """A mapping as an export has it."""
     room, agent, entry = head
     rest = {name: value for name, value in entry.items() if name not in ("uuid", "last_used")}
     return {
@@ -74,7 +74,7 @@ def record(head: Head) -> dict[str, Any]:
 
 
 def dumped(mappings: Iterable[Head], earlier: Iterable[Head]) -> bytes:
-    """An export: the same bytes for the same mappings, and a line for each."""
+    """An export, a line per mapping: the same mappings give the same bytes."""
     try:
         return _dumped(mappings, earlier, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half a character, which JSON can write and UTF-8 cannot
@@ -84,13 +84,13 @@ def dumped(mappings: Iterable[Head], earlier: Iterable[Head]) -> bytes:
 def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
     """The mappings and earlier heads of an export, or the mappings of a sessions.json.
 
-    Raises ClickException where it is neither, or holds anything that claude could not take.
+    Raises ClickException if it is neither, or holds an id that is no UUID.
     """
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:
         at = getattr(problem, "pos", getattr(problem, "start", 0))
-        raise click.ClickException(f"{source} is no JSON, from character {at} on") from problem
+        raise click.ClickException(f"{source} is no JSON: see character {at}") from problem
     try:
         if isinstance(content, dict) and isinstance(content.get("format"), str):
             found = _of_export(content)
@@ -109,7 +109,7 @@ def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
 
 
 def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> list[Change]:
-    """What comes of each mapping where of two the one used last is taken."""
+    """The outcome for each mapping: of two, the one used last wins."""
     changes = []
     for room, agent, entry in imported:
         known = mappings.get(room, {}).get(agent)
@@ -129,16 +129,16 @@ def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> 
 
 
 def live_note(pid: int) -> str:
-    """Why a mapping is left alone that a claude is live on."""
+    """Why an import leaves a mapping alone."""
     return f"claude {pid or 'in another container'} is live on it"
 
 
 def apply(
     mappings: Document, changes: Iterable[Change], earlier: Iterable[Head], past: Iterable[Head]
 ) -> list[Head]:
-    """Change the mappings; return the heads that are to be noted as earlier ones.
+    """Change the mappings; return the heads to record as earlier ones.
 
-    `earlier` are those of the export, `past` those noted already.
+    `earlier` are the export's earlier heads, `past` the store's.
     """
     replaced: list[Head] = []
     older = list(earlier)

@@ -1,4 +1,4 @@
-"""What can be told of a mapping: its transcript, and the claudes that are live on it."""
+"""The facts about a mapping: its transcript, and the claudes that are live on it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def every(mappings: Document) -> list[Mapping]:
 
 
 def agent_of(agents: Collection[str]) -> str:
-    """The agent that is meant where none is said: a room's only one, else `claude`."""
+    """The default agent of a room: its only one, else `claude`."""
     return next(iter(agents)) if len(agents) == 1 else session_key.DEFAULT_AGENT
 
 
@@ -60,7 +60,7 @@ def seconds(stamp: object) -> float:
 
 
 class Survey:
-    """Who is live for the mappings of a store, and where the transcripts of some of them are."""
+    """One look at a store: who is live on its mappings, and where the transcripts are."""
 
     def __init__(self, directory: str, session_ids: Iterable[str] = ()) -> None:
         self.directory = directory
@@ -84,12 +84,12 @@ class Survey:
         return titles.by_room()
 
     def is_live(self, mapping: Mapping) -> bool:
-        """Whether a claude is live for a mapping, with the lease or without."""
+        """Whether a claude is live for a mapping, with its lock or without."""
         pid = self._presence.on(mapping.room, mapping.agent, mapping.session_id)
         return pid is not None
 
     def claudes(self, mapping: Mapping) -> list[live_claudes.Claude]:
-        """The claudes that are live for a mapping, the one with the lease first."""
+        """The claudes that are live for a mapping, the one with its lock first."""
         if not self.holders and not self.conversations:
             return []
         own = self.holders.for_key_and_conversation(mapping.room, mapping.agent, mapping.session_id)
@@ -97,10 +97,10 @@ class Survey:
         return live_claudes.claudes(own, strange)
 
     def transcript(self, session_id: str) -> tuple[str, Summary] | None:
-        """The path of a conversation's transcript, and a glimpse of it, or None.
+        """The path of a conversation's transcript, and a summary of it, or None.
 
-        Where this account has none, it is another's; where claude has deleted it, it is the kept
-        one that the next call puts back.
+        If this config directory has none, it is another one's; if claude has deleted it, it is the
+        pinned one that the next call restores.
         """
         paths = self.transcript_paths.get(session_id, [])
         if not paths and session_id in self._known:
@@ -114,7 +114,7 @@ class Survey:
         return seen[0], replace(seen[1], directory=here)
 
     def conversation(self, mapping: Mapping) -> tuple[str, Summary] | None:
-        """The same of a mapping's conversation; OpenCode's title is the one that its user knows."""
+        """The transcript of a mapping, and its summary with OpenCode's title if it has one."""
         seen = self.transcript(mapping.session_id)
         if seen is None or not mapping.room.startswith(ROOM_PREFIX):
             return seen
@@ -122,7 +122,7 @@ class Survey:
         return seen[0], replace(seen[1], title=title)
 
     def has_any(self, mapping: Mapping) -> bool:
-        """Whether there is a conversation, or a claude that is to have one."""
+        """Whether there is a conversation, or a claude that is about to begin one."""
         own = mapping.session_id
         if own in self.transcript_paths or self.is_live(mapping):
             return True
@@ -132,7 +132,7 @@ class Survey:
         )
 
     def is_pinned(self, path: str) -> bool:
-        """Whether a transcript is one that the next call puts back."""
+        """Whether a transcript is a pinned one that the next call restores."""
         return path.startswith(f"{self.directory}/{pins.FOLDER}/")
 
 
@@ -140,14 +140,14 @@ def _holders(directory: str) -> live_claudes.HeldLocks:
     try:
         return live_claudes.held_locks(directory)
     except OSError as problem:
-        warn(f"who is live cannot be told from the leases in {directory}: {problem.strerror}")
+        warn(f"cannot read the locks in {directory}, so who is live is unknown: {problem.strerror}")
         return live_claudes.HeldLocks({})
 
 
 def as_json(
     mapping: Mapping, claudes: list[live_claudes.Claude], transcript: tuple[str, Summary] | None
 ) -> dict[str, Any]:
-    """A mapping and what can be told of it, for programs."""
+    """A mapping and the facts about it, for programs."""
     path, seen = transcript or (None, None)
     return {
         "room": mapping.room,
@@ -186,7 +186,7 @@ def kind(claude: live_claudes.Claude) -> str:
     shown = claude.kind or "?"
     if not claude.is_unmanaged:
         return good(shown)
-    return doubtful(f"{shown}, {'fork' if _parent(claude) else 'stranger'}")
+    return doubtful(f"{shown}, {'fork' if _parent(claude) else 'unmanaged'}")
 
 
 def _parent(claude: live_claudes.Claude) -> str | None:
@@ -204,7 +204,7 @@ def turns(seen: Summary) -> str:
 
 
 def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
-    """The directory a conversation belongs to, or why there is none to tell."""
+    """The directory of a conversation, or why it is unknown."""
     if transcript is None:
         return "no transcript yet" if is_live else "no transcript"
     path, seen = transcript
@@ -221,7 +221,7 @@ def account(path: str) -> str | None:
 
 
 def close_to(name: str, names: Iterable[str]) -> str:
-    """A question that names what was perhaps meant, to put behind a message; or nothing."""
+    """The end of a message that suggests similar names, or an empty string."""
     known = list(names)
     close = difflib.get_close_matches(name, known, n=3) if len(known) <= _COMPARED else []
     return f": did you mean {' or '.join(repr(other) for other in close)}?" if close else ""

@@ -1,4 +1,4 @@
-"""What subcommands are given: rooms and agents, which a shell completes, and lengths of time."""
+"""Parameter types of subcommands: rooms and agents, with completion, and lengths of time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _AGE = re.compile(
 
 
 class _Name(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 or so only
-    """A room or agent, as the store has it whatever the locale."""
+    """A room or agent, decoded as the store decodes it, whatever the locale."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return SessionKey(os.fsencode(value), b"").room
@@ -117,12 +117,12 @@ def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _mappings() -> Document:
-    """What the store's file says: nobody's lock is waited for, nothing mended and nothing said."""
+    """The mappings in the store's file, read without locks, repairs or warnings."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             path = Path(store.directory(make=False), store.FILE_NAME)
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            # Nothing else has an end for certain: a FIFO, or a device.
+            # A FIFO or a device may have no end.
             is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             return document.parse(file.read()) if is_regular else {}
     except (Failure, document.InvalidDocument, OSError):

@@ -1,4 +1,4 @@
-"""What the subcommands show: names, ages, sizes, colours and JSON."""
+"""How subcommands print names, ages, sizes, colours and JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-# So many steps take long enough to show how far they are.
+# From so many steps on, a progress bar is shown.
 _MANY = 500
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _AGES = (
@@ -35,7 +35,7 @@ _YEAR = 365.25 * _DAY
 
 
 def show_json(value: Any) -> None:
-    """Print a value as JSON, a field a line, whatever its strings hold and stdout can."""
+    """Print a value as JSON; characters that stdout cannot encode are escaped."""
     text = _json(value, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -46,7 +46,7 @@ def show_json(value: Any) -> None:
 
 def _json(value: Any, ensure_ascii: bool) -> str:
     if isinstance(value, list):
-        # To indent a long list would take five times as long: the library does that in Python.
+        # `indent` would take five times as long: the library implements it in Python.
         return json.dumps(value, separators=(",\n  ", ": "), ensure_ascii=ensure_ascii)
     return json.dumps(value, indent=2, ensure_ascii=ensure_ascii)
 
@@ -58,10 +58,7 @@ def counted(number: int, what: str) -> str:
 
 @contextmanager
 def progress(steps: Iterable[T], count: int, label: str) -> Iterator[Iterable[T]]:
-    """So many steps, with a bar on stderr, where that is a terminal, as they are taken.
-
-    Of few, none is shown: it would be gone before it is read.
-    """
+    """Steps that show a progress bar on stderr, if that is a terminal and there are many."""
     if count < _MANY or not sys.stderr.isatty():
         yield steps
         return
@@ -70,7 +67,7 @@ def progress(steps: Iterable[T], count: int, label: str) -> Iterator[Iterable[T]
 
 
 def name(text: str) -> str:
-    """A room or agent as one line; in quotes where its ends could not be seen otherwise."""
+    """A room or agent as one line, in quotes if it is empty or begins or ends with a space."""
     shown = printable(text)
     return shown if shown and shown == shown.strip() else f'"{shown}"'
 
@@ -117,27 +114,27 @@ def iso(seconds: float | None) -> str | None:
 
 
 def dim(text: str) -> str:
-    """For what is beside the point."""
+    """Style for secondary text."""
     return _styled(text, dim=True)
 
 
 def good(text: str) -> str:
-    """For what is well, or alive."""
+    """Style for what is well, or live."""
     return _styled(text, fg="green")
 
 
 def doubtful(text: str) -> str:
-    """For what a person should look at."""
+    """Style for what needs attention."""
     return _styled(text, fg="yellow")
 
 
 def bad(text: str) -> str:
-    """For what is wrong."""
+    """Style for what is wrong."""
     return _styled(text, fg="red")
 
 
 def bold(text: str) -> str:
-    """For what matters most."""
+    """Style for what matters most."""
     return _styled(text, bold=True)
 
 

@@ -1,4 +1,4 @@
-"""The book: the Markdown pages of `shim/help`, and how one reads in a terminal."""
+"""The manual: the Markdown pages of `shim/help`, rendered for a terminal."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[1] / "help"
 _INDENT = 2
-# A column of words that is narrower is hard to read.
+# A narrower column is hard to read.
 _NARROWEST = 24
 _ITEM = re.compile(r"( *)([-*]|\d+\.) +")
 _BREAK = re.compile(r"```|#|\||\s*$")
 
 
 def topics() -> dict[str, str]:
-    """The topics of the book, each with the title of its page."""
+    """The topics of the manual, each with the title of its page."""
     return {
         path.stem: path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
         for path in sorted(FOLDER.glob("*.md"))
@@ -34,12 +34,12 @@ def topics() -> dict[str, str]:
 
 
 def page(topic: str) -> str:
-    """A topic's page as Markdown, with what comes from tables in the code in its place."""
+    """A topic's page as Markdown, with the tables that come from the code filled in."""
     text = (FOLDER / f"{topic}.md").read_text("utf-8")
     return re.sub(r"^{{(\w+)}}$", lambda match: _PARTS[match[1]](), text, flags=re.MULTILINE)
 
 
-def of_setting(setting: settings.Setting) -> str:
+def setting_item(setting: settings.Setting) -> str:
     """One environment variable as an item of a page."""
     return (
         f"- `{setting.name}`: {setting.meaning} Takes {setting.kind}."
@@ -48,7 +48,7 @@ def of_setting(setting: settings.Setting) -> str:
 
 
 def rendered(markdown: str, cells: int) -> Iterator[str]:
-    """A page as lines for a terminal that many cells wide; code stays, comments go."""
+    """A page as lines for a terminal of so many cells, without comments; code is not wrapped."""
     lines = re.sub(r"<!--.*?-->\n*", "", markdown, flags=re.DOTALL).splitlines()
     while lines:
         line = lines.pop(0)
@@ -73,13 +73,13 @@ def rendered(markdown: str, cells: int) -> Iterator[str]:
 
 def _settings() -> str:
     parts = []
-    for section, them in groupby(settings.table().values(), key=lambda it: it.section):
-        parts += [f"## {section}\n", *map(of_setting, them), ""]
+    for section, group in groupby(settings.table().values(), key=lambda it: it.section):
+        parts += [f"## {section}\n", *map(setting_item, group), ""]
     return "\n".join(parts)
 
 
 def _schemas() -> str:
-    """What is stored and printed, a table of fields each."""
+    """The tables of fields of each file and each `--json`."""
     parts = []
     for schema in json.loads((FOLDER / "schemas.json").read_text("utf-8"))["$defs"].values():
         parts += [f"### {schema['title']}", "", schema["description"], ""]
@@ -95,12 +95,12 @@ def _type(schema: dict[str, Any]) -> str:
     return " or ".join("null" if each is None else str(each) for each in flat)
 
 
-# What stands in a page as `{{name}}`, on a line of its own.
+# The parts that a page includes as `{{name}}`, on a line of its own.
 _PARTS = {"settings": _settings, "advice": advice.markdown, "schemas": _schemas}
 
 
 def _plain(text: str) -> str:
-    """Words without the marks that only Markdown needs; backquotes say what is to be typed."""
+    """Text without Markdown's marks, but with backquotes, which mark what is to be typed."""
     return re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1 (\2)", text).replace("**", "")
 
 

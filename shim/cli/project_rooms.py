@@ -1,4 +1,4 @@
-"""Claude's projects, and the rooms that an import gives to them."""
+"""Claude's projects, and the rooms that an import makes of them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Project:
 
 
 def every() -> list[tuple[str, Project]]:
-    """Every project with a conversation that can be resumed, behind a room name of its own."""
+    """Every project with a conversation that can be resumed, each with a unique room name."""
     found = _found(projects.directories())
     return sorted(zip(_rooms([project.directory for project in found]), found, strict=True))
 
 
-def of_directory(directory: str, room: str | None) -> tuple[str, Project]:
-    """The project of a directory, behind its room name. Raises ClickException without one."""
+def in_directory(directory: str, room: str | None) -> tuple[str, Project]:
+    """The project of a directory, with its room name. Raises ClickException if there is none."""
     where = os.path.realpath(directory)
     name = transcripts.project_name(where)
     longest = transcripts.LONGEST_PROJECT_NAME
@@ -52,12 +52,12 @@ def of_directory(directory: str, room: str | None) -> tuple[str, Project]:
         for path in projects.directories()
         if os.path.basename(path)[:longest] == name[:longest]
     ]
-    # More than one may begin with the name of a directory that deep.
+    # Claude cuts the names of deep directories, so that several projects may match.
     found = [p for p in _found(paths) if len(paths) == 1 or p.directory == where]
     if not found:
         raise click.ClickException(
-            f"{where} has no conversation that claude can resume: --from-projects --dry-run shows"
-            " where there are some"
+            f"{where} has no conversation that claude can resume: --from-projects --dry-run lists"
+            " the projects that have"
         )
     return os.path.basename(where) if room is None else room, found[0]
 
@@ -70,9 +70,9 @@ def planned(
     is_beside_others: bool,
     presence: Presence,
 ) -> list[Change]:
-    """What comes of each project: a mapping for the most recent conversation.
+    """The outcome for each project: a mapping to its most recent conversation.
 
-    With `is_beside_others` also for one of whose other conversations has a room already.
+    With `is_beside_others`, a project also gets one if another of its conversations has a room.
     """
     owners = {
         entry["uuid"]: stored_key(room, name)
@@ -89,13 +89,13 @@ def planned(
         if known is not None and known["uuid"] == project.latest:
             action = exchange.UNCHANGED
         elif project.latest in owners:
-            action, note = exchange.SKIPPED, f"it is of {owners[project.latest]} already"
+            action, note = exchange.SKIPPED, f"{owners[project.latest]} has it already"
         elif had and not replace and not is_beside_others:
             action, note = exchange.SKIPPED, f"the project has {had[0]} already"
         elif known is not None and not replace:
             action, note = (
                 exchange.SKIPPED,
-                f"the room has {known['uuid']}: --replace takes its place",
+                f"the room has {known['uuid']}: --replace replaces it",
             )
         elif known and (pid := presence.on(room, agent, known["uuid"])) is not None:
             action, note = exchange.LIVE, exchange.live_note(pid)
@@ -106,7 +106,7 @@ def planned(
 
 
 def _found(paths: Sequence[str]) -> list[Project]:
-    """The projects in these directories of claude's that have something to resume."""
+    """The projects in these directories that have a conversation to resume."""
     found = []
     with output.progress(paths, len(paths), "Reading projects") as each:
         for path in each:
@@ -130,7 +130,7 @@ def _project(path: str) -> Project | None:
 
 
 def _rooms(directories: Sequence[str]) -> list[str]:
-    """A name for each directory that no other has: its last part, or as many as it takes."""
+    """A unique name for each directory: its last part, or as many parts as it takes."""
     tails = [_tails(directory) for directory in directories]
     counts = Counter(tail for own in tails for tail in own)
     return [next((tail for tail in own if counts[tail] == 1), own[-1]) for own in tails]

@@ -24,10 +24,10 @@ def _bin_directory(help_text: str) -> Callable[[Command], Command]:
     )
 
 
-bin_directory = _bin_directory("Where the launcher is.")
-new_bin_directory = _bin_directory("Where it is written.")
+bin_directory = _bin_directory("The launcher's directory.")
+new_bin_directory = _bin_directory("The directory to write it to.")
 
 
 def default_bin_directory() -> Path:
-    """The launcher's directory beside the store. Raises Failure where there is no store."""
+    """The launcher's directory beside the store. Raises Failure if there is no store."""
     return Path(store.directory(), "bin")

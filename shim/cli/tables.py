@@ -1,4 +1,4 @@
-"""Aligned tables that fit the terminal, and cells cut so that they do."""
+"""Aligned tables that fit the terminal."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SKIN_TONES = range(0x1F3FB, 0x1F400)
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
 ) -> Iterator[str]:
-    """The lines of a table; `right` are the columns whose cells stand at the right.
+    """The lines of a table; the columns in `right` are aligned to the right.
 
-    Cells may be coloured. Wide characters count as the two cells that a terminal gives them.
+    Cells may be coloured. Wide characters count as two cells.
     """
     lines = [tuple(dim(title) for title in header), *rows]
     widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
@@ -43,10 +43,10 @@ def print_table(
     cuts: Mapping[int, Cut] | None = None,
     leaves: Sequence[int] = (),
 ) -> None:
-    """Print a table: on a terminal no line is wider than that, elsewhere with tabs between cells.
+    """Print a table: fitted to a terminal's width, elsewhere with tabs between cells.
 
-    Where it is too narrow, columns are cut as in `fit`, and then leave, those in `leaves` in that
-    order; of what is left then, the widest are cut.
+    On a narrow terminal, columns are cut as by `fit`, then those in `leaves` are dropped one by
+    one, then the widest are cut.
     """
     lines = [list(header), *map(list, rows)]
     cells = columns()
@@ -65,14 +65,14 @@ def print_table(
 
 
 def columns() -> int | None:
-    """How many cells a line has, or None where stdout is no terminal: as many as it takes."""
+    """The width of the terminal in cells, or None if stdout is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def fit(lines: Sequence[list[str]], cells: int, cuts: Mapping[int, Cut]) -> None:
-    """Cut columns of a table, header included, so that its lines fit into so many cells.
+    """Cut columns of a table, header included, until its lines fit into so many cells.
 
-    `cuts` says which, in this order: the least cells that are left of one, and how it is cut.
+    `cuts` has, in order, the columns, each with its least width and the function that cuts a cell.
     """
     every = range(len(lines[0]))
     for column, (least, cut) in cuts.items():
@@ -84,7 +84,7 @@ def fit(lines: Sequence[list[str]], cells: int, cuts: Mapping[int, Cut]) -> None
 
 
 def _width_of(lines: Sequence[Sequence[str]], some: Collection[int]) -> int:
-    """How many cells these columns take."""
+    """The width of some columns in cells."""
     widths = [max(width(line[column]) for line in lines) for column in some]
     return sum(widths) + len(_GAP) * (len(widths) - 1)
 
@@ -107,13 +107,13 @@ def _padded(cell: str, cells: int, at_the_right: bool) -> str:
 
 
 def width(text: str) -> int:
-    """How many cells of a terminal a text takes."""
+    """The width of a text in cells of a terminal."""
     plain = click.unstyle(text)
     return len(plain) if plain.isascii() else sum(cells for _, cells in _measured(plain))
 
 
 def shortened(text: str, cells: int) -> str:
-    """A text without colours, cut to so many cells of a terminal, with … where it was cut."""
+    """A text without colours, cut to so many cells, with … at the cut."""
     if width(text) <= cells:
         return text
     kept, left = "", cells - 1
@@ -126,7 +126,7 @@ def shortened(text: str, cells: int) -> str:
 
 
 def shortened_path(path: str, cells: int) -> str:
-    """A path cut to so many cells of a terminal, with … where its beginning was."""
+    """A path whose beginning is cut to fit so many cells, with … at the cut."""
     kept = path
     while width(kept) > max(cells - (kept != path), 0):
         kept = kept[1:]
@@ -134,10 +134,7 @@ def shortened_path(path: str, cells: int) -> str:
 
 
 def _measured(text: str) -> Iterator[tuple[str, int]]:
-    """Each character with the cells it takes beyond those before it.
-
-    What is joined to an emoji is drawn in its place.
-    """
+    """Each character with the cells that it adds; what is joined to an emoji adds none."""
     before, taken = "", 0
     for char in text:
         if before == JOINER or (ord(char) in _SKIN_TONES and taken == 2):

@@ -1,1 +1,1 @@
-"""`claude-shim`: what a person does about the shim, one module a subcommand."""
+"""The command-line tool `claude-shim`, one module per subcommand."""

@@ -1,4 +1,4 @@
-"""`claude-shim` as a program: its streams, its exit codes, and what goes wrong as one line."""
+"""The entry point of `claude-shim`: streams, exit codes, and errors as one line."""
 
 import sys
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
 
 
 def main() -> "NoReturn":
-    """Run `claude-shim`: 0 is success, 1 a failure, 2 a wrong use, 75 that something is busy.
+    """Run `claude-shim`. It exits with 0 on success, 1 on failure, 2 on wrong usage, 75 if busy.
 
-    What goes wrong is one line on stderr.
+    An error is one line on stderr.
     """
     if sys.platform == "win32":
         sys.exit("claude-shim: Windows has no execve: claude-shim runs on Linux and macOS")
@@ -27,7 +27,7 @@ def main() -> "NoReturn":
     from shim.locks import contention
     from shim.store import locked_file
 
-    # What a store of 100,000 holds is no garbage: to look for it takes a third of the time.
+    # A store of 100,000 entries makes no garbage, but the collector takes a third of the time.
     gc.set_threshold(100_000)
     messages.is_claudes_stderr = False
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `claude-shim list | head`
@@ -36,7 +36,7 @@ def main() -> "NoReturn":
             signal.signal(number, _end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names that a locale cannot show
+            stream.reconfigure(errors="backslashreplace")  # names that a locale cannot encode
     try:
         try:
             sys.exit(group(standalone_mode=False, color=_forces_colours() or None))
@@ -69,19 +69,19 @@ def main() -> "NoReturn":
 
 
 def _end(number: int, _frame: object) -> "NoReturn":
-    """End as by a signal, but not without removing what is unfinished."""
+    """Exit as if killed by a signal, but run the clean-up handlers first."""
     sys.exit(128 + number)
 
 
 def _forces_colours() -> bool:
-    """Whether colours are wanted in a pipe, too; NO_COLOR still has none anywhere."""
+    """Whether colours are wanted in a pipe, too. NO_COLOR still wins."""
     from shim.base import environment
 
     return environment.is_on("FORCE_COLOR") or environment.is_on("CLICOLOR_FORCE")
 
 
 def _open_closed_streams() -> None:
-    """Have nothing in the place of streams that the caller closed, so that no file of ours is."""
+    """Open /dev/null for streams that the caller closed, lest a file gets their number."""
     import os
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -90,7 +90,7 @@ def _open_closed_streams() -> None:
 
 
 def _flush() -> None:
-    """Write what is printed but not yet written. Raises OSError, and then gives it up."""
+    """Flush stdout. Raises OSError, and then drops what is left."""
     import os
 
     try:

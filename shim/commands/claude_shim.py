@@ -1,4 +1,4 @@
-"""The `claude-shim` command itself, which its subcommands are part of."""
+"""The command group `claude-shim`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from importlib import import_module
 
 import click
 
-# In the order in which a person comes to need them. Each is the module of its name in this
-# package, and `command` in it; only what is asked for is imported.
+# In the order in which a person comes to need them. Each is a module of this package with a
+# `command`, imported only when it is called.
 SUBCOMMANDS = (
     "install",
     "uninstall",
@@ -33,7 +33,7 @@ SUBCOMMANDS = (
     "version",
     "help",
 )
-# Words that people try.
+# Names of other programs' subcommands, which people try.
 _MEANT = {
     "ls": "Did you mean 'list'?",
     "rm": "Did you mean 'forget' (the next call starts a new conversation) or 'delete' (for good)?",
@@ -63,17 +63,17 @@ class _Subcommands(click.Group):
 
 _EPILOG = """\b
 Examples:
-  claude-shim install              the launcher, and what to do next
-  claude-shim open refactor        goes on with the room's conversation
-  claude-shim list                 which conversation is whose
-  claude-shim forget refactor      the next call starts a new one
+  claude-shim install              write the launcher; prints what to do next
+  claude-shim open refactor        open a room's conversation
+  claude-shim list                 list rooms and their conversations
+  claude-shim forget refactor      have the next call start a new one
 
 \b
 Exit codes:
-  0    done
-  1    not done, or nothing to do it to; doctor: something needs mending
-  2    wrong use
-  75   a claude is live on it, or the store stays locked: try again later
+  0    success
+  1    failure, or nothing to act on; doctor: something needs a fix
+  2    wrong usage
+  75   in use by a claude, or the store is locked: try again later
   127  which: there is no claude
   130  Ctrl-C, or Ctrl-D at a question
 """
@@ -93,9 +93,9 @@ Exit codes:
 def group(context: click.Context) -> None:
     """Conversations with Claude Code that survive restarts.
 
-    The program `claude` that `install` writes continues the conversation of the current room and
-    agent. These commands show which conversation is whose, and put things right. `claude-shim help`
-    says how it all works, and what to do if not.
+    `install` writes a program named `claude` that resumes the conversation of the current room and
+    agent. The other commands list, move, repair and delete conversations. `claude-shim help` shows
+    the manual.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -1,4 +1,4 @@
-"""`claude-shim completion`: what makes a shell complete claude-shim."""
+"""`claude-shim completion`: print a shell's completion code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from shim.install import shells
 @click.command("completion")
 @click.argument("shell", type=click.Choice(shells.NAMES))
 def command(shell: str) -> None:
-    """Print what makes SHELL complete claude-shim, rooms and agents among it.
+    """Print code that has SHELL complete claude-shim, room and agent names included.
 
-    What `claude-shim init` prints has it already. It is for who sets PATH otherwise.
+    `claude-shim init` prints it, too: use this command if you set PATH another way.
 
     \b
       eval "$(claude-shim completion bash)"

@@ -1,4 +1,4 @@
-"""`claude-shim delete`: a room and agent's conversations, for good."""
+"""`claude-shim delete`: permanently delete the conversations of a room and agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Doomed:
-    """A conversation that a room and agent have, or had before."""
+    """A conversation to delete: the current one of a room and agent, or an earlier one."""
 
     room: str
     agent: str
@@ -37,22 +37,22 @@ class Doomed:
 @click.command("delete")
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, required=False)
-@click.option("--earlier", is_flag=True, help="Only the conversations that it had before.")
+@click.option("--earlier", is_flag=True, help="Only earlier conversations.")
 @confirming.yes
 @output.as_json
 def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: bool) -> None:
-    """Delete the conversations of ROOM and AGENT for good, and that they ever were.
+    """Permanently delete the conversations of ROOM and AGENT, and every record of them.
 
-    Without AGENT: of all agents of the room. That is the mapping, the conversations it had before,
-    and of each the transcript, what claude keeps beside it, and what is kept here. You are asked
-    once, and told how much it is. What was typed at a terminal stays in claude's own
-    ~/.claude/history.jsonl. The next call of the room starts a new conversation.
+    Without AGENT, delete those of all agents of the room. For each conversation, current or
+    earlier, this deletes the transcript, its sidecars, its pin and its mapping. You are shown what
+    and how much, and asked once. The next call of the room starts a new conversation. Prompts
+    typed at a terminal stay in claude's own ~/.claude/history.jsonl.
 
-    While a claude is live on one of them, or another room and agent go on with it, nothing is
-    deleted, and the exit code is 75. An earlier conversation that others go on with stays.
+    If a claude is live on one of them, or another room and agent share it, nothing is deleted, and
+    the exit code is 75. An earlier conversation that others share is left out.
 
-    In a fleet they are deleted from its servers, too, and are over on every host. What other hosts
-    have of them on their own disks stays there.
+    In a fleet, they are deleted from its servers, too, and end on every host. Copies on the disks
+    of other hosts stay there.
 
     \b
     Examples:
@@ -60,7 +60,7 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
       claude-shim delete refactor claude --earlier
       claude-shim delete "" reviewer --yes
 
-    JSON is a list of what was deleted.
+    --json prints a list of what was deleted.
     """
     sessions = Store(store.directory())
     fleet = hosts.reached(sessions.directory)
@@ -95,21 +95,21 @@ def _of(
     agent: str,
     only_earlier: bool,
 ) -> Iterator[Doomed]:
-    """What a room and agent have and had; what others go on with is theirs."""
+    """The conversations that a room and agent have and had, but earlier ones that others have."""
     entry = mappings.get(room, {}).get(agent)
     head = entry["uuid"] if entry else None
     before = [each["uuid"] for each in history.earlier(sessions.directory, room, agent)]
     before += reversed(fleet.earlier(room, agent))
     derived = session_key.derive(stored_key(room, agent))
     if owned_paths.paths(sessions.directory, derived):
-        before.append(derived)  # else the next call would go on with it
+        before.append(derived)  # else the next call would resume it
     others = {
         entry["uuid"]
         for place, entries in mappings.items()
         for name, entry in entries.items()
         if (place, name) != (room, agent)
     }
-    # Without a mapping, the next call goes on with the one that the name derives.
+    # Without a mapping, the next call resumes the one that the name derives.
     for session_id in dict.fromkeys(before if head is None else (head, *before)):
         is_earlier = session_id != (head or derived)
         if not (is_earlier and session_id in others) and (is_earlier or not only_earlier):
@@ -120,14 +120,14 @@ def _of(
 def _require_unused(
     sessions: Store, mappings: Document, fleet: Fleet, doomed: list[Doomed], only_earlier: bool
 ) -> None:
-    """Make sure that nobody else goes on with any of them. Raises InUse."""
+    """Make sure that nobody else has any of them. Raises InUse."""
     owners = {(each.room, each.agent) for each in doomed}
     ids = {each.session_id for each in doomed}
     for room, entries in mappings.items():
         for agent, entry in entries.items():
             if entry["uuid"] in ids and (only_earlier or (room, agent) not in owners):
                 raise confirming.InUse(
-                    f"{stored_key(room, agent)} goes on with {entry['uuid']}: link it to another"
+                    f"{stored_key(room, agent)} has {entry['uuid']}, too: link it to another"
                     " conversation, or forget it, first"
                 )
     claudes = confirming.who_is_live(sessions.directory, () if only_earlier else owners, ids)
@@ -137,10 +137,10 @@ def _require_unused(
 
 
 def _delete(sessions: Store, doomed: list[Doomed]) -> None:
-    """Delete the files first: a mapping without them is no harm, and says what is left to do."""
+    """Delete files, then mappings: a mapping without files does no harm, and shows what is left."""
     for each in doomed:
         hosts.delete(sessions.directory, each.session_id)
-        if not each.is_earlier:  # what another host has of it is not to be gone on with
+        if not each.is_earlier:  # a copy that another host has is not resumed
             new = session_key.new_session_id()
             hosts.move_head(sessions.directory, each.room, each.agent, new)
     for each in doomed:
@@ -160,7 +160,7 @@ def _delete(sessions: Store, doomed: list[Doomed]) -> None:
 
 
 def _told(doomed: list[Doomed]) -> str:
-    """What a person is asked about, with sizes."""
+    """What is to be deleted, with sizes, for the question."""
     parts = []
     for room, agent in dict.fromkeys((each.room, each.agent) for each in doomed):
         own = [each for each in doomed if (each.room, each.agent) == (room, agent)]

@@ -1,4 +1,4 @@
-"""`claude-shim explain`: what a call of claude would do here and now."""
+"""`claude-shim explain`: show what a call of claude would do."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from shim.install.launcher import first_on_path
 @as_json
 @click.argument("args", metavar="[--] ARGS...", nargs=-1, type=click.UNPROCESSED)
 def command(as_json: bool, args: tuple[str, ...]) -> None:
-    """Say what `claude ARGS...` would do here and now, step by step. Changes nothing.
+    """Show step by step what `claude ARGS...` would do here. Changes nothing.
 
-    Room and agent come from this shell's environment, as they would for claude. A terminal on
-    stdout makes a run interactive, as it does for claude, unless ARGS say otherwise.
+    Room and agent come from this shell's environment, as they do for claude. As with claude, a
+    terminal on stdout makes the run interactive unless ARGS decide otherwise.
 
     \b
       NSED_ROOM_ID=refactor claude-shim explain -- -p "Which word was it?"

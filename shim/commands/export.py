@@ -1,4 +1,4 @@
-"""`claude-shim export`: the mappings as JSON, for backup or another machine."""
+"""`claude-shim export`: write mappings, and conversations, for backup or another machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("file", required=False, default="-", type=click.Path(dir_okay=False))
-@click.option("--with-conversations", is_flag=True, help="An archive with the conversations, too.")
+@click.option(
+    "--with-conversations", is_flag=True, help="Write an archive with the conversations, too."
+)
 def command(file: str, with_conversations: bool) -> None:
-    """Write every mapping as JSON to FILE, or to stdout.
+    """Write every mapping, current and earlier, as JSON to FILE or stdout.
 
-    FILE is readable by you alone, and replaced if it is there. The heads that rooms and agents had
-    before are in it, too. `claude-shim import` reads it.
+    `claude-shim import` reads it. FILE is replaced if it exists, and readable by you alone.
 
-    Conversations themselves are claude's files in ~/.claude/projects. With --with-conversations
-    they are in it, too: an archive (.tar.gz) of the mappings, of each conversation's transcript
-    and what claude keeps beside it, also of those that are only kept here any more. In a fleet, the
-    mappings of all its rooms are exported, and the conversations that are on this host.
+    Conversations are not part of it: they are claude's files in ~/.claude/projects. With
+    --with-conversations, FILE is an archive (.tar.gz) of the mappings and of each conversation's
+    transcript and sidecars, pinned ones included. In a fleet, the mappings of all its rooms are
+    exported, and the conversations that are on this host.
 
     \b
     Examples:
@@ -91,7 +92,7 @@ def _write_archive(
 
 
 def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Put a new file of this user's alone in a path's place, once it is whole. Raises OSError."""
+    """Replace a file atomically with one that only this user can read. Raises OSError."""
     number, unfinished = tempfile.mkstemp(prefix=".claude-shim-", dir=os.path.dirname(path))
     try:
         with open(number, "wb") as file:
@@ -105,9 +106,9 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _require_harmless(path: str, file: str, sessions: Store) -> None:
-    """Make sure that a file is none of the store's, and no device, which a file would replace.
+    """Refuse a FILE that is in the store, is a device, or is a link of another user's.
 
-    Nor may another user have made it a link to a file of ours.
+    Raises ClickException.
     """
     if os.path.islink(file) and os.lstat(file).st_uid not in (os.geteuid(), 0):
         raise click.ClickException(f"{file} is a link of another user's: choose another name")

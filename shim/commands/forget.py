@@ -1,4 +1,4 @@
-"""`claude-shim forget`: have a room and agent start a new conversation."""
+"""`claude-shim forget`: have the next call of a room start a new conversation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim.base import session_key, times
+from shim.base import plain_text, session_key, times
 from shim.base.messages import warn
 from shim.base.session_key import DEFAULT_AGENT, stored_key
 from shim.claude import registry
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     """Have the next call of ROOM and AGENT start a new conversation.
 
-    Without AGENT: of all agents of the room. The old conversations stay with claude, and you are
-    told how to go back to them. If a claude is live on one, you are asked first, because its next
-    turn would bring it back; without a terminal that is exit code 75. In a fleet they are forgotten
-    on every host.
+    Without AGENT, forget those of all agents of the room. The old conversations stay on disk; the
+    command to return to each is printed. If a claude is live on one, you are asked first, because
+    its next turn would bring it back; without a terminal, the exit code is 75. In a fleet, they are
+    forgotten on every host.
 
     \b
     Examples:
       claude-shim forget refactor claude
       claude-shim forget oc-ses_dfc1f5de2ffe6xXUPOtEumJiyo
 
-    JSON is a list of what was forgotten.
+    --json prints a list of what was forgotten.
     """
     sessions = Store(store.directory())
     fleet = hosts.reached(sessions.directory)
@@ -66,9 +66,9 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
         new = f"its next call{where} starts a new conversation"
         click.echo(f"Forgot {stored_key(room, name)}: {new}.")
         if conversations.can_be_restored(entry["uuid"], sessions.directory):
-            way_back = conversations.command_line("link", room, name, entry["uuid"])
+            way_back = plain_text.command_line("link", room, name, entry["uuid"])
             click.echo(f"  to go back: {way_back}")
-    _keep_no_longer(sessions, forgotten)
+    _unpin(sessions, forgotten)
     for claude in claudes:
         if claude.kind != live_claudes.ONE_SHOT:
             warn(f"{claude}: its next turn brings its conversation back")
@@ -86,7 +86,7 @@ def _as_json(head: Head, directory: str) -> dict[str, object]:
 
 
 def _there(sessions: Store, fleet: Fleet) -> set[str]:
-    """The conversations that a call could resume, now or once a live claude has written."""
+    """The conversations that a call can resume, or could once a live claude has written."""
     live_ones = registry.conversations().values()
     return conversations.session_ids(sessions.directory).union(live_ones, fleet.session_ids())
 
@@ -103,7 +103,7 @@ def _nothing_of(mappings: Document, room: str, agent: str | None) -> str:
 def _heads(
     mappings: Document, room: str, agents: Collection[str], there: Collection[str]
 ) -> list[Head]:
-    """What each agent's next call would go on with, where there is anything of it."""
+    """The conversation that each agent's next call would resume, if there is one."""
     heads = []
     for agent in dict.fromkeys(agents):
         entry = mappings.get(room, {}).get(agent)
@@ -120,11 +120,11 @@ def _heads(
 def _forget(
     sessions: Store, room: str, agents: Collection[str], there: Collection[str], fleet: Fleet
 ) -> list[Head]:
-    """Take away what the agents of a room have; return it.
+    """Remove the mappings of a room's agents, and return them.
 
-    One without a mapping goes on with the conversation that its name derives. Where that one is
-    there, it takes a mapping to a new session id to start afresh; and in a fleet always, since
-    another host may have what is taken away here.
+    An agent without a mapping resumes the conversation that its name derives. If that one exists,
+    the agent gets a mapping to a new session id instead; in a fleet it always does, because another
+    host may have the conversation.
     """
     forgotten: list[Head] = []
     fresh: dict[str, str] = {}
@@ -146,10 +146,10 @@ def _forget(
     return forgotten
 
 
-def _keep_no_longer(sessions: Store, forgotten: list[Head]) -> None:
-    """Leave the transcripts to claude's own clean-up, unless others go on with them.
+def _unpin(sessions: Store, forgotten: list[Head]) -> None:
+    """Leave the transcripts to claude's own clean-up, unless other rooms have them.
 
-    One that claude has cleaned up already stays kept: there is no other copy.
+    A pin whose transcript claude has cleaned up stays: there is no other copy.
     """
     mappings = sessions.mappings()
     in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}

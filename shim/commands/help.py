@@ -1,4 +1,4 @@
-"""`claude-shim help`: the book, a topic at a time."""
+"""`claude-shim help`: the manual, a topic at a time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WIDEST = 100
-_BEFORE = "# The book: claude-shim help TOPIC\n"
-_BEHIND = "\nThe commands have a help of their own: `claude-shim --help` lists them."
+_BEFORE = "# The manual: claude-shim help TOPIC\n"
+_BEHIND = "\nFor the commands, see `claude-shim --help`."
 
 
 class _Subject(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 or so only
@@ -33,10 +33,10 @@ class _Subject(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @click.argument("subject", metavar="[TOPIC]", nargs=-1, type=_Subject())
 @click.pass_context
 def command(context: click.Context, subject: tuple[str, ...]) -> None:
-    """Show a page of the book; without TOPIC, which there are.
+    """Show a page of the manual; without TOPIC, list them.
 
-    TOPIC can be a command, too, an environment variable, or a warning in quotes: what to do about
-    it is then shown.
+    TOPIC can also be a command, an environment variable, or a warning in quotes: then it shows what
+    to do about that warning.
 
     \b
       claude-shim help how-it-works
@@ -49,7 +49,7 @@ def command(context: click.Context, subject: tuple[str, ...]) -> None:
     elif text in pages.topics():
         _show(pages.page(text))
     elif text in settings.table():
-        _show(pages.of_setting(settings.table()[text]))
+        _show(pages.setting_item(settings.table()[text]))
     elif found := _command(context.find_root(), subject):
         click.echo(found.get_help())
     elif fitting := advice.about(text):

@@ -1,4 +1,4 @@
-"""`claude-shim import`: give rooms to conversations that are there already."""  # noqa: N999
+"""`claude-shim import`: import mappings, archives, or claude's projects as rooms."""  # noqa: N999
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _COUNTED = (
     *(exchange.RENEWED, exchange.UNCHANGED, exchange.LIVE),
 )
 _IDLE = (exchange.SKIPPED, exchange.UNCHANGED, exchange.LIVE)
-# Where the terminal is too narrow: then WHY leaves, then ID, then AGENT.
+# On a narrow terminal; then WHY is dropped, then ID, then AGENT.
 _CUTS: dict[int, Cut] = {
     2: (8, lambda session_id, _: session_id[:8]),
     4: (20, tables.shortened),
@@ -62,13 +62,13 @@ def _moves(
 
 @click.command("import")
 @click.argument("file", required=False, type=click.Path(allow_dash=True))
-@click.option("--from-projects", is_flag=True, help="A room for every project of claude's.")
+@click.option("--from-projects", is_flag=True, help="Make a room of each of claude's projects.")
 @click.option(
     "--project",
     is_flag=False,
     flag_value=os.curdir,
     metavar="[DIR]",
-    help="A room for the project of one directory; this one, if DIR is left out.",
+    help="Make a room of one directory's project; by default, the current one.",
 )
 @click.option("--room", type=ROOM, help="With --project: the room's name.")
 @click.option(
@@ -84,10 +84,10 @@ def _moves(
     multiple=True,
     metavar="OLD=NEW",
     callback=_moves,
-    help="With FILE: a directory of the other machine, and where it is here. Remembered.",
+    help="With FILE: where a directory of the other machine is here. Remembered.",
 )
-@click.option("--replace", is_flag=True, help="With projects: in the place of mappings there are.")
-@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be imported.")
+@click.option("--replace", is_flag=True, help="With projects: replace existing mappings.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be imported.")
 @output.as_json
 def command(
     file: str | None,
@@ -100,20 +100,20 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Import mappings, or give rooms to claude's own conversations.
+    """Import mappings, or make rooms of claude's own conversations.
 
-    FILE is an export or another sessions.json; - is stdin. Of two mappings for the same room and
-    agent, the one used last is taken, and the other kept as an earlier one.
+    FILE is an export or a sessions.json; - is stdin. Of two mappings for the same room and agent,
+    the one used last wins, and the other becomes an earlier one.
 
-    If FILE is an archive, its conversations are put where claude finds them on this machine, before
-    anything is mapped to them. One that is here already stays, unless it is the beginning of that
-    in the archive. Directories that have another place here are told with --map.
+    If FILE is an archive, its conversations are first written where claude finds them on this
+    machine. A conversation that exists here stays, unless the archive has it with more turns. Use
+    --map for directories that have another path here.
 
-    With --from-projects or --project, a project's room has the name of its directory, and goes on
-    with the project's most recent conversation. Mappings that are there stay, and so do projects
-    one of whose conversations has a room, unless you say --replace.
+    With --from-projects or --project, a project's room is named after its directory, and resumes
+    the project's most recent conversation. Existing mappings stay, and a project that already has a
+    room is skipped, unless you pass --replace.
 
-    What a claude is live on is never changed: the exit code is then 75, and you can try again.
+    A conversation that a claude is live on is never changed: the exit code is then 75; try again.
 
     \b
     Examples:
@@ -124,13 +124,13 @@ def command(
       cd ~/app && claude-shim import --project --room app
     """
     if [file is not None, from_projects, project is not None].count(True) != 1:
-        raise click.UsageError("Say one of FILE, --from-projects and --project.")
+        raise click.UsageError("Give one of FILE, --from-projects and --project.")
     if room is not None and project is None:
-        raise click.UsageError("--room goes with --project.")
+        raise click.UsageError("--room needs --project.")
     if file is None and moves:
-        raise click.UsageError("--map goes with a FILE.")
+        raise click.UsageError("--map needs a FILE.")
     if file is not None and replace:
-        raise click.UsageError("--replace goes with projects; of a FILE's mappings the newer wins.")
+        raise click.UsageError("--replace is for projects; of a FILE's mappings the newer wins.")
     sessions = Store(store.directory())
     presence = live_claudes.presence(sessions.directory)
     earlier: list[Head] = []
@@ -155,7 +155,7 @@ def command(
             project_rooms.planned,
             projects=project_rooms.every()
             if project is None
-            else [project_rooms.of_directory(project, room)],
+            else [project_rooms.in_directory(project, room)],
             agent=agent,
             replace=replace,
             is_beside_others=project is not None,
@@ -194,7 +194,7 @@ def _opened(file: str) -> Iterator[BufferedReader]:
 
 
 def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) -> list[Arrival]:
-    """What comes of each conversation of an archive; carried out, if this is no dry run."""
+    """The outcome for each conversation of an archive; written, unless this is a dry run."""
     known = {**relocations.known(store), **moves}
     destinations = archive.Destinations(store, known, packed.conversations)
     if dry_run:
@@ -207,7 +207,7 @@ def _arrived(store: str, packed: Archive, moves: dict[str, str], dry_run: bool) 
 
 
 def _carried_out(sessions: Store, plan: Plan, earlier: list[Head], dry_run: bool) -> list[Change]:
-    """What comes of each mapping; carried out, if this is no dry run."""
+    """The outcome for each mapping; written, unless this is a dry run."""
     changes = plan(sessions.mappings())
     is_idle = all(change.action in _IDLE for change in changes)
     if dry_run or (is_idle and not earlier):
@@ -245,8 +245,8 @@ def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
     if missing:
         where = output.at_home(transcripts.projects_directory())
         click.echo(
-            f"{missing:,} of them without a transcript on this machine: the next call there starts"
-            f" a new conversation, unless you copy {where} over first."
+            f"{missing:,} of them have no transcript on this machine: their next call starts a new"
+            f" conversation, unless you copy {where} over first."
         )
 
 
@@ -259,14 +259,14 @@ def _arrival_record(arrival: Arrival) -> dict[str, object]:
 
 
 def _show_arrivals(arrivals: list[Arrival], dry_run: bool) -> None:
-    """What came of conversations, and whose directories are not here."""
+    """Print the outcomes, and how many directories are missing on this machine."""
     counts = Counter(each.action for each in arrivals)
     if arrivals:
         told = ", ".join(f"{count:,} {action}" for action, count in sorted(counts.items()))
         click.echo(f"Conversations: {told}{' (dry run)' if dry_run else ''}.")
     for each in arrivals:
         if each.action == exchange.SKIPPED:
-            warn(f"{each.path} is another conversation than the archive's: it stays")
+            warn(f"{each.path} differs from the archive's conversation of that id: left as it is")
     moved_away = {
         each.conversation.directory
         for each in arrivals
@@ -277,8 +277,8 @@ def _show_arrivals(arrivals: list[Arrival], dry_run: bool) -> None:
     if moved_away:
         some = plain_text.printable(min(filter(None, moved_away)))
         click.echo(
-            f"{len(moved_away):,} of their directories are not here, such as {some}: import again"
-            " with --map OLD=NEW where they have another place."
+            f"{len(moved_away):,} of their directories are missing here, such as {some}: if they"
+            " have other paths here, import again with --map OLD=NEW."
         )
 
 

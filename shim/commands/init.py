@@ -1,4 +1,4 @@
-"""`claude-shim init`: what a shell's start-up file needs."""
+"""`claude-shim init`: print code for a shell's start-up file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,17 @@ if TYPE_CHECKING:
 @click.argument("shell", required=False, type=click.Choice(shells.NAMES))
 @bin_directory
 def command(shell: str | None, directory: Path | None) -> None:
-    """Print what a shell needs at its start: PATH and completion.
+    """Print code that puts the launcher first on PATH and sets up completion.
 
-    It puts the launcher first on PATH, and has the shell complete claude-shim.
-
-    Put this last into the shell's start-up file:
+    Add this as the last line of the shell's start-up file:
 
     \b
       eval "$(claude-shim init bash)"      ~/.bashrc (macOS: ~/.bash_profile)
       eval "$(claude-shim init zsh)"       ~/.zshrc
       claude-shim init fish | source       ~/.config/fish/config.fish
 
-    It does no harm twice. Without SHELL it prints that line for your shell. Each shell that starts
-    runs claude-shim, for a tenth of a second; to spare it, write the code into a file once, and
-    have the start-up file source that:
+    Without SHELL, print that line for your shell. Each new shell then runs claude-shim, for a tenth
+    of a second. To save that, write the code to a file once, and source it from the start-up file:
 
     \b
       claude-shim init bash > ~/.nsed/init.bash

@@ -1,4 +1,4 @@
-"""`claude-shim install`: put the launcher where a shell finds it."""
+"""`claude-shim install`: write the launcher."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @new_bin_directory
 @as_json
 def command(directory: Path | None, as_json: bool) -> None:
-    """Write the launcher named `claude`, and try it.
+    """Write the launcher, a program named `claude`, and test it.
 
-    It says how to put it first on PATH. Safe to run again: after an update it renews the launcher.
-    It changes no start-up file, and replaces no claude that is not its own. For OpenCode, too:
-    `claude-shim opencode install`.
+    Prints how to put it first on PATH. It is safe to run again: after an update it renews the
+    launcher. It changes no start-up file, and replaces no claude but its own. If you use OpenCode,
+    also run `claude-shim opencode install`.
     """
     where = (directory or default_bin_directory()).absolute()
     if directory is None:
@@ -55,9 +55,9 @@ def command(directory: Path | None, as_json: bool) -> None:
 
 
 def _tried(path: Path) -> tuple[str | None, str | None]:
-    """The claude that the launcher runs, and what that says its version is.
+    """The claude that the launcher runs, and the version it prints.
 
-    Raises ClickException where it does not get to a claude that works.
+    Raises ClickException if the launcher reaches no claude that works.
     """
     real = real_claude.ask().first
     if real is None:

@@ -1,4 +1,4 @@
-"""`claude-shim link`: map a room and agent to a conversation that is there already."""
+"""`claude-shim link`: map a room and agent to another conversation."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ _SHORTEST = 4
 @confirming.yes
 @output.as_json
 def command(room: str, agent: str, conversation: str | None, yes: bool, as_json: bool) -> None:
-    """Have ROOM and AGENT go on with another conversation.
+    """Have ROOM and AGENT resume another conversation.
 
-    Without AGENT it is the room's only one, else `claude`. ID is the conversation's session id, the
-    beginning of one, of 4 characters or more, or the path of its transcript. It must be one that
-    claude can resume. What the room and agent had before is kept, and you are told how to go back
-    to it. If a claude is live on either, you are asked first; without a terminal that is exit
-    code 75. In a fleet they go on with it on every host.
+    ID is a session id, its first 4 or more characters, or the path of a transcript. Claude must be
+    able to resume it. Without AGENT, it is the room's only one, else `claude`.
 
-    JSON has what it goes on with, and in `before` what can be had back.
+    The conversation that the room had is kept; the command to return to it is printed. If a claude
+    is live on either conversation, you are asked first; without a terminal, the exit code is 75. In
+    a fleet, this holds on every host.
+
+    --json prints the new mapping, and in `before` the id to link to return.
 
     \b
     Examples:
@@ -63,7 +64,7 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
         _show_json(room, agent, session_id, path, None)
         return
     if is_done:
-        click.echo(f"{_subject(this)} goes on with {session_id} already.")
+        click.echo(f"{_subject(this)} resumes {session_id} already.")
         return
     claudes = confirming.who_is_live(sessions.directory, [(room, agent)], [session_id])
     claudes += fleet.live([(room, agent)])
@@ -75,19 +76,19 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
         _show_json(room, agent, session_id, path, before if is_there else None)
         _warn(mappings, this, session_id, claudes)
         return
-    click.echo(f"{_subject(this)} goes on with {session_id}")
+    click.echo(f"{_subject(this)} now resumes {session_id}")
     _show(path)
     if is_there:
         click.echo(f"Before, it was {before}. To go back:")
-        click.echo("  " + conversations.command_line("link", room, agent, before))
+        click.echo("  " + plain_text.command_line("link", room, agent, before))
     else:
         click.echo("Before, it had no conversation to resume. To go back:")
-        click.echo("  " + conversations.command_line("forget", room, agent))
+        click.echo("  " + plain_text.command_line("forget", room, agent))
     _warn(mappings, this, session_id, claudes)
 
 
 def _named(text: str, store: str, of_the_fleet: Collection[str]) -> tuple[str, str | None]:
-    """The conversation that is meant, and its transcript; one of the fleet may have none here."""
+    """The conversation's session id and transcript; one of the fleet may have none here."""
     meant = [each for each in of_the_fleet if len(text) >= _SHORTEST and each.startswith(text)]
     if len(meant) == 1 and not conversations.can_be_restored(meant[0], store):
         return meant[0], None
@@ -110,9 +111,9 @@ def _warn(
     for room, entries in mappings.items():
         for agent, entry in entries.items():
             if entry["uuid"] == session_id:
-                warn(f"{stored_key(room, agent)} goes on with this conversation, too")
+                warn(f"{stored_key(room, agent)} has this conversation, too")
     for claude in claudes:
-        if claude.of == str(this) and claude.kind != live_claudes.ONE_SHOT:
+        if claude.target == str(this) and claude.kind != live_claudes.ONE_SHOT:
             warn(f"{claude}: its next turn brings its conversation back")
 
 

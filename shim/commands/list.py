@@ -1,4 +1,4 @@
-"""`claude-shim list`: every room and agent, and their conversation."""
+"""`claude-shim list`: list rooms, agents and their conversations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PAGE = 50
 _HEADER = ("ROOM", "AGENT", "ID", "USED", "LIVE", "TURNS", "SIZE", "PROJECT", "ABOUT")
 _ROOM, _AGENT, _ID, _USED, _LIVE, _TURNS, _SIZE, _PROJECT, _ABOUT = range(9)
-# Where the terminal is too narrow, in this order. A short id is one that `link` takes, too.
+# On a narrow terminal, in this order. `link` takes the short ids, too.
 _CUTS: dict[int, Cut] = {
     _ID: (8, lambda session_id, _: session_id[:8]),
     _ABOUT: (20, shortened),
@@ -44,23 +44,21 @@ _LONGEST_ABOUT = 60
 @click.command("list")
 @click.option("--room", type=ROOM, help="Only this room.")
 @click.option("--agent", type=AGENT, help="Only this agent.")
-@click.option("--live", "only_live", is_flag=True, help="Only those that a claude is live for.")
-@click.option("--stale", type=AGE, help="Only those unused for so long, such as 30d or 12h.")
+@click.option("--live", "only_live", is_flag=True, help="Only those with a live claude.")
+@click.option("--stale", type=AGE, help="Only those unused for this long, such as 30d or 12h.")
 @click.option(
     "--sort",
     type=click.Choice(["used", "room", "agent", "size"]),
     default="used",
-    help="The last used or the largest first, or by name.  [default: used]",
+    help="Last used first, largest first, or by name.  [default: used]",
 )
-@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help=f"How many a page has.  [default: {_PAGE}]"
+    "--limit", type=click.IntRange(1), metavar="N", help=f"Rows per page.  [default: {_PAGE}]"
 )
-@click.option(
-    "--page", type=click.IntRange(1), metavar="N", help="Which page to show.  [default: 1]"
-)
-@click.option("--all", "show_all", is_flag=True, help="Show all that match on one page.")
-@click.option("--empty", is_flag=True, help="Those without a conversation, too.")
+@click.option("--page", type=click.IntRange(1), metavar="N", help="Page to show.  [default: 1]")
+@click.option("--all", "show_all", is_flag=True, help="Show all matches on one page.")
+@click.option("--empty", is_flag=True, help="Include rooms without a conversation.")
 @as_json
 def command(
     room: str | None,
@@ -75,34 +73,34 @@ def command(
     empty: bool,
     as_json: bool,
 ) -> None:
-    """Every room and agent with their conversation. The last used comes first.
+    """List rooms and agents with their conversations, last used first.
 
     \b
-    USED     when a call last continued it
-    LIVE     how the claude runs that has it now, + others that are on it: a
-             `stranger` was started without the shim, a `fork` goes on from
-             a copy of it
-    TURNS    the prompts in it; ~ where that is an estimate, as only the
-             beginning and the end of a large transcript are read
-    SIZE     with tool results and subagents beside the transcript
-    PROJECT  the directory it belongs to, and the account where that is not
-             this one; `no transcript` where claude has none, so that the
-             next call starts afresh
-    ABOUT    the title that OpenCode, you or claude gave it, else its first words
+    USED     when a call last resumed it
+    LIVE     how its claude runs, + others on it: an `unmanaged` one was
+             started without the shim, a `fork` has a fork of it
+    TURNS    its prompts; ~ marks an estimate, as only the beginning and the
+             end of a large transcript are read
+    SIZE     including tool results and subagents
+    PROJECT  its directory, and its config directory if that is another than
+             this shell's; `no transcript` if claude has none: the next call
+             then starts a new conversation
+    ABOUT    the title from OpenCode, you or claude, else its first words
     HOST     in a fleet: the host that had it last
 
     In a fleet, the rooms of all hosts are listed.
 
-    A room without a conversation, such as one whose only call failed at once, is not shown, unless
-    you say --empty. Where the terminal is too narrow, columns leave in this order: SIZE, PROJECT,
-    ID, TURNS, USED, AGENT, LIVE, ABOUT. In a pipe, there are tabs between them.
+    Rooms without a conversation, such as those whose only call failed at once, are hidden unless
+    you pass --empty. On a narrow terminal, columns are dropped in this order: SIZE, PROJECT, ID,
+    TURNS, USED, AGENT, LIVE, ABOUT. In a pipe, columns are separated by tabs.
 
     \b
       claude-shim list --room refactor
       claude-shim list --stale 30d --sort size
       claude-shim list --json | jq -r '.[] | select(.live) | .room'
 
-    JSON has all that match, unless --limit or --page is given, and those without a conversation.
+    --json prints all matches, those without a conversation included, unless you give --limit or
+    --page.
     """
     opened = store.Store(store.directory())
     fleet = hosts.known(opened.directory)
@@ -138,7 +136,7 @@ def command(
         for line in _hints(mappings, found, start, len(rows), room, agent):
             click.echo(line, err=True)
     if hidden:
-        click.echo(f"{hidden:,} without a conversation: --empty shows them, too.", err=True)
+        click.echo(f"{hidden:,} without a conversation are hidden: --empty shows them.", err=True)
 
 
 def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
@@ -158,7 +156,7 @@ def _order(sort: str, survey: Survey) -> Callable[[Mapping], Any]:
 
 
 def _described(mappings: Sequence[Mapping], survey: Survey) -> Iterator[Row]:
-    """The mappings with what can be told of them; that of many shows progress on a terminal."""
+    """Each mapping with its claudes and its conversation; shows progress if there are many."""
     with progress(mappings, len(mappings), "Reading transcripts") as steps:
         for mapping in steps:
             yield mapping, survey.claudes(mapping), survey.conversation(mapping)
@@ -203,14 +201,14 @@ def _hints(
     room: str | None,
     agent: str | None,
 ) -> Iterator[str]:
-    """What to do next, where the table does not say it all."""
+    """Lines about what the table does not show, and how to see it."""
     if not mappings:
         yield "No room has a conversation yet. After `claude-shim install`, this starts one:"
         yield "  NSED_ROOM_ID=refactor claude"
     elif not found:
-        yield f"There is no conversation like that{_meant(mappings, room, agent)}"
+        yield f"No conversation matches{_meant(mappings, room, agent)}"
     elif not shown:
-        yield f"There are no more than {len(found):,}: --page 1 shows the first."
+        yield f"There are only {len(found):,}: --page 1 shows the first."
     elif start + shown < len(found):
         following = start // shown + 2
         shown_now = f"{start + 1:,} to {start + shown:,} of {len(found):,}"

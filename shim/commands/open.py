@@ -1,4 +1,4 @@
-"""`claude-shim open`: go on with a room at a terminal."""
+"""`claude-shim open`: open a room's conversation at a terminal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _REST = "shim.commands.open.rest"
 
 
 class _BeforeDashes(click.Command):
-    """A command of which no more is read than what stands before `--`."""
+    """A command that parses only the arguments before `--`."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        # In front of a room it only says that what follows is no option.
+        # Before a room, `--` only marks the end of options.
         at = args.index("--", 1) if "--" in args[1:] else len(args)
         context.meta[_REST] = args[at + 1 :]
         return super().parse_args(context, args[:at])
@@ -36,10 +36,10 @@ class _BeforeDashes(click.Command):
 @click.argument("agent", type=AGENT, required=False)
 @click.pass_context
 def command(context: click.Context, room: str, agent: str | None) -> None:
-    """Go on with the conversation of ROOM and AGENT, at a terminal.
+    """Open the conversation of ROOM and AGENT at a terminal.
 
-    Without AGENT it is the room's only one, else `claude`. A room that is not there yet begins.
-    What stands behind -- is for claude.
+    Without AGENT, it is the room's only one, else `claude`. A room that does not exist is created.
+    Arguments after -- are passed to claude.
 
     \b
       claude-shim open refactor
@@ -60,7 +60,7 @@ def command(context: click.Context, room: str, agent: str | None) -> None:
 
 
 def _launcher() -> str:
-    """The launcher, first on PATH or where `install` puts it. Raises ClickException without one."""
+    """The launcher, first on PATH or where `install` writes it. Raises ClickException if none."""
     first = launcher.first_on_path()
     for path in filter(None, (first, str(default_bin_directory() / launcher.NAME))):
         if real_claude.is_launcher(path) and os.access(path, os.X_OK):

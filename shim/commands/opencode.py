@@ -1,4 +1,4 @@
-"""`claude-shim opencode`: the plugin that gives OpenCode's conversations and agents their names."""
+"""`claude-shim opencode`: install the plugin that gives each OpenCode session a room."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _SAYS = {
 }
 
 _project = click.option(
-    "--project", is_flag=True, help="In this directory's .opencode, instead of for all of yours."
+    "--project", is_flag=True, help="In this directory's .opencode, for this project alone."
 )
 
 
 @click.group(
     "opencode",
-    short_help="The plugin for OpenCode: a claude for each conversation.",
+    short_help="Install the plugin for OpenCode: a room for each session.",
     invoke_without_command=True,
 )
 @click.pass_context
 def command(context: click.Context) -> None:
-    """The plugin for OpenCode: each conversation and each agent gets its own claude.
+    """The plugin for OpenCode: each OpenCode session and agent gets its own conversation.
 
-    A claude that OpenCode starts, from an agent's shell or as a provider, gets the room `oc-` and
-    the id of the conversation's root session, and OpenCode's agent as its agent. NSED_ROOM_ID and
-    NSED_AGENT_NAME, where OpenCode is started with them, win.
+    A claude that OpenCode starts, from an agent's shell or as a provider, gets the room `oc-` + the
+    id of the root session, and OpenCode's agent. If you start OpenCode with NSED_ROOM_ID or
+    NSED_AGENT_NAME, those win.
 
-    The plugin is one file, claude-shim.js, in the folder `plugin` of $OPENCODE_CONFIG_DIR, else of
-    opencode in $XDG_CONFIG_HOME or ~/.config.
+    The plugin is one file, plugin/claude-shim.js in $OPENCODE_CONFIG_DIR, else in
+    $XDG_CONFIG_HOME/opencode, else in ~/.config/opencode.
 
     \b
       claude-shim opencode install             for all your projects
@@ -53,7 +53,7 @@ def command(context: click.Context) -> None:
 def install(project: bool) -> None:
     """Write the plugin where OpenCode finds it.
 
-    Safe to run again: after an update it renews the plugin. It replaces no file that is not ours.
+    It is safe to run again: after an update it renews the plugin. It replaces no other file.
     """
     path = plugin.path(project)
     try:
@@ -70,7 +70,7 @@ def install(project: bool) -> None:
 @command.command("uninstall")
 @_project
 def uninstall(project: bool) -> None:
-    """Remove the plugin, and nothing that is not ours. Conversations stay as they are."""
+    """Remove the plugin, and no other file. Conversations stay."""
     path = plugin.path(project)
     try:
         before = plugin.uninstall(path)
@@ -87,9 +87,9 @@ def uninstall(project: bool) -> None:
 @_project
 @as_json
 def status(project: bool, as_json: bool) -> None:
-    """Whether the plugin is current, outdated or missing, or another file is in its place.
+    """Show whether the plugin is current, outdated, missing, or another program's file.
 
-    Where it is not there, or another file is, the exit code is 1.
+    If it is missing or another program's, the exit code is 1.
 
     \b
       claude-shim opencode status --json | jq -r .state

@@ -1,4 +1,4 @@
-"""`claude-shim prune`: drop the mappings that nobody has used for long."""
+"""`claude-shim prune`: remove mappings that have not been used for long."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from shim.store.document import Document
     from shim.store.history import Head
 
-# Where the terminal is too narrow: the agent leaves last.
+# On a narrow terminal.
 _CUTS: dict[int, Cut] = {
     2: (8, lambda session_id, _: session_id[:8]),
     0: (16, tables.shortened),
     1: (12, tables.shortened),
 }
-# So many removed mappings are told each by each how to have them back.
+# Up to so many removed mappings, the way back is printed for each.
 _FEW = 5
 
 
@@ -38,19 +38,19 @@ _FEW = 5
     default="30d",
     show_default=True,
     metavar="AGE",
-    help="Those unused for so long: 12h, 30d, '2 weeks', 3mo, 1y.",
+    help="Those unused for this long: 12h, 30d, '2 weeks', 3mo, 1y.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Only show what would be removed.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed.")
 @confirming.yes
 @output.as_json
 def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove the mappings that were not used for long.
+    """Remove mappings that have not been used for long.
 
-    Their conversations stay with claude. A room and agent that are used again later go on with the
-    conversation that their names derive, if it is still there, and else start a new one. What a
-    claude is live on stays, and so does what keeps a forgotten conversation from coming back. You
-    are asked before anything is removed; what `--json` prints can be given to `claude-shim import`
-    to have it back. A fleet goes on having what it has: others may use it there.
+    Their conversations stay on disk. If a room and agent are used again later, they resume the
+    conversation that their names derive, if it still exists, or start a new one. Mappings that a
+    claude is live on stay, and so do those that keep a forgotten conversation from coming back. You
+    are asked before anything is removed. To undo, pass the output of --json to `claude-shim
+    import`. A fleet keeps its mappings: other hosts may use them.
 
     \b
     Examples:
@@ -73,7 +73,7 @@ def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
     if stale and not is_shown_first:
         _show(stale)
     if not stale:
-        click.echo(f"Nothing was unused for {age.given}.")
+        click.echo(f"Nothing has been unused for {age.given}.")
     elif dry_run:
         click.echo(f"Would remove {_count(stale)}.")
     else:
@@ -81,15 +81,15 @@ def command(age: Age, dry_run: bool, yes: bool, as_json: bool) -> None:
         rooms = hosts.known(sessions.directory).rooms
         left = [head for head in stale if head[:2] in rooms]
         if left:
-            click.echo(f"The fleet still has {_count(left)} of these: a call goes on with it.")
+            click.echo(f"The fleet still has {_count(left)} of these: a call resumes it.")
         _show_ways_back(sessions, [head for head in stale if head not in left])
 
 
 def _stale(sessions: Store, age: float) -> list[Head]:
-    """The mappings unused for so many seconds that may go, the longest unused first.
+    """The mappings unused for `age` seconds that can be removed, the longest unused first.
 
-    What a claude is live on may not. Nor may what stands in the place of the conversation that the
-    room and agent derive, while that is there: it was forgotten, and is not to come back.
+    A mapping with a live claude stays. So does one that replaces the conversation which its names
+    derive while that one exists: it was forgotten, and must not come back.
     """
     cutoff = time.time_ns() - int(age * 1_000_000_000)
     unused = exchange.heads(document.unused_since(sessions.mappings(), cutoff))
@@ -106,9 +106,9 @@ def _stale(sessions: Store, age: float) -> list[Head]:
 
 
 def _removed(sessions: Store, stale: list[Head]) -> list[Head]:
-    """Note these mappings in the history, and remove them; return what was removed.
+    """Record these mappings in the history, and remove them; return those removed.
 
-    Those used in this moment stay.
+    A mapping that has just been used stays.
     """
     sessions.locked(lambda _: history.remember_all(sessions.directory, stale))
     doomed: Document = {}
@@ -135,12 +135,12 @@ def _show(stale: list[Head]) -> None:
 
 
 def _show_ways_back(sessions: Store, removed: list[Head]) -> None:
-    """How to have a few mappings back, where their conversations are there."""
+    """Print how to return to a few mappings whose conversations exist."""
     if len(removed) > _FEW:
         return
     for room, agent, entry in removed:
         if conversations.can_be_restored(entry["uuid"], sessions.directory):
-            way_back = conversations.command_line("link", room, agent, entry["uuid"])
+            way_back = plain_text.command_line("link", room, agent, entry["uuid"])
             click.echo(f"  to go back: {way_back}")
 
 

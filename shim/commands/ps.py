@@ -1,4 +1,4 @@
-"""`claude-shim ps`: the claudes that run now, and whose conversation each has."""
+"""`claude-shim ps`: list the claudes that run now, and their rooms."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _LEAVES = (_MEMORY, _DIRECTORY, _SINCE, _WAITING, _AGENT, _KIND)
 
 
 @dataclass(frozen=True)
-class Running:
-    """A claude that runs, and what for; the names are None where nobody can tell them."""
+class Row:
+    """A claude that runs, and its room; the names are None if they are unknown."""
 
     room: str | None
     agent: str | None
@@ -52,29 +52,28 @@ class Running:
     is_flag=False,
     flag_value=2.0,
     metavar="[SECONDS]",
-    help="Show it again every so many seconds, 2 unless given, until Ctrl-C.",
+    help="Repeat every SECONDS, 2 by default, until Ctrl-C.",
 )
 @as_json
 def command(watch: float | None, as_json: bool) -> None:
-    """The claudes that run now, and the calls that wait for them.
-
-    Those that run for a room and agent:
+    """List the claudes that run for a room and agent, and the calls that wait for them.
 
     \b
-    KIND       one-shot (`claude -p`), streaming (kept running by a program)
-               or interactive (on a terminal), or background (claude's own
-               service has it: `claude stop`); a `stranger` is live on the
-               conversation of a room without having its lease: it was started
-               without the shim, or is a fork that has become the room's; a
-               `fork` goes on from a copy of the room's conversation, which
-               another claude had; of a `fenced` one another host of the fleet
-               has taken the conversation, and it goes on with such a copy
-    WAITING    the process ids of calls in line for this one to end
-    DIRECTORY  where it works
-    HOST       in a fleet: the host that it runs on
+    KIND       one-shot (`claude -p`), streaming (kept running by a program),
+               interactive (on a terminal), or background (run by claude's
+               own service: `claude stop` ends it). Also:
+               unmanaged: on a room's conversation without its lock, as it
+                 was started without the shim
+               fork: has a fork of the room's conversation, because another
+                 claude had that one
+               fenced: another host of the fleet has taken its conversation;
+                 its own turns are a fork
+    WAITING    process ids of the calls that wait for it to end
+    DIRECTORY  its working directory
+    HOST       in a fleet: the host it runs on
 
-    Where the terminal is too narrow, columns leave in this order: MEMORY, DIRECTORY, SINCE,
-    WAITING, AGENT, KIND. In a pipe, there are tabs between them.
+    On a narrow terminal, columns are dropped in this order: MEMORY, DIRECTORY, SINCE, WAITING,
+    AGENT, KIND. In a pipe, columns are separated by tabs.
 
     \b
       claude-shim ps --watch
@@ -95,7 +94,7 @@ def command(watch: float | None, as_json: bool) -> None:
         return
 
 
-def _running(sessions: Store) -> Iterator[Running]:
+def _running(sessions: Store) -> Iterator[Row]:
     survey = Survey(sessions.directory)
     if not survey.holders and not survey.conversations:
         return  # the store need not be read
@@ -105,25 +104,23 @@ def _running(sessions: Store) -> Iterator[Running]:
     for mapping in sorted(alive, key=lambda mapping: (mapping.room, mapping.agent)):
         for claude in survey.claudes(mapping):
             listed.add(claude.pid)
-            yield Running(mapping.room, mapping.agent, mapping.session_id, claude)
-    # Forgotten while it runs, or not recorded yet, or not to be recorded.
+            yield Row(mapping.room, mapping.agent, mapping.session_id, claude)
+    # Their rooms were forgotten while they run, or are not recorded yet, or never will be.
     for key, holder in survey.holders.except_keys(
         (mapping.room, mapping.agent) for mapping in alive
     ):
         room, agent = (key.room, key.agent) if key else (None, None)
         (claude,) = live_claudes.claudes([holder], ())
         listed.add(claude.pid)
-        yield Running(room, agent, survey.conversations.get(holder.pid), claude)
-    # A fork tells the room it comes from, also while that goes on elsewhere.
+        yield Row(room, agent, survey.conversations.get(holder.pid), claude)
+    # A fork's environment names its room, also while another claude has that.
     for pid, session_id in survey.conversations.items():
         key, process = live_claudes.key_of(pid), live_claudes.process(pid)
         if pid not in listed and key and process and process.forked_from:
-            yield Running(
-                key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process)
-            )
+            yield Row(key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process))
 
 
-def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:
+def _show(running: list[Row], fleet: Fleet, as_json: bool) -> None:
     remote = [each for them in fleet.running.values() for each in them]
     if as_json:
         here = [{**_as_json(each), **fleet.claude_as_json(each.claude)} for each in running]
@@ -141,7 +138,7 @@ def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:
     print_table(header, rows, {_PID, _MEMORY}, _CUTS, _LEAVES)
 
 
-def _as_json(running: Running) -> dict[str, Any]:
+def _as_json(running: Row) -> dict[str, Any]:
     return {
         "room": running.room,
         "agent": running.agent,
@@ -151,7 +148,7 @@ def _as_json(running: Running) -> dict[str, Any]:
 
 
 def _remote_as_json(remote: RemoteClaude) -> dict[str, Any]:
-    """The same of a claude on another host, of which less is known here."""
+    """A claude on another host, for programs; its memory and directory are unknown here."""
     return {
         "room": remote.room,
         "agent": remote.agent,
@@ -169,7 +166,7 @@ def _remote_as_json(remote: RemoteClaude) -> dict[str, Any]:
     }
 
 
-def _cells(running: Running, fleet: Fleet, now: float) -> list[str]:
+def _cells(running: Row, fleet: Fleet, now: float) -> list[str]:
     claude, process = running.claude, running.claude.process
     fenced = doubtful(", fenced") if fleet.is_fenced(claude.pid) else ""
     return [

@@ -1,4 +1,4 @@
-"""`claude-shim show`: one room and agent, and their conversation, in full."""
+"""`claude-shim show`: show a room's conversation."""
 
 from __future__ import annotations
 
@@ -54,22 +54,21 @@ _PROMPT = 200
 @click.argument("agent", type=AGENT, required=False)
 @as_json
 def command(room: str | None, agent: str | None, as_json: bool) -> None:
-    """One room and agent, and their conversation in full.
+    """Show a room's conversation: who has it, its first and last turns, and where it is stored.
 
-    It says what was said first and last, and who has it; and the same of the conversations they had
-    before, and when they parted from each: `link` goes on with one of them. Without AGENT it is the
-    room's only one, else `claude`, else all of them. An agent without a room has the room "".
-    Without ROOM it is the room and agent that a claude would have here.
+    Earlier conversations of the room follow; `link` returns to one of them. Without AGENT, it is
+    the room's only one, else `claude`, else all of them. An agent without a room has the room "".
+    Without ROOM, show the room and agent that a claude would have here.
 
-    The last line resumes the conversation by hand, without the shim. Do that only while no claude
-    is live for it: two at once lose turns.
+    The last line is a command that resumes the conversation without the shim. Use it only while no
+    claude is live on it: two at once lose turns.
 
     \b
       claude-shim show refactor
       claude-shim show "" reviewer
       claude-shim show refactor claude --json | jq -r '.[].transcript'
 
-    JSON is a list of objects, also of one.
+    --json prints a list of objects, even for one agent.
     """
     if room is None:
         room, agent = _here()
@@ -103,15 +102,15 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
 
 
 def _here() -> tuple[str, str]:
-    """The room and agent that a claude would have here. Raises UsageError where it has none."""
+    """The room and agent that a claude would have here. Raises UsageError if there are none."""
     found = identity.resolve(posix.environ, b"", identity.around(posix.environ))
     if found is None:
-        raise click.UsageError("No room and no agent here: say a ROOM.")
+        raise click.UsageError("The environment names no room and no agent: give a ROOM.")
     return found.key.room, found.key.agent
 
 
 def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Mapping]:
-    """The mappings that are meant. Raises ClickException where there is none."""
+    """The mappings of a room, and of an agent if given. Raises ClickException if none match."""
     if not mappings:
         raise click.ClickException(
             "no room has a conversation yet: NSED_ROOM_ID=refactor claude starts one"
@@ -133,9 +132,9 @@ def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Map
 
 
 def _earlier(opened: store.Store, fleet: Fleet, mapping: Mapping) -> list[dict[str, Any]]:
-    """The heads that a room and agent had before, the last used first; of other hosts at the end.
+    """The earlier heads of a room and agent, last used first; those of other hosts come last.
 
-    When those parted, nobody knows here.
+    Their time is unknown here.
     """
     heads = history.earlier(opened.directory, mapping.room, mapping.agent)
     known = {mapping.session_id, *(head["uuid"] for head in heads)}
@@ -164,11 +163,11 @@ def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> 
         is_away = fleet.is_elsewhere(mapping)
         yield _line("Host", f"{printable(host)}{'' if is_away else ', this one'}")
     if transcript is None and fleet.is_elsewhere(mapping):
-        yield _line("Transcript", "not here: the next call fetches it from the fleet")
+        yield _line("Transcript", "on another host: the next call fetches it")
     else:
         yield from _conversation(transcript, bool(claudes), now)
     if transcript is not None and survey.is_pinned(transcript[0]):
-        yield _line("Kept", "claude's clean-up took it; the next call puts it back")
+        yield _line("Kept", "claude's clean-up deleted it; the next call restores it")
     for number, (head, past) in enumerate(earlier):
         label = "Earlier" if not number else ""
         for line in _past(head, past, now):
@@ -180,7 +179,9 @@ def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> 
 
 def _conversation(transcript: Transcript | None, is_live: bool, now: float) -> Iterator[str]:
     if transcript is None:
-        is_to_come = "claude has not written it yet" if is_live else "the next call starts afresh"
+        is_to_come = (
+            "claude has not written it yet" if is_live else "the next call starts a new one"
+        )
         yield _line("Transcript", doubtful(f"none: {is_to_come}"))
         return
     path, seen = transcript
@@ -216,17 +217,17 @@ def _who_elsewhere(remote: RemoteClaude, now: float) -> str:
 
 def _prompt(text: str | None, seen: Summary) -> str:
     if text is None:
-        return dim("none" if seen.is_exact else "not in what was read of it")
+        return dim("none" if seen.is_exact else "unknown: not all of it was read")
     cells = columns()
     return shortened(printable(text), max(cells - _LABEL, _LABEL) if cells else _PROMPT)
 
 
 def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> Iterator[str]:
-    """An earlier conversation: its id, its length, when they parted, its first and last words."""
+    """An earlier conversation: its id, turns and time, and its first and last prompt."""
     used = mapped.seconds(head.get("last_used"))
     count = mapped.turns(transcript[1]) if transcript else ""
     what = f"{count} turn{'s' if count != '1' else ''}" if transcript else "no transcript"
-    parted = f"parted {age(now - used)}" if used else "of the fleet"
+    parted = f"until {age(now - used)}" if used else "from the fleet"
     line = f"{printable(head['uuid'])}, {what}, {parted}"
     at = f" ({local(used)})" if used else ""
     yield line if _LABEL + width(line + at) > (columns() or math.inf) else line + at
@@ -245,7 +246,7 @@ def _said(text: str | None, when: str) -> str:
 
 
 def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
-    """The command that resumes a conversation by hand, from its project where that is there."""
+    """The command that resumes a conversation without the shim, from its directory if it exists."""
     claude = "NSED_SHIM_DISABLE=1 claude --resume"
     if seen.directory is None or not os.path.isdir(seen.directory):
         return f"{claude} {shell_word(path)}"

@@ -1,4 +1,4 @@
-"""`claude-shim status`: on one screen, whether all is well and who is live."""
+"""`claude-shim status`: show on one screen whether all is well, and who is live."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _MOST_NAMED = 5
 @click.command("status")
 @as_json
 def command(as_json: bool) -> None:
-    """On one screen: is all well, how many rooms there are, and who is live.
+    """Show on one screen whether all is well, how many rooms there are, and who is live.
 
-    The last line is what `claude-shim doctor` finds, in short.
+    The last line sums up `claude-shim doctor`.
     """
     setup = Setup()
     where = store.directory(make=False)
@@ -77,4 +77,4 @@ def _told(live: list[tuple[Mapping, list[Claude]]]) -> str:
 def _verdict(found: dict[str, Any]) -> str:
     parts = [(found["problems"], "problem"), (found["warnings"], "warning")]
     told = " and ".join(counted(count, what) for count, what in parts if count)
-    return f"{told}: `claude-shim doctor` says what, and how to mend it" if told else "all is well"
+    return f"{told}: see `claude-shim doctor`" if told else "all is well"

@@ -1,4 +1,4 @@
-"""`claude-shim uninstall`: take the launcher away."""
+"""`claude-shim uninstall`: remove the launcher."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 @click.command("uninstall")
 @bin_directory
 def command(directory: Path | None) -> None:
-    """Remove the launcher, and nothing that is not ours. Conversations stay as they are.
+    """Remove the launcher, and no other program's file. Conversations stay.
 
-    It says what else stays, and how to remove that.
+    Prints what else stays, and how to remove it.
     """
     where = (directory or default_bin_directory()).absolute()
     path = launcher.uninstall(where)
     if path is None:
-        click.echo(f"There is no launcher of ours in {where}")
+        click.echo(f"There is no launcher in {where}")
     else:
         click.echo(f"Removed {path}")
-        click.echo("If your shell's start-up file runs `claude-shim init`, take that line out.")
-        click.echo("A shell that has run it may remember it: `hash -r`, or start a new one.")
+        click.echo("If your shell's start-up file runs `claude-shim init`, remove that line.")
+        click.echo("A shell that has run it may remember it: run `hash -r`, or open a new one.")
         _say_what_stays()
     if _has_plugin():
         click.echo("OpenCode still has its plugin: claude-shim opencode uninstall")
@@ -46,10 +46,12 @@ def _say_what_stays() -> None:
         return
     kept = output.size(owned_paths.size([f"{directory}/{pins.FOLDER}"]))
     click.echo(
-        f"The store stays, with what is kept beyond claude's clean-up, {kept}. To remove it:"
+        f"The store stays, with {kept} of conversations that outlive claude's clean-up. To remove"
+        " it:"
     )
     click.echo(f"  rm -r {shell_word(directory)}")
-    click.echo(f"Conversations are claude's: {output.at_home(transcripts.projects_directory())}")
+    where = output.at_home(transcripts.projects_directory())
+    click.echo(f"Conversations are claude's own files, in {where}")
 
 
 def _has_plugin() -> bool:

@@ -1,4 +1,4 @@
-"""`claude-shim version`: which claude-shim this is."""
+"""`claude-shim version`: print the version."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import click
 
 @click.command("version")
 def command() -> None:
-    """Print which claude-shim this is, as --version does."""
+    """Print the version, as --version does."""
     click.echo(f"claude-shim {metadata.version('claude-shim')}")

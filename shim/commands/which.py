@@ -1,4 +1,4 @@
-"""`claude-shim which`: the real claude."""
+"""`claude-shim which`: print the path of the real claude."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class _NoClaude(click.ClickException):
 
 
 @click.command("which")
-@click.option("-a", "--all", "every", is_flag=True, help="All that there are, the first one first.")
+@click.option("-a", "--all", "every", is_flag=True, help="All of them, in the order of preference.")
 @as_json
 def command(every: bool, as_json: bool) -> None:
-    """Print the path of the claude that the launcher becomes.
+    """Print the path of the real claude, which the launcher becomes.
 
-    It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher of
-    ours, else one from the usual places. Without any, the exit code is 127.
+    It is the one that NSED_CLAUDE_BIN names, else the first `claude` on PATH that is no launcher,
+    else one from the usual places. If there is none, the exit code is 127.
     """
     answer = real_claude.ask()
     for message in answer.warnings:

@@ -38,8 +38,8 @@ def test_it_has_nothing_to_say_of_claudes_that_were_started_through_the_shim(
     # Beside the real claude is an OpenCode, which is another test's.
     assert {name for name, it in found.items() if it["status"] != "ok"} <= {"opencode"}
     assert "2.1." in found["claude"]["found"]
-    assert found["options"]["found"] == "learned from the help of this claude"
-    assert found["leases"]["found"].startswith("1 claude with a lease")
+    assert found["options"]["found"] == "discovered from this claude's --help"
+    assert found["claudes"]["found"].startswith("1 claude holds a lock")
 
 
 def test_a_claude_that_was_started_without_the_shim_is_a_stranger(world: World) -> None:
@@ -48,7 +48,7 @@ def test_a_claude_that_was_started_without_the_shim_is_a_stranger(world: World) 
     stranger = world.stream("--resume", session_id, program=real_claude.binary())
     stranger.ask("hello")
 
-    finding = findings(world)["leases"]
+    finding = findings(world)["claudes"]
 
     assert finding["status"] == "warning"
     assert f"claude {stranger.process.pid} is on the conversation of room 'r'" in finding["found"]

@@ -64,7 +64,9 @@ def here(world: World, session_id: str, directory: str = "/home/ada/app") -> Pat
 def test_rooms_go_on_on_another_machine(there: World, archive: Path) -> None:
     assert archive.stat().st_mode & 0o777 == 0o600
     said = told(there, "import", str(archive))
-    assert said.startswith("Conversations: 2 added.\n1 of their directories are not here, such as")
+    assert said.startswith(
+        "Conversations: 2 added.\n1 of their directories are missing here, such as"
+    )
     assert there.mappings == {"r": {"claude": U}, "s": {"a": V}}
     for session_id in (U, V):
         path = here(there, session_id)

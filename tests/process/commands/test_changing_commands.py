@@ -159,7 +159,7 @@ class TestLink:
     def test_the_room_goes_on_with_the_conversation(self, world: World) -> None:
         transcript(world, U)
         assert told(world, "link", "refactor", "claude", U) == (
-            f"Room 'refactor', agent 'claude' goes on with {U}\n"
+            f"Room 'refactor', agent 'claude' now resumes {U}\n"
             "  /home/ada/app, last written 3 days ago\n"
             "  it began with: Which word was it?\n"
             "Before, it had no conversation to resume. To go back:\n"
@@ -212,9 +212,7 @@ class TestLink:
         transcript(world, U)
         store(world, {"r": {"a": entry(U)}})
         before = files(world)
-        assert (
-            told(world, "link", "r", "a", U) == f"Room 'r', agent 'a' goes on with {U} already.\n"
-        )
+        assert told(world, "link", "r", "a", U) == f"Room 'r', agent 'a' resumes {U} already.\n"
         assert files(world) == before
 
     def test_a_second_room_of_a_conversation_is_told_of_the_first(self, world: World) -> None:
@@ -222,16 +220,14 @@ class TestLink:
         store(world, {"r": {"a": entry(U)}, "s": {"a": entry(V)}})
         run = ask(world, "link", "s", "a", U)
         assert run.exit_code == 0
-        assert run.warning == (
-            "claude-shim: room 'r', agent 'a' goes on with this conversation, too"
-        )
+        assert run.warning == ("claude-shim: room 'r', agent 'a' has this conversation, too")
 
     def test_names_of_any_kind_come_back_as_words_for_a_shell(self, world: World) -> None:
         transcript(world, U)
         transcript(world, V)
         told(world, "link", "--", ODD, "claude", U)
         lines = told(world, "link", "--", ODD, "claude", V).splitlines()
-        assert lines[0] == f"Room {ODD!r}, agent 'claude' goes on with {V}"
+        assert lines[0] == f"Room {ODD!r}, agent 'claude' now resumes {V}"
         assert lines[-1] == f"  claude-shim link {ODD_WORDS} claude {U}"
         shell = f"claude-shim() {{ printf '%s|' \"$@\"; }}; {lines[-1]}"
         read = world.run("-c", shell, program=Path("/bin/bash"), env={"LC_ALL": "C.UTF-8"})
@@ -251,7 +247,7 @@ class TestLinkToWhatCannotBe:
 
     def test_the_beginning_of_several(self, world: World) -> None:
         assert refused(world, "link", "r", "a", "7f2a") == (
-            f"7f2a is the beginning of several: {V}, {W.replace('7fff', '7f2a')}"
+            f"several ids begin with 7f2a: {V}, {W.replace('7fff', '7f2a')}"
         )
 
     def test_an_id_that_no_conversation_has(self, world: World) -> None:
@@ -262,7 +258,7 @@ class TestLinkToWhatCannotBe:
     @pytest.mark.parametrize("word", ["walnut", "", "7f2", "7f2a 0d3e", "7f2a*"])
     def test_what_is_no_id(self, world: World, word: str) -> None:
         assert refused(world, "link", "r", "a", word) == (
-            f"{word!r} is no session id, no beginning of one (of 4 characters or more), and no"
+            f"{word!r} is no session id, no beginning of one (4 characters or more), and no"
             " path of a transcript"
         )
 
@@ -453,7 +449,7 @@ class TestBesideLiveClaudes:
             line = refused(world, *command, exit_code=75)
         assert line == (
             f"claude {pid} (interactive) is live on room 'r', agent 'claude':"
-            " end it first, or go on with --yes"
+            " end it first, or pass --yes"
         )
         assert world.mappings == {"r": {"claude": U}, "s": {"claude": U}}
 
@@ -545,7 +541,7 @@ class TestPrune:
     def test_without_a_terminal_and_yes_nothing_goes(self, world: World) -> None:
         store(world, OLD)
         line = refused(world, "prune")
-        assert line == "there is no terminal to ask on: go on with --yes"
+        assert line == "there is no terminal to ask on: pass --yes"
         assert len(world.mappings) == 3
 
     @pytest.mark.parametrize(("answer", "left"), [("y", 1), ("n", 3)])
@@ -569,7 +565,8 @@ class TestPrune:
         store(world, {"r": {"claude": entry(derived("r"))}})
         told(world, "forget", "r")
         fresh = world.mappings["r"]["claude"]
-        assert told(world, "prune", "--older-than", "0s", "-y") == "Nothing was unused for 0s.\n"
+        pruned = told(world, "prune", "--older-than", "0s", "-y")
+        assert pruned == "Nothing has been unused for 0s.\n"
         assert world.mappings == {"r": {"claude": fresh}}
 
     def test_what_goes_is_told_and_noted_to_have_it_back(self, world: World) -> None:
@@ -594,7 +591,7 @@ class TestPrune:
         assert world.mappings == {"new": {"claude": U}}
 
     def test_where_there_is_nothing_old_nothing_happens(self, world: World) -> None:
-        assert told(world, "prune") == "Nothing was unused for 30d.\n"
+        assert told(world, "prune") == "Nothing has been unused for 30d.\n"
         assert not world.store.parent.exists()
 
     @pytest.mark.parametrize("dry_run", [["--dry-run"], []])
@@ -712,7 +709,7 @@ class TestImportOfAFile:
             f"r\ta\t{U}\tadded\tno transcript here\n"
             f"r\tb\t{V}\tadded\tno transcript here\n"
             "3 added.\n"
-            "2 of them without a transcript on this machine: the next call there starts a new"
+            "2 of them have no transcript on this machine: their next call starts a new"
             " conversation, unless you copy ~/.claude/projects over first.\n"
         )
         assert json.loads(world.store.read_text()) == EXPORTED_STORE
@@ -790,7 +787,7 @@ class TestImportOfAFile:
     @pytest.mark.parametrize(
         ("content", "line"),
         [
-            ("{ not", "f is no JSON, from character 2 on"),
+            ("{ not", "f is no JSON: see character 2"),
             ("[]", "f is neither an export nor a sessions.json: its top level is no object"),
             ('{"r": {"a": {}}}', "… room 'r', agent 'a' has no uuid"),
             (json.dumps({"r": {"a": entry("x")}}), "f: room 'r', agent 'a': 'x' is no UUID"),
@@ -817,7 +814,7 @@ class TestImportOfAFile:
                 '{"format": "claude-shim mappings", "version": 1, "mappings": [5]}',
                 "… mappings[0] is no object",
             ),
-            ("[" * 100_000, "f is no JSON, from character 0 on"),
+            ("[" * 100_000, "f is no JSON: see character 0"),
         ],
     )
     def test_a_bad_file_is_one_line_and_changes_nothing(
@@ -831,12 +828,12 @@ class TestImportOfAFile:
     @pytest.mark.parametrize(
         ("args", "line"),
         [
-            ([], "Say one of FILE, --from-projects and --project."),
-            (["f", "--from-projects"], "Say one of FILE, --from-projects and --project."),
-            (["f", "--room", "r"], "--room goes with --project."),
+            ([], "Give one of FILE, --from-projects and --project."),
+            (["f", "--from-projects"], "Give one of FILE, --from-projects and --project."),
+            (["f", "--room", "r"], "--room needs --project."),
             (
                 ["f", "--replace"],
-                "--replace goes with projects; of a FILE's mappings the newer wins.",
+                "--replace is for projects; of a FILE's mappings the newer wins.",
             ),
         ],
     )
@@ -888,8 +885,8 @@ class TestImportOfProjects:
         assert told(world, "import", "--from-projects") == (
             "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
             f"api\tclaude\t{other}\tskipped\tthe room has {derived('y')}:"
-            " --replace takes its place\n"
-            f"app\tclaude\t{U}\tskipped\tit is of room 'mine', agent 'a' already\n"
+            " --replace replaces it\n"
+            f"app\tclaude\t{U}\tskipped\troom 'mine', agent 'a' has it already\n"
             f"web\tclaude\t{W}\tskipped\tthe project has room 'old', agent 'b' already\n"
             "3 skipped.\n"
         )
@@ -948,7 +945,7 @@ class TestImportOfProjects:
         store(world, {"work": {"claude": entry(V)}})
         run = ask(world, "import", "--project")
         assert run.exit_code == 1
-        assert f"the room has {V}: --replace takes its place" in run.stdout.decode()
+        assert f"the room has {V}: --replace replaces it" in run.stdout.decode()
         assert world.mappings == {"work": {"claude": V}}
 
     def test_a_directory_without_conversations(self, world: World) -> None:
@@ -1101,7 +1098,7 @@ class TestOddStreams:
 
     def test_a_closed_stdin_is_empty(self, world: World) -> None:
         code, said = self.shell(world, "<&-")
-        assert (code, said) == (1, "claude-shim: stdin is no JSON, from character 0 on\n")
+        assert (code, said) == (1, "claude-shim: stdin is no JSON: see character 0\n")
 
 
 class TestManyMappings:

@@ -170,7 +170,7 @@ def test_a_conversation_that_others_go_on_with_stays(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}, "s": {"a": entry(U)}})
     path = transcript(world, U)
     said = refused(world, "delete", "r", "--yes", exit_code=75)
-    assert said.startswith(f"room 's', agent 'a' goes on with {U}")
+    assert said.startswith(f"room 's', agent 'a' has {U}, too")
     assert path.exists()
 
 

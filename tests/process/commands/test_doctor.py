@@ -130,21 +130,21 @@ def test_the_report_on_a_good_set_up(good: Place) -> None:
         "✓ launcher     ROOT/home/.nsed/bin/claude\n"
         f"✓ python       {named_python()}\n"
         "✓ path         the launcher is the first claude on PATH\n"
-        "✓ shell        no start-up file has an alias in front of the launcher\n"
+        "✓ shell        no alias in a start-up file replaces the launcher\n"
         "✓ claude       2.1.330 (Claude Code), ROOT/real/claude\n"
-        "✓ options      learned from the help of this claude\n"
+        "✓ options      discovered from this claude's --help\n"
         "✓ plugin       ROOT/home/.nsed/bin/.claude-shim-plugin\n"
-        "✓ hook         it follows a conversation that moves on\n"
+        "✓ hook         it follows the conversation through /clear\n"
         "✓ store        1 mapping in ROOT/home/.nsed/sessions.json\n"
         "✓ privacy      ROOT/home/.nsed is yours alone\n"
         "✓ backup       it has the same mappings\n"
-        "✓ locks        other processes are kept out: flock and fcntl\n"
-        "✓ leases       0 claudes with a lease, and nobody in the way\n"
-        "✓ clean-up     claude deletes what is idle for 30 days;"
-        " kept here, too, and safe from that: 1 of 1 conversation\n"
-        "✓ clock        it is not behind anything that was written\n"
+        "✓ locks        flock and fcntl exclude other processes\n"
+        "✓ claudes      0 claudes hold locks, none is unmanaged\n"
+        "✓ clean-up     claude deletes transcripts idle for 30 days;"
+        " pinned, and safe from that: 1 of 1 conversation\n"
+        "✓ clock        no recorded time is in the future\n"
         "✓ disk         81.7 GB are free\n"
-        "✓ environment  no room and no agent here: claude is as ever\n"
+        "✓ environment  no room and no agent here: claude runs without the shim\n"
         "\n"
         "Nothing needs fixing.\n"
     )
@@ -159,16 +159,16 @@ def test_the_report_on_an_empty_home(tmp_path: Path, launcher_path: Path) -> Non
         "✓ version      0.2.0, with Python PYTHON\n"
         "✗ launcher     there is none on PATH, nor in ROOT/home/.nsed/bin\n"
         "               fix: claude-shim install\n"
-        "✓ shell        no start-up file has an alias in front of the launcher\n"
+        "✓ shell        no alias in a start-up file replaces the launcher\n"
         "✗ claude       there is none, neither on PATH nor in the usual places\n"
         "               fix: npm install -g @anthropic-ai/claude-code\n"
         "✓ store        no conversation yet: the first call with a room makes"
         " ROOT/home/.nsed/sessions.json\n"
-        "✓ clean-up     claude deletes what is idle for 30 days;"
+        "✓ clean-up     claude deletes transcripts idle for 30 days;"
         " there is no conversation yet\n"
-        "✓ clock        it is not behind anything that was written\n"
+        "✓ clock        no recorded time is in the future\n"
         "✓ disk         81.7 GB are free\n"
-        "✓ environment  no room and no agent here: claude is as ever\n"
+        "✓ environment  no room and no agent here: claude runs without the shim\n"
         "\n"
         "2 problems.\n"
     )
@@ -482,33 +482,48 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     # What is done to it, the check that says so, what it finds, how to fix it.
     (launcher_removed, "launcher", "there is none", INSTALL),
     (launcher_off_path, "path", "is not on PATH: claude is ", "`claude-shim init fish | source`"),
-    (launcher_behind_another, "path", "other/claude is in front", "claude-shim init bash"),
+    (
+        launcher_behind_another,
+        "path",
+        "other/claude is before the launcher",
+        "claude-shim init bash",
+    ),
     (python_removed, "launcher", "its Python is gone: /nowhere/python3", INSTALL),
     (package_removed, "launcher python hook", "its package is gone from /nowhere", INSTALL),
     (python_changed, "launcher", "changed since: each call starts Python twice", INSTALL),
-    (python_of_an_environment, "python", "goes with its environment", "install claude-shim with"),
+    (
+        python_of_an_environment,
+        "python",
+        "disappears with its environment",
+        "install claude-shim with",
+    ),
     (package_half_written, "python launcher", "cannot run the wrapper", INSTALL),
     (launcher_of_before, "launcher claude", "is of another version", INSTALL),
-    (launcher_of_another_version, "launcher", "is not what this version writes", INSTALL),
+    (launcher_of_another_version, "launcher", "is outdated", INSTALL),
     (another_claude_shim, "launcher", "belongs to another claude-shim, in", INSTALL),
     (modules_outdated, "launcher", "calls are slower", INSTALL),
     (launcher_that_is_not_executable, "launcher path claude", "is no executable file", INSTALL),
     (foreign_claude_in_the_launchers_place, "launcher", "is not ours", "move it away"),
-    (alias, "shell", "~/.zshrc:1 has it pass PATH by", "take that line out"),
+    (alias, "shell", "~/.zshrc:1 bypasses PATH", "remove that line"),
     (shell_function, "shell", "~/.bashrc:2 makes claude a function", "command claude"),
     (no_claude, "claude", "neither on PATH nor in the usual places", "npm install"),
     (claude_that_crashes, "claude", "exits with 3: out of memory", "npm install"),
     (claude_that_hangs, "claude", "says no version: it does not end within", "npm install"),
-    (wrapper_that_comes_back, "claude", "does not get to it", "NSED_CLAUDE_BIN"),
-    (claude_with_another_help, "options", "says nothing we understand", "--help"),
+    (wrapper_that_comes_back, "claude", "does not reach it", "NSED_CLAUDE_BIN"),
+    (claude_with_another_help, "options", "is not understood", "--help"),
     (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
-    (named_claude_missing, "environment", "NSED_CLAUDE_BIN=/nowhere/claude is no program", "name"),
+    (
+        named_claude_missing,
+        "environment",
+        "NSED_CLAUDE_BIN=/nowhere/claude is no program",
+        "set it",
+    ),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),
     (plugin_removed, "plugin hook", "ending/.claude-plugin/plugin.json", INSTALL),
     (hooks_switched_off, "hook", "claude runs no hooks", "disableAllHooks"),
-    (hook_that_speaks, "hook plugin", "says 'hi'", INSTALL),
+    (hook_that_speaks, "hook plugin", "prints 'hi'", INSTALL),
     (hook_that_records_nothing, "hook plugin", "records nothing", INSTALL),
-    (torn_store, "store", "is damaged: it is no JSON", "with the backup"),
+    (torn_store, "store", "is damaged: it is no JSON", "and the backup"),
     (directory_in_the_stores_place, "store", "it is no regular file", "move it away"),
     (fifo_in_the_stores_place, "store", "it is no regular file", "move it away"),
     (link_to_itself_in_the_stores_place, "store", "Too many levels", "move it away"),
@@ -517,11 +532,16 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (id_that_is_no_uuid, "store", "no UUID: 'xxx", "claude-shim forget"),
     (store_open_to_others, "privacy", ".nsed, sessions.json are open to others", "chmod -R go="),
     (damaged_backup, "backup", "it is no JSON", "rm "),
-    (backup_out_of_step, "backup", "2 mappings in sessions.json or in the backup alone", "nothing"),
-    (store_locked, "locks", "is locked by another process: python", "look at what it does"),
+    (
+        backup_out_of_step,
+        "backup",
+        "2 mappings only in sessions.json or only in the backup",
+        "nothing",
+    ),
+    (store_locked, "locks", "is locked by another process: python", "see what it does"),
     (locked_and_torn, "store locks", "it stays locked by another process: python", "end the"),
-    (lease_of_a_program_that_is_no_claude, "leases", "has a lease, and is no claude", "kill "),
-    (claude_without_its_lease, "leases", "without its lease", "NSED_ROOM_ID=r claude"),
+    (lease_of_a_program_that_is_no_claude, "claudes", "holds a lock, and is no claude", "kill "),
+    (claude_without_its_lease, "claudes", "without its lock", "NSED_ROOM_ID=r claude"),
     (idle_conversation_that_is_not_kept, "clean-up", "1 within 7 days", "cleanupPeriodDays"),
     (settings_that_are_no_json, "clean-up", "settings.json is no JSON", "correct it"),
     (time_of_use_in_the_future, "clock", "1 mapping used in the future", "set the clock"),
@@ -534,8 +554,8 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (setting("NSED_KEEP_DAYS", "-1"), "environment", "NSED_KEEP_DAYS=-1", "correct"),
     (setting("NSED_SESSION_DIR", ".nsed"), "environment", "another directory", "a path from /"),
     (setting("NSED_SHIM_DISABLE", "1"), "environment", "claude is left alone", "unset"),
-    (opencode_without_plugin, "opencode", "OpenCode is here, without our", "opencode install"),
-    (opencode_plugin_outdated, "opencode", "is not what this version writes", "opencode install"),
+    (opencode_without_plugin, "opencode", "OpenCode has no plugin of ours", "opencode install"),
+    (opencode_plugin_outdated, "opencode", "is outdated or edited", "opencode install"),
     (working_directory_removed, "environment", "the working directory is gone", "cd to"),
     (store_under_a_file, "store", "cannot be made", "set NSED_SESSION_DIR"),
 ]

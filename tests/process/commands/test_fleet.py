@@ -230,7 +230,7 @@ def test_prune_says_what_the_fleet_goes_on_having(world: World, daemon: SyncDaem
 
     said = told(world, "prune", "--older-than", "1d", "--yes")
 
-    assert "The fleet still has 1 mapping of these: a call goes on with it.\n" in said
+    assert "The fleet still has 1 mapping of these: a call resumes it.\n" in said
     assert changes(daemon) == []
 
 

@@ -156,7 +156,7 @@ class TestList:
         home.transcript(U, "hello")
         out, err = home.run("list")
         assert [line.split("\t")[0] for line in lines(out)] == ["ROOM", "refactor"]
-        assert err == "1 without a conversation: --empty shows them, too.\n"
+        assert err == "1 without a conversation are hidden: --empty shows them.\n"
         assert home.run("list", "--room", "failed") == ("", err)
         assert len(home.json("list")) == 2
 
@@ -265,20 +265,19 @@ class TestList:
         assert err == ""
         assert home.run("list", "--page", "2001", "--empty") == (
             "",
-            "There are no more than 100,000: --page 1 shows the first.\n",
+            "There are only 100,000: --page 1 shows the first.\n",
         )
 
     @pytest.mark.parametrize(
         ("args", "hint"),
         [
             (["--live"], "No claude is live for a room or agent."),
-            (["--stale", "9d"], "There is no conversation like that."),
+            (["--stale", "9d"], "No conversation matches."),
             (
                 ["--room", "refactr"],
-                "There is no conversation like that: there is no room 'refactr': did you mean"
-                " 'refactor'?",
+                "No conversation matches: there is no room 'refactr': did you mean 'refactor'?",
             ),
-            (["--agent", "x"], "There is no conversation like that: there is no agent 'x'"),
+            (["--agent", "x"], "No conversation matches: there is no agent 'x'"),
         ],
     )
     def test_where_nothing_is_like_that_it_says_so(
@@ -387,10 +386,10 @@ class TestShow:
             f"Size        {path.stat().st_size} B",
             r"First       hello\n\x1b[31mred",
             "Last        go on",
-            f"Earlier     {V}, 2 turns, parted 2 h ago (2026-07-30 10:00:00)",
+            f"Earlier     {V}, 2 turns, until 2 h ago (2026-07-30 10:00:00)",
             "              first  before",
             "              last   the plan: postgres",
-            f"            {W}, no transcript, parted 3 days ago (2026-07-27 12:00:00)",
+            f"            {W}, no transcript, until 3 days ago (2026-07-27 12:00:00)",
             f"Resume      cd 'HOME/my app' && NSED_SHIM_DISABLE=1 claude --resume {U}",
         ]
         assert err == ""
@@ -438,7 +437,7 @@ class TestShow:
         home.map("refactor", "claude", U)
         assert lines(home.run("show", "refactor")[0])[4:] == [
             "Live        no",
-            "Transcript  none: the next call starts afresh",
+            "Transcript  none: the next call starts a new one",
         ]
         assert home.json("show", "refactor")[0]["resume"] is None
 
@@ -452,7 +451,7 @@ class TestShow:
         shown = lines(home.run("show", "refactor")[0])
         assert f"Transcript  HOME/.nsed/kept/{U}.jsonl" in shown
         assert shown[-2:] == [
-            "Kept        claude's clean-up took it; the next call puts it back",
+            "Kept        claude's clean-up deleted it; the next call restores it",
             f"Resume      cd HOME && NSED_SHIM_DISABLE=1 claude --resume HOME/.nsed/kept/{U}.jsonl",
         ]
         assert home.json("list")[0]["turns"] == 1
@@ -476,7 +475,7 @@ class TestShow:
             [CLAUDE_SHIM, "show"], env={"HOME": str(home.path)}, capture_output=True
         )
         assert done.returncode == 2
-        assert "No room and no agent here: say a ROOM." in Run(done).warning
+        assert "The environment names no room and no agent: give a ROOM." in Run(done).warning
 
     def test_a_long_prompt_is_cut(self, home: Home) -> None:
         home.map("refactor", "claude", U)
@@ -711,9 +710,9 @@ class TestRunning:
         entry = {"pid": stranger.pid, "sessionId": U, "procStart": start}
         (sessions / f"{stranger.pid}.json").write_text(json.dumps(entry))
         _, cells = self.run(world, "ps")
-        assert cells[:4] == ["r", "claude", str(stranger.pid), "streaming, stranger"]
+        assert cells[:4] == ["r", "claude", str(stranger.pid), "streaming, unmanaged"]
         _, cells = self.run(world, "list", "--live")
-        assert cells[4] == "streaming, stranger"
+        assert cells[4] == "streaming, unmanaged"
         stranger.communicate(b"\n", PATIENCE)
 
     def test_a_fork_is_told_with_the_room_it_comes_from(self, world: World) -> None:

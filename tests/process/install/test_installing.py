@@ -83,11 +83,12 @@ def test_uninstall_says_what_stays_and_how_to_remove_it(world: World) -> None:
 
     assert said(world, "uninstall") == (
         "Removed ROOT/home/.nsed/bin/claude\n"
-        "If your shell's start-up file runs `claude-shim init`, take that line out.\n"
-        "A shell that has run it may remember it: `hash -r`, or start a new one.\n"
-        "The store stays, with what is kept beyond claude's clean-up, 2.0 kB. To remove it:\n"
+        "If your shell's start-up file runs `claude-shim init`, remove that line.\n"
+        "A shell that has run it may remember it: run `hash -r`, or open a new one.\n"
+        "The store stays, with 2.0 kB of conversations that outlive claude's clean-up."
+        " To remove it:\n"
         "  rm -r ROOT/home/.nsed\n"
-        "Conversations are claude's: ~/.claude/projects\n"
+        "Conversations are claude's own files, in ~/.claude/projects\n"
         "OpenCode still has its plugin: claude-shim opencode uninstall\n"
     )
     assert plugin(world).exists()

@@ -192,7 +192,7 @@ def test_uninstall_removes_what_a_killed_one_left(world: World, bin_dir: Path) -
 def test_uninstall_removes_nothing_that_is_not_ours(world: World, bin_dir: Path) -> None:
     foreign = write_program(bin_dir / "claude", FOREIGN)
     run = claude_shim(world, "uninstall", "--bin-dir", str(bin_dir))
-    assert "no launcher of ours" in run.stdout.decode()
+    assert "There is no launcher in " in run.stdout.decode()
     assert foreign.read_text() == FOREIGN
 
 

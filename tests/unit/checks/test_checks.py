@@ -66,7 +66,7 @@ def test_how_a_stranger_is_to_be_started_can_be_typed(
     store.record(room, agent, mapped)
     Path(store.directory, "leases").touch()
     monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
-    finding = only(locking.leases(Setup()))
+    finding = only(locking.claudes(Setup()))
     assert (finding.fix or "").endswith(f": {call}")
 
 
@@ -99,14 +99,14 @@ def test_a_store_that_can_only_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
     found = list(storage.store(Setup()))
     assert [finding.status for finding in found] == [PROBLEM]
-    assert "new ones are not recorded" in found[0].found
+    assert "new conversations are not recorded" in found[0].found
 
 
 def test_nowhere_to_make_a_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
     finding = only(storage.store(Setup()))
     assert finding.status == PROBLEM
-    assert f"{home}/.nsed cannot be made: {home} is no directory" in finding.found
+    assert f"{home}/.nsed cannot be made: you cannot write to {home}" in finding.found
 
 
 @pytest.mark.usefixtures("store")
@@ -151,7 +151,7 @@ def flock_that_does_nothing(_file: int, _how: int) -> None:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
     ("flock", "found"),
-    [(no_flock, "No locks available"), (flock_that_does_nothing, "it keeps nobody out")],
+    [(no_flock, "No locks available"), (flock_that_does_nothing, "it excludes no other process")],
 )
 def test_a_filesystem_without_locks(
     monkeypatch: pytest.MonkeyPatch, flock: Callable[[int, int], None], found: str
@@ -209,7 +209,7 @@ def test_a_check_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
         os.read(reading, 1)
         yield ok("never")
 
-    monkeypatch.setattr(examination, "_PATIENCE", 0.05)
+    monkeypatch.setattr(examination, "_TIMEOUT", 0.05)
     ((_, finding),) = run(monkeypatch, hangs=hangs)
     assert finding.status == PROBLEM
     assert "longer than 0.05 s" in finding.found
@@ -324,13 +324,13 @@ def transcript(home: Path, days: float) -> Path:
             1,
             None,
             OK,
-            "kept here, too, and safe from that: 0 of 1 conversation;"
-            " their next call or the daily housekeeping keeps the others",
+            "pinned, and safe from that: 0 of 1 conversation;"
+            " the next call or the daily housekeeping pins the others",
         ),
-        (25, None, WARNING, "of 1 conversation, 0 can go any time, and 1 within 7 days"),
-        (31, None, WARNING, "of 1 conversation, 1 can go any time, and 0 within 7 days"),
+        (25, None, WARNING, "of 1 conversation, 0 can be deleted any time, and 1 within 7 days"),
+        (31, None, WARNING, "of 1 conversation, 1 can be deleted any time, and 0 within 7 days"),
         (31, 365, OK, "idle for 365 days"),
-        (2, 1, WARNING, "idle for 1 day: of 1 conversation, 1 can go any time"),
+        (2, 1, WARNING, "idle for 1 day: of 1 conversation, 1 can be deleted any time"),
     ],
 )
 def test_conversations_that_are_not_kept_and_near_their_end(
@@ -353,7 +353,7 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     os.link(transcript(home, days=31), kept)
     finding = only(retained.clean_up(Setup()))
     assert finding == ok(
-        "claude deletes what is idle for 30 days; kept here, too, and safe from that:"
+        "claude deletes transcripts idle for 30 days; pinned, and safe from that:"
         " 1 of 1 conversation"
     )
 
@@ -368,7 +368,7 @@ def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, stor
     _, cut, twin = retained.clean_up(Setup())
     assert (cut.status, twin.status) == ("warning", "warning")
     assert "1 transcript lost a part" in cut.found
-    assert "1 conversation of this account has a twin" in twin.found
+    assert "1 conversation of this config directory shares its id" in twin.found
 
 
 def test_conversations_of_another_account_are_told(
@@ -377,7 +377,7 @@ def test_conversations_of_another_account_are_told(
     pins.note(pins.origin_of(pins.path(store.directory, ID)), str(transcript(home, days=1)))
     monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", bytes(home / "another"))
     _, told = retained.clean_up(Setup())
-    assert told == ok(f"1 conversation of these rooms in another account, {home}/.claude")
+    assert told == ok(f"1 conversation in another config directory, {home}/.claude")
 
 
 @pytest.mark.usefixtures("store")
@@ -387,4 +387,4 @@ def test_where_there_can_be_no_links_there_are_copies(home: Path) -> None:
     assert elsewhere.contents.is_there
     elsewhere.store = Path("/dev")
     finding = only(retained.clean_up(elsewhere))
-    assert "as copies because it is another filesystem" in finding.found
+    assert "as copies: the store is on another filesystem" in finding.found

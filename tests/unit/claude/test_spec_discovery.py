@@ -230,7 +230,7 @@ def test_where_nothing_can_be_learned_the_built_in_table_serves_and_nobody_asks_
 def test_a_claude_that_never_ends_its_help_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spec_discovery, "_PATIENCE", 0.2)
+    monkeypatch.setattr(spec_discovery, "_TIMEOUT", 0.2)
     claude = program(tmp_path / "claude", f"echo $$ >{tmp_path}/pid; exec sleep 60")
     assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
     with pytest.raises(ProcessLookupError):
@@ -303,7 +303,7 @@ def test_many_at_once_ask_once(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_surfaces_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spec_discovery, "_KEPT_SURFACES", 3)
+    monkeypatch.setattr(spec_discovery, "_MOST_CACHED", 3)
     claude = program(tmp_path / "claude", "exit 1")
     for number in range(5):
         os.utime(claude, ns=(number, number))

@@ -97,9 +97,9 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
         os.read(reading, 1)
         assert confirming.who_is_live(str(tmp_path), [KEY]) == []
         (claude,) = confirming.who_is_live(str(tmp_path), [KEY, ("r", "other")])
-        assert (claude.pid, claude.of) == (holder, "room 'r', agent 'other'")
+        assert (claude.pid, claude.target) == (holder, "room 'r', agent 'other'")
         (claude,) = confirming.who_is_live(str(tmp_path), [KEY], [U])
-        assert (claude.pid, claude.of) == (holder, f"conversation {U}")
+        assert (claude.pid, claude.target) == (holder, f"conversation {U}")
     finally:
         os.kill(holder, signal.SIGKILL)
         os.waitpid(holder, 0)
@@ -118,7 +118,7 @@ def test_claudes_without_the_lease_are_found_by_room_and_agent_and_by_conversati
         lambda *_: live_claudes.Process(0, live_claudes.STREAMING, 0, 0, None),
     )
     found = confirming.who_is_live(str(tmp_path), [KEY], [U])
-    assert [(claude.pid, claude.of) for claude in found] == [
+    assert [(claude.pid, claude.target) for claude in found] == [
         (11, "room 'r', agent 'a'"),
         (12, f"conversation {U}"),
     ]

@@ -3,6 +3,7 @@
 import json
 import os
 import posix
+import pwd
 from pathlib import Path
 
 import click
@@ -90,6 +91,7 @@ class TestCompletion:
         for name in (b"NSED_SESSION_DIR", b"HOME", b"USERPROFILE"):
             monkeypatch.delitem(posix.environ, name, raising=False)
         monkeypatch.setitem(posix.environ, b"TMPDIR", os.fsencode(tmp_path))
+        monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # the system knows no home either
         assert completed([], "") == []
         assert capfd.readouterr() == ("", "")
 
