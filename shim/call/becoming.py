@@ -5,6 +5,8 @@ import posix
 
 from shim.base import environment
 
+_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b"\\", b'"', b"$")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +49,7 @@ def become(
         except OSError as problem:
             import errno
 
-            if problem.errno != errno.ENOEXEC:
+            if problem.errno != errno.ENOEXEC or not _begins_like_script(path):
                 raise
             # A script without a first line: run as shells and execvp would.
             posix.execv("/bin/sh", [b"sh", program, *encoded])
@@ -55,6 +57,21 @@ def become(
         for name, original in before.items():
             environment.put(name, original)
         raise
+
+
+def _begins_like_script(path: str) -> bool:
+    """Whether a file that the system refuses to execute is text that begins as shell scripts do.
+
+    An interrupted update leaves an empty file or half a program, a proxy a page of HTML. The same
+    rule is in launcher.c.
+    """
+    with open(path, "rb") as file:
+        start = file.read(255)
+    word = start.lstrip(b" \t\r\n")
+    name = word.partition(b"=")[0]
+    is_assignment = name != word and name.replace(b"_", b"A").isalnum() and name.isupper()
+    is_command = word.startswith(_STARTS_OF_COMMANDS) or word[:1].islower()
+    return b"\0" not in start and (is_command or is_assignment)
 
 
 def _undo_start_up(caller: Caller) -> None:

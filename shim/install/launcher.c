@@ -127,6 +127,7 @@ static _Noreturn void become_python_to_try(const struct installation *);
 static void become_python(const struct installation *, const char *self, const char *claude,
                           int argc, char **argv);
 static _Noreturn void become_claude(const char *path, int argc, char **argv);
+static bool begins_like_script(const char *path);
 static _Noreturn void become_claude_after_python(int argc, char **argv);
 
 /* Signals and the environment. */
@@ -514,7 +515,7 @@ static void become_python(const struct installation *installation, const char *s
 static _Noreturn void become_claude(const char *path, int argc, char **argv) {
     explain("running %s as asked", path);
     execv(path, argv);
-    if (errno == ENOEXEC) {
+    if (errno == ENOEXEC && begins_like_script(path)) {
         /* A script without a first line: run as shells and execvp would. */
         const char **words = calloc((size_t)argc + 3, sizeof *words);
         if (words) {
@@ -527,6 +528,26 @@ static _Noreturn void become_claude(const char *path, int argc, char **argv) {
     }
     warn("%.1000s cannot be run: %s", path, strerror(errno));
     exit(CANNOT_RUN);
+}
+
+/* Whether a file that the system refuses to execute is text that begins as shell scripts do. An
+ * interrupted update leaves an empty file or half a program, a proxy a page of HTML: a shell would
+ * run each of them, and succeed with the first. The same rule is in shim/call/becoming.py. */
+static bool begins_like_script(const char *path) {
+    char start[256] = "";
+    int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ssize_t length = file < 0 ? 0 : read(file, start, sizeof start - 1);
+    bool is_script = false;
+
+    close(file);
+    if (length > 0 && strlen(start) == (size_t)length) {
+        const char *word = start + strspn(start, " \t\r\n");
+        const char *end = word + strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+        is_script = *word && (strchr("#:./\"$", *word) || (*word >= 'a' && *word <= 'z') ||
+                              (end > word && *end == '='));
+    }
+    errno = ENOEXEC;
+    return is_script;
 }
 
 /* Becomes the claude that Python was handed, once CPython's changes are undone. */

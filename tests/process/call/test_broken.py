@@ -260,3 +260,25 @@ def test_a_missing_variable_is_no_obstacle(world: World, variable: str) -> None:
 def test_warnings_are_one_line_whatever_the_names(world: World) -> None:
     world.environment["NSED_SESSION_DIR"] = str(world.claude.path / "a\nb\rc\x85d\u2028e")
     assert warned(world, "-p")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"<!DOCTYPE html>\n", b"\x7fELF\x02\x01\x01", b"404: Not Found", b"a\0b"],
+)
+def test_a_claude_that_is_no_program_and_no_script_is_exit_126(
+    world: World, content: bytes
+) -> None:
+    world.claude.path.write_bytes(content)
+
+    run = world.run("-p", "hi")
+
+    assert (run.exit_code, run.stdout) == (126, b"")
+    assert run.lines[-1] == f"claude-shim: {world.claude.path} cannot be run: Exec format error"
+
+
+@pytest.mark.parametrize("start", ["\n# a wrapper\n", "IFS=' '\n", "/bin/echo -n; ", '"true"\n'])
+def test_a_claude_that_begins_like_a_script_is_run_by_a_shell(world: World, start: str) -> None:
+    world.claude.path.write_text(f'{start}printf "%s " "$@"')
+    run = world.run("-p", "hi")
+    assert (run.exit_code, run.stdout.decode()) == (0, f"--session-id {U} -p hi ")

@@ -160,6 +160,33 @@ def test_a_claude_that_the_system_refuses_to_run_is_exit_126(
     assert all(line.startswith("claude-shim: ") for line in run.lines)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\n",
+        b"<!DOCTYPE html>\n<p>blocked",
+        b"\x7fELF\x02\x01\x01",
+        b"404: Not Found",
+        b"a\0b",
+    ],
+)
+def test_a_file_that_is_no_program_and_no_script_is_exit_126(world: World, content: bytes) -> None:
+    world.claude.path.write_bytes(content)
+
+    run = world.run("-p", "hi")
+
+    assert (run.exit_code, run.stdout) == (126, b"")
+    assert run.lines[-1] == f"claude-shim: {world.claude.path} cannot be run: Exec format error"
+
+
+@pytest.mark.parametrize("start", ["\n# a wrapper\n", "IFS=' '\n", "/bin/echo -n; ", '"true"\n'])
+def test_text_that_begins_like_a_script_is_run_by_a_shell(world: World, start: str) -> None:
+    write_program(world.claude.path, start + "echo ran")
+    run = world.run("-p", "hi")
+    assert (run.exit_code, run.stdout) == (0, b"ran\n")
+
+
 @pytest.mark.parametrize("args", [[], ["-p"], ["a b", "", "c"]], ids=repr)
 def test_a_script_without_a_first_line_is_run_by_a_shell(world: World, args: list[str]) -> None:
     write_program(world.claude.path, 'printf "[%s]" "$0" "$@"')
