@@ -21,6 +21,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@
 /* A longer account is left to Python, as are longer names. */
 #define LONGEST_ACCOUNT (1 << 20)
 #define LONGEST_NAME 2048
+/* So much a pipe holds on every system before a reader comes. */
+#define LEAST_PIPE 16384
 
 #define SESSION_ID "\"session_id\""
 #define SESSION_ID_LENGTH 36
@@ -68,6 +71,7 @@ static struct text behind(struct text, const char *at);
 static struct text whole(const char *string);
 static void touch(int file, off_t at);
 static void hand_over(struct text account);
+static void write_all(int file, struct text);
 
 int main(int argc, char **argv) {
     static char account[LONGEST_ACCOUNT], script[PATH_MAX];
@@ -334,18 +338,37 @@ static void touch(int file, off_t at) {
     }
 }
 
-/* Has Python read the account on its stdin, from the start. */
+/* Has Python read the account on its stdin, from the start: through a pipe, which needs no space on
+ * any disk. A child writes, as the account may be longer than a pipe holds. It keeps nothing open
+ * that claude waits for, and ends with Python at the latest. */
 static void hand_over(struct text account) {
     static char more[1 << 16];
-    FILE *whole = tmpfile();
+    int ends[2];
     ssize_t got;
 
-    if (!whole)
+    if (pipe(ends) == -1)
         return;
-    fwrite(account.start, 1, account.length, whole);
-    while ((got = read(STDIN_FILENO, more, sizeof more)) > 0)
-        fwrite(more, 1, (size_t)got, whole);
-    rewind(whole);
-    dup2(fileno(whole), STDIN_FILENO);
-    fclose(whole);
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGPIPE, SIG_DFL);
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+        close(ends[0]);
+        write_all(ends[1], account);
+        while ((got = read(STDIN_FILENO, more, sizeof more)) > 0)
+            write_all(ends[1], (struct text){more, (size_t)got});
+        _exit(EXIT_SUCCESS);
+    }
+    if (child == -1 && account.length <= LEAST_PIPE)
+        write_all(ends[1], account);
+    close(ends[1]);
+    dup2(ends[0], STDIN_FILENO);
+    close(ends[0]);
+}
+
+static void write_all(int file, struct text text) {
+    ssize_t written;
+
+    while (text.length > 0 && (written = write(file, text.start, text.length)) > 0)
+        text = (struct text){text.start + written, text.length - (size_t)written};
 }

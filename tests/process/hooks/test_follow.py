@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +23,9 @@ from shim.base.session_key import SessionKey
 from shim.store import document, layout, plugin_links
 from shim.store.store import Store
 from tests.support.compiled import HOOK, SANITIZED, SANITIZERS, compiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 U, V = (f"00000000-0000-4000-8000-00000000000{n}" for n in range(2))
 ROOM, AGENT = "réf room", "claude"
@@ -35,13 +41,19 @@ class Hook:
     plugin: str
     store: Path
 
-    def run(self, account: bytes, plugin: str | None = None) -> str:
-        """What it has printed: nothing, unless Python was asked."""
+    def run(
+        self,
+        account: bytes,
+        plugin: str | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> str:
+        """What it has printed: nothing, unless Python was asked. `before` runs in its process."""
         done = subprocess.run(
             [self.program],
             input=account,
             env={"CLAUDE_PLUGIN_ROOT": plugin or self.plugin, "PATH": os.defpath},
             capture_output=True,
+            preexec_fn=before,
         )
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode()
@@ -121,6 +133,16 @@ def test_what_it_does_not_see_at_a_glance_python_is_asked(hook: Hook, account: b
     before = hook.document.read_bytes()
     assert hook.run(account) == f"asked {len(account)}\n"
     assert hook.document.read_bytes() == before
+
+
+def test_python_is_asked_where_no_disk_has_space(hook: Hook) -> None:
+    account = event("UserPromptSubmit", V, prompt="x" * 2_000_000)
+
+    def no_file_may_grow() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    assert hook.run(account, before=no_file_may_grow) == f"asked {len(account)}\n"
 
 
 def test_at_a_terminal_a_conversation_that_begins_or_ends_may_leave_the_head(hook: Hook) -> None:
