@@ -1,4 +1,4 @@
-"""The manual: the Markdown pages of `shim/help`, rendered for a terminal."""
+"""The manual: the Markdown pages of `shim/help`, in order, and how a terminal shows one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FOLDER = Path(__file__).parents[1] / "help"
+SECTIONS = {
+    "Start": ("installing", "conversations", "troubleshooting"),
+    "Callers": ("callers", "opencode", "bots", "nsed", "containers"),
+    "Several machines": ("fleet",),
+    "Background": ("how-it-works", "retention", "trust", "performance"),
+    "Reference": ("environment", "exit-codes", "store", "fleet-format", "changes"),
+    "The code": ("developing", "facts"),
+}
+"""Every topic, in the order in which you come to need it."""
 _INDENT = 2
 # A narrower column is hard to read.
 _NARROWEST = 24
@@ -26,15 +35,25 @@ _BREAK = re.compile(r"```|#|\||\s*$")
 
 
 def topics() -> dict[str, str]:
-    """The topics of the manual, each with the title of its page."""
-    return {
-        path.stem: path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
-        for path in sorted(FOLDER.glob("*.md"))
-    }
+    """Every topic with the title of its page, in the manual's order."""
+    return {topic: _title(topic) for section in SECTIONS.values() for topic in section}
+
+
+def contents() -> str:
+    """The table of contents as Markdown, one table a section."""
+    tables = []
+    for section, its_topics in SECTIONS.items():
+        rows = [f"| {topic} | {_title(topic)} |" for topic in its_topics]
+        tables.append("\n".join([f"| {section} | |", "|---|---|", *rows]))
+    return "\n\n".join(tables)
+
+
+def _title(topic: str) -> str:
+    return (FOLDER / f"{topic}.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def page(topic: str) -> str:
-    """A topic's page as Markdown, with the tables that come from the code filled in."""
+    """A topic's page as Markdown, with the parts that are generated from tables in the code."""
     text = (FOLDER / f"{topic}.md").read_text("utf-8")
     return re.sub(r"^{{(\w+)}}$", lambda match: _PARTS[match[1]](), text, flags=re.MULTILINE)
 
@@ -121,11 +140,11 @@ def _cells(row: str) -> list[str]:
 
 
 def _table(rows: Sequence[list[str]], cells: int) -> Iterator[str]:
-    """A table whose widest columns are wrapped until it fits, or a record for each row."""
+    """A table with its widest columns wrapped until it fits; else one record for each row."""
     rows = [rows[0], *rows[2:]]
     columns = list(zip(*rows, strict=True))
     widths = [max(map(width, column)) for column in columns]
-    # Words stay whole: they may be names to copy.
+    # Words are not broken: they may be names to copy.
     words = [max(map(width, " ".join(column).split()), default=0) for column in columns]
     least = [max(word, min(_NARROWEST, whole)) for word, whole in zip(words, widths, strict=True)]
     while sum(widths) + 2 * (len(widths) - 1) > cells:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 100
 _BEFORE = "# The manual: claude-shim help TOPIC\n"
-_BEHIND = "\nFor the commands, see `claude-shim --help`."
+_AFTER = "\nFor the commands, see `claude-shim --help`."
 
 
 class _Subject(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 or so only
@@ -33,10 +33,10 @@ class _Subject(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 @click.argument("subject", metavar="[TOPIC]", nargs=-1, type=_Subject())
 @click.pass_context
 def command(context: click.Context, subject: tuple[str, ...]) -> None:
-    """Show a page of the manual; without TOPIC, list them.
+    """Show a page of the manual. Without TOPIC, list the pages.
 
     TOPIC can also be a command, an environment variable, or a warning in quotes: then it shows what
-    to do about that warning.
+    to do about that.
 
     \b
       claude-shim help how-it-works
@@ -45,7 +45,7 @@ def command(context: click.Context, subject: tuple[str, ...]) -> None:
     """
     text = " ".join(subject)
     if not subject:
-        _show(_contents())
+        _show(f"{_BEFORE}\n{pages.contents()}\n{_AFTER}")
     elif text in pages.topics():
         _show(pages.page(text))
     elif text in settings.table():
@@ -58,12 +58,6 @@ def command(context: click.Context, subject: tuple[str, ...]) -> None:
         known = [*pages.topics(), *settings.table(), *_names(context.find_root())]
         close = mapped.close_to(text, known) or ": `claude-shim help` lists what there is"
         raise click.ClickException(f"there is no page on {text!r}{close}")
-
-
-def _contents() -> str:
-    titles = [f"| {topic} | {title} |" for topic, title in pages.topics().items()]
-    table = "\n".join(["| topic | page |", "|---|---|", *titles])
-    return f"{_BEFORE}\n{table}\n{_BEHIND}"
 
 
 def _names(root: click.Context) -> list[str]:

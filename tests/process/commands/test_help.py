@@ -43,7 +43,11 @@ def test_the_topics_are_listed_with_a_line_each(world: World) -> None:
     assert all(any(title in line for line in lines) for title in TOPICS.values())
 
 
-def test_the_help_of_the_command_itself_points_to_the_book(world: World) -> None:
+def test_every_page_has_its_place_in_the_order() -> None:
+    assert sorted(TOPICS) == sorted(page.stem for page in pages.FOLDER.glob("*.md"))
+
+
+def test_the_help_of_the_command_itself_points_to_the_manual(world: World) -> None:
     assert "`claude-shim help`" in shown(world, "--help")
 
 
@@ -102,7 +106,7 @@ def test_topics_and_variables_are_completed(world: World) -> None:
         run = world.run(program=program(world), env=env)
         return [it.split("\t")[0].removeprefix("plain,") for it in run.stdout.decode().splitlines()]
 
-    assert completed("con") == ["containers", "conversations"]
+    assert completed("con") == ["conversations", "containers"]
     assert completed("NSED_K") == ["NSED_KEEP_DAYS"]
 
 

@@ -33,10 +33,11 @@ def citations() -> set[tuple[str, str]]:
 
 
 def named() -> list[tuple[str, list[str]]]:
-    """Each file that help developing names, with the functions it names of it."""
-    page = (pages.FOLDER / "developing.md").read_text("utf-8")
+    """Each file that the pages about the code and its tests name, with the functions of it."""
+    topics = ("developing", "trust")
+    text = "".join((pages.FOLDER / f"{topic}.md").read_text("utf-8") for topic in topics)
     return [
-        (it[1], re.findall(r"`(\w+)`", it[0].partition("`,")[2])) for it in NAMED.finditer(page)
+        (it[1], re.findall(r"`(\w+)`", it[0].partition("`,")[2])) for it in NAMED.finditer(text)
     ]
 
 
