@@ -1,16 +1,17 @@
 """Becoming the real claude: same pid, descriptors, environment and signals as without the shim."""
 
 import _signal
+import errno
 import posix
 
 from shim.base import environment
-
-_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b"\\", b'"', b"$")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
+
+_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b"\\", b'"', b"$")
 
 
 class Caller:
@@ -29,16 +30,16 @@ class Caller:
 
 
 def become(
-    path: str, args: "Sequence[str]", exports: "Mapping[str, bytes]", caller: Caller
+    path: str, args: "Sequence[str]", added: "Mapping[str, bytes]", caller: Caller
 ) -> "NoReturn":
-    """Become the program, with `exports` set in its environment.
+    """Become the program, with `added` set in its environment.
 
     `args` are UTF-8 with surrogate escapes. Raises OSError, with the environment as it was, where
     the system refuses.
     """
     _undo_start_up(caller)
-    before = {name: posix.environ.get(name.encode()) for name in exports}
-    for name, value in exports.items():
+    before = {name: posix.environ.get(name.encode()) for name in added}
+    for name, value in added.items():
         environment.put(name, value)
     try:
         # execv, not execve: it hands down C's own environment, which keeps what Python's mapping
@@ -47,8 +48,6 @@ def become(
         try:
             posix.execv(program, [called, *encoded])
         except OSError as problem:
-            import errno
-
             if problem.errno != errno.ENOEXEC or not _begins_like_script(path):
                 raise
             # A script without a first line: run as shells and execvp would.
@@ -75,7 +74,7 @@ def _begins_like_script(path: str) -> bool:
 
 
 def _undo_start_up(caller: Caller) -> None:
-    """Put back what CPython changes as it starts and an exec would hand down."""
+    """Undo what CPython changes as it starts and an exec would hand down."""
     for letter, number in (("P", _signal.SIGPIPE), ("X", _signal.SIGXFSZ)):
         ignored = letter in caller.signals
         _signal.signal(number, _signal.SIG_IGN if ignored else _signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""What a call would do, told instead of done: the wrapper's own way with acts that change nothing.
+"""What a call would do, printed instead of done: the wrapper's own steps with a dry run of effects.
 
-It leaves out what only a real call brings about: that a damaged store is mended, that the options
-of a new claude are learned, that a busy conversation is waited for.
+It leaves out what only a real call does: repairing a damaged store, discovering the options of a
+new claude, waiting for a busy conversation.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from shim.base import environment, messages
 from shim.base.messages import Failure, explain
-from shim.base.session_key import new_session_id
-from shim.call import resuming, wrapper
-from shim.claude import cli_spec, registry, spec_lookup, transcripts
+from shim.base.session_key import derive
+from shim.call import effects, wrapper
+from shim.claude import cli_spec, spec_lookup, transcripts
 from shim.claude.transcripts import Transcript
-from shim.locks.record_lock import ACQUIRED, FILE_NAME, Holder, Lock, is_of_conversation
+from shim.locks.record_lock import FILE_NAME, Lock, is_of_conversation
 from shim.retention import compressed, config_directories, pins, restoring
 from shim.store import markers, plugin_links, rewrite
 from shim.store.store import Store, directory
@@ -25,102 +25,97 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shim.base.session_key import SessionKey
-    from shim.claude.invocation import Invocation
-    from shim.locks.contention import WaitPolicy
+    from shim.call.call import Call
+    from shim.locks.contention import Contended, WaitPolicy
 
 
 class DryRun:
     """What a call of claude would do here and now.
 
-    `find` says which is the real one, and ends with SystemExit where there is none.
-    `steps` are the decisions on the way, each with whether it is a warning. `command` is the real
-    claude and its arguments, or None where the call would end with `exit_code` instead. `exports`
-    are set in claude's environment.
+    `find` returns the real one, and ends with SystemExit where there is none. `steps` are the
+    decisions on the way, each with whether it is a warning. `command` is the real claude and its
+    arguments, or None where the call would end with `exit_code` instead. `added` is what is set in
+    claude's environment.
     """
 
     def __init__(self, find: Callable[[], str], args: Sequence[str], plugin: str) -> None:
         self.steps: list[tuple[str, bool]] = []
         self.command: list[str] | None = None
-        self.exports: dict[str, bytes] = {}
+        self.added: dict[str, bytes] = {}
         self.exit_code: int | None = None
         before = messages.listener
         messages.listener = lambda message, is_warning: self.steps.append((message, is_warning))
         try:
-            self._rehearse(find(), list(args), plugin)
+            self._run(find(), list(args), plugin)
         except SystemExit as end:
             self.exit_code = int(end.code or 0)
         finally:
             messages.listener = before
 
-    def _rehearse(self, claude: str, args: list[str], plugin: str) -> None:
+    def _run(self, claude: str, args: list[str], plugin: str) -> None:
         explain(f"the real claude is {claude}")
         arguments = args
-        if environment.is_on("NSED_SHIM_DISABLE"):  # the launcher sees to that in a call
+        if environment.is_on("NSED_SHIM_DISABLE"):  # in a call the launcher looks at it
             explain("NSED_SHIM_DISABLE is set: claude is left alone")
         else:
             try:
-                arguments, self.exports = wrapper.prepare(args, claude, plugin, _Acts)
+                arguments, self.added = wrapper.prepare(args, claude, plugin, _Effects)
             except Exception as problem:
-                wrapper.warn_that_claude_runs_as_asked(problem)
+                wrapper.warn_of_no_management(problem)
         self.command = [claude, *arguments]
 
 
-class _Acts(resuming.Effects):
-    """Acts that say what they would do."""
+class _Effects(effects.Effects):
+    """The three twins together."""
 
-    def open_store(self) -> Store:
+    def __init__(self, plugin: str) -> None:
+        self.sessions = _Sessions(plugin)
+        self.locks = _Locks(self.sessions)
+        self.retention = _Retention(self.sessions)
+
+
+class _Sessions(effects.Sessions):
+    """Prints what would be recorded."""
+
+    __slots__ = ()
+
+    def _open(self) -> Store:
         return Store(directory(make=False))
 
-    def surface(self, claude: str) -> cli_spec.CliSpec:
+    def cli_spec(self, claude: str) -> cli_spec.CliSpec:
         known = self.store and spec_lookup.known(claude, self.store.directory)
         if known:
             return known
-        explain("this claude's options are not learned yet: the built-in table serves here")
+        explain("the options of this claude are not discovered yet: using the built-in table")
         return cli_spec.built_in()
 
-    def open_lease(self, start: int) -> Lock | None:
-        if self.store is None:
+    def peek(self, key: SessionKey) -> str:
+        try:
+            return self._recall(key) or derive(key)
+        except Failure:
+            return derive(key)
+
+    def record(self, key: SessionKey, session_id: str) -> None:
+        if self.store is not None:
+            explain(f"{key} would be mapped to {session_id}")
+
+    def note_fork(self, fork: str, parent: str) -> None:
+        return
+
+    def note_hookless(self, session_id: str) -> None:
+        explain("no hook would report its moves: the next call would ask claude's registry")
+
+    def plugin_link(self, key: SessionKey, variant: str) -> str | None:
+        if self.store is None or not os.access(f"{self.plugin}/{variant}", os.R_OK):
             return None
-        if self.leases is None:
-            try:
-                self.leases = os.open(f"{self.store.directory}/{FILE_NAME}", os.O_RDONLY)
-            except FileNotFoundError:
-                explain("nobody has a lease: they would be the first ones here")
-                self._has_leases = False
-                return None
-        return _Glance(self.leases, start)
+        return plugin_links.path(self.store.directory, key, variant)
 
-    def wait(self, wanted: Lock, is_long_running: bool, patience: WaitPolicy) -> bool:
-        return _would_wait(wanted.holder(), patience)
-
-    def outlasts(self, session_id: str, is_worth_it: WaitPolicy) -> bool:
-        pid = registry.live_on(session_id) or 0
-        return _would_wait(Holder(pid, is_long_running=True), is_worth_it)
-
-    def join_fleet(
-        self,
-        key: SessionKey,
-        asked: Invocation,
-        session_id: str,
-        is_explicit: bool,
-        moves_head: bool,
-    ) -> tuple[str, str]:
-        explain("the fleet would be asked for the conversation, and for what it has more of it")
-        return session_id, ACQUIRED
-
-    def turn(self, key: SessionKey, asked: Invocation, is_explicit: bool) -> str:
-        explain("a streaming or interactive run" if asked.is_long_running else "a one-shot run")
-        return super().turn(key, asked, is_explicit)
-
-    def fork(self) -> str:
-        return new_session_id()
-
-    def recall(self, key: SessionKey) -> str | None:
+    def _recall(self, key: SessionKey) -> str | None:
         if self.store is None:
             return None
         path = self.store.path
         try:
-            # Of a store that is gone, or damaged: what it would be mended to.
+            # Of a store that is missing or damaged: what it would be restored to.
             with _opened(path) as file:
                 mappings = rewrite.load(path, file.fileno(), is_locked=False)
         except OSError as problem:
@@ -128,59 +123,112 @@ class _Acts(resuming.Effects):
         entry = mappings.get(key.room, {}).get(key.agent)
         return str(entry["uuid"]) if entry else None
 
-    def keep(
-        self, session_id: str, transcript: Transcript | None, is_ours: bool
-    ) -> Transcript | None:
-        if transcript is not None or self.store is None:
-            return transcript
-        store = self.store.directory
+    def _followed(self, key: SessionKey, stored: str) -> str:
+        moved = markers.hookless_moved_to(self.store.directory, stored) if self.store else None
+        if moved is not None:
+            explain(f"a claude without our hooks moved on from {stored}")
+        return moved or stored
+
+
+class _Locks(effects.Locks):
+    """Prints who has which lock, and acquires none."""
+
+    __slots__ = ()
+
+    def acquire_key(self, call: Call) -> None:
+        is_long_running = call.invocation.is_long_running
+        explain("a streaming or interactive run" if is_long_running else "a one-shot run")
+        super().acquire_key(call)
+
+    def acquire_in_fleet(self, call: Call, retention: effects.Retention) -> None:
+        explain("the fleet would be asked for the conversation, and for turns that this host lacks")
+
+    def acquire_fork(self, session_id: str) -> None:
+        return
+
+    def wait_for(self, contended: Contended, policy: WaitPolicy) -> bool:
+        holder = contended.holder()
+        if not policy.allows(holder, 0.0):
+            return False
+        if holder is None or policy.is_for_the_end_of(holder):
+            explain("it would wait until that claude ends; then:")
+            return True
+        explain("it would wait for the end of the turn, and a second more; if that claude stays:")
+        return False
+
+    def _open(self, offset: int) -> Lock | None:
+        store = self._sessions.store
+        if store is None or not self._can_lock:
+            return None
+        if self.file is None:
+            try:
+                self.file = os.open(f"{store.directory}/{FILE_NAME}", os.O_RDONLY)
+            except FileNotFoundError:
+                explain("no locks are held: this is the first call here")
+                self._can_lock = False
+                return None
+        return _WatchedLock(self.file, offset)
+
+
+class _WatchedLock(Lock):
+    """A lock that is looked at, and neither acquired nor waited for."""
+
+    __slots__ = ()
+
+    def try_acquire(self, is_long_running: bool) -> bool:
+        which = "conversation" if is_of_conversation(self._offset) else "session key"
+        if self.is_free():
+            explain(f"the {which} is not locked: its lock would be acquired")
+            return True
+        holder = self.holder()
+        if holder is not None:
+            kind = "streaming or interactive" if holder.is_long_running else "one-shot"
+            explain(f"the {which} is locked by claude {holder.pid}, {kind}")
+        return False
+
+
+class _Retention(effects.Retention):
+    """Prints what would be moved, restored or copied."""
+
+    __slots__ = ()
+
+    def set_aside_unusable(self, call: Call) -> None:
+        store = self.store_directory
+        pin = store and pins.path(store, call.session_id)
+        is_copy = pin and compressed.exists(pin)
+        then = "; its compressed copy would take its place" if is_copy else ""
+        for path in call.unusable:
+            explain(f"{path} holds no message; it would be moved aside{then}")
+
+    def pin(self, call: Call) -> None:
+        store, session_id = self.store_directory, call.session_id
+        if call.transcript is not None or not store:
+            return
         found = config_directories.elsewhere(store, session_id)
         if found is not None:
-            explain(f"another account has it: {transcripts.config_directory_of(found.path)}")
-            return found
-        if not pins.is_pinned(store, session_id):
-            return None
-        where = restoring.restore_target(store, session_id)
-        if where is None:
-            explain("its transcript was deleted while it was young: it would be kept no longer")
-            return None
-        explain(f"it is kept, and would be put back as {where}")
-        status = os.stat(pins.path(store, session_id))
-        return Transcript(where, transcripts.is_here(where), status)
+            explain(
+                f"it is in another config directory: {transcripts.config_directory_of(found.path)}"
+            )
+            call.transcript = found
+        elif pins.is_pinned(store, session_id):
+            self._restore(call)
 
-    def give(self, transcript: Transcript, fork: str) -> None:
-        if os.path.isdir(transcripts.sidecars_of(transcript.path)):
-            explain(f"what its subagents said would be copied for {fork}")
+    def copy_sidecars(self, call: Call, fork: str) -> None:
+        transcript = call.transcript
+        if transcript is not None and os.path.isdir(transcripts.sidecars_of(transcript.path)):
+            explain(f"the transcripts of its subagents would be copied for {fork}")
 
     def housekeep(self) -> None:
         return
 
-    def make_way(self, session_id: str, paths: list[str]) -> None:
-        kept = self.store and pins.path(self.store.directory, session_id)
-        then = "; its copy would go on in its place" if kept and compressed.exists(kept) else ""
-        for path in paths:
-            explain(f"{path} holds no message; it would be moved aside{then}")
-
-    def followed(self, key: SessionKey, stored: str) -> str:
-        moved = markers.hookless_moved_to(self.store.directory, stored) if self.store else None
-        if moved is not None:
-            explain(f"a claude without our hooks went on from {stored}")
-        return moved or stored
-
-    def note_unheard(self, session_id: str) -> None:
-        explain("no hook would tell where it moves: claude's registry is asked at the next call")
-
-    def note_fork(self, fork: str, parent: str) -> None:
-        return
-
-    def link(self, key: SessionKey, variant: str) -> str | None:
-        if self.store is None or not os.access(f"{self.plugin}/{variant}", os.R_OK):
-            return None
-        return plugin_links.path(self.store.directory, key, variant)
-
-    def record(self, key: SessionKey, session_id: str) -> None:
-        if self.store is not None:
-            explain(f"{key} would be mapped to {session_id}")
+    def _restore(self, call: Call) -> None:
+        where = restoring.restore_target(self.store_directory, call.session_id)
+        if where is None:
+            explain("its transcript was deleted while it was young: its pin would be removed")
+            return
+        explain(f"it is retained, and would be restored as {where}")
+        status = os.stat(pins.path(self.store_directory, call.session_id))
+        call.transcript = Transcript(where, transcripts.is_here(where), status)
 
 
 def _opened(path: str) -> BinaryIO:
@@ -194,30 +242,3 @@ def _opened(path: str) -> BinaryIO:
         return file
     file.close()
     raise Failure(f"{path} is no regular file: move it away")
-
-
-class _Glance(Lock):
-    """A lease that is looked at, and neither taken nor waited for."""
-
-    __slots__ = ()
-
-    def try_acquire(self, is_long_running: bool) -> bool:
-        of = "conversation's " if is_of_conversation(self._start) else ""
-        if self.is_free():
-            explain(f"nobody has the {of}lease: it would be taken")
-            return True
-        holder = self.holder()
-        if holder is not None:
-            kind = "streaming or interactive" if holder.is_long_running else "one-shot"
-            explain(f"claude {holder.pid}, {kind}, has the {of}lease")
-        return False
-
-
-def _would_wait(holder: Holder | None, is_worth_it: WaitPolicy) -> bool:
-    if not is_worth_it(holder, 0.0):
-        return False
-    if holder is None or is_worth_it.is_for_the_end_of(holder):
-        explain("it would wait for its turn; then:")
-        return True
-    explain("it would wait for the turn under way, and a second more; if that claude stays:")
-    return False

@@ -1,43 +1,24 @@
-"""Taking a conversation on all hosts of a fleet, when this host's own leases are taken.
+"""Acquiring a conversation on all hosts of a fleet, when this host's own locks are acquired.
 
-Whatever the fleet cannot do is one warning, and the conversation goes on here alone.
+Whatever the fleet cannot do is one warning, and the conversation is resumed on this host alone.
 """
 
 import posix
-import time
 
 from shim.base import environment
 from shim.base.messages import Failure, explain, warn
 from shim.claude import transcripts
 from shim.fleet import daemon_client
-from shim.locks.record_lock import ACQUIRED
+from shim.locks.record_lock import ACQUIRED, Holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, Protocol
+    from typing import Final
 
-    from shim.base.session_key import SessionKey
+    from shim.call.call import Call
+    from shim.call.effects import Locks, Retention
     from shim.claude.invocation import Invocation
-    from shim.claude.transcripts import Transcript
     from shim.fleet.protocol import Message
-    from shim.locks.contention import WaitPolicy
-    from shim.locks.record_lock import Holder
-    from shim.store.store import Store
-
-    class Effects(Protocol):
-        """What a call does to the world, as far as it is needed here."""
-
-        store: "Store | None"
-
-        def turn_of_conversation(
-            self, key: SessionKey, asked: Invocation, session_id: str, is_explicit: bool
-        ) -> str:
-            """Take a conversation's lease on this host."""
-
-        def keep(
-            self, session_id: str, transcript: Transcript | None, is_ours: bool
-        ) -> Transcript | None:
-            """Keep the transcript, or have it back."""
 
 
 ONE_SHOT: "Final" = "one-shot"
@@ -47,135 +28,108 @@ _ANSWERS = ("granted", "other", "busy")
 _WAITS = 250
 
 
-def join(
-    effects: "Effects",
-    key: "SessionKey",
-    asked: "Invocation",
-    session_id: str,
-    is_explicit: bool,
-    moves_head: bool,
-) -> tuple[str, str]:
-    """The conversation that the room has on all hosts, and what to do with it.
+def join(call: "Call", locks: "Locks", retention: "Retention") -> None:
+    """Acquire the conversation of a call on all hosts, or the one that the room has instead.
 
-    With `is_explicit`, the caller named the conversation, and the room has no say. `moves_head`
-    says that it becomes the room's. Exits 75 where it is busy and `NSED_ON_BUSY=fail`.
+    Exits 75 where it is busy and `NSED_ON_BUSY=fail`.
     """
-    store = effects.store
-    if store is None:
-        return session_id, ACQUIRED
-    joining = _Joining(effects, store.directory, key, asked, is_explicit, moves_head)
+    hosts = _Hosts(call, retention)
     try:
-        return joining.take(session_id)
+        while True:
+            if not hosts.try_acquire():
+                locks.resolve(call, hosts)
+            if call.outcome != ACQUIRED or hosts.answer["answer"] != "other":
+                break
+            call.session_id = hosts.answer["session_id"]
+            explain(f"the fleet has conversation {call.session_id} for {call.key}")
+            hosts.is_settled = True
+            locks.acquire_conversation(call)
+            if call.outcome != ACQUIRED:
+                return
     except Failure as problem:
-        warn(f"this conversation goes on here alone: {problem}")
-        return joining.session_id, ACQUIRED
+        warn(f"running without the fleet: {problem}")
+        return
+    call.forget_location()  # what other hosts said may be in the transcript now
+    if call.outcome == ACQUIRED and hosts.answer.get("was_late"):
+        warn(f"the last turn was seen before other hosts had it: {hosts.answer['was_late']}")
 
 
-class _Joining:
-    """One call's way into the fleet; `session_id` is the conversation that it is about."""
+class _Hosts:
+    """The conversation of a call on all hosts; `answer` is what the sync daemon last said of it.
 
-    def __init__(
-        self,
-        effects: "Effects",
-        store: str,
-        key: "SessionKey",
-        asked: "Invocation",
-        is_explicit: bool,
-        moves_head: bool,
-    ) -> None:
-        self.session_id = ""
-        self._acts = effects
-        self._store = store
-        self._key = key
-        self._asked = asked
-        self._is_explicit = is_explicit
-        self._moves_head = moves_head
+    With `is_settled` the room has no say in which conversation it is.
+    """
 
-    def take(self, session_id: str) -> tuple[str, str]:
-        """Take a conversation, or the one that the room has instead. Raises Failure."""
-        self.session_id = session_id
-        answer = self._begin()
-        if answer["answer"] == "other":
-            explain(f"the fleet has conversation {answer['session_id']} for {self._key}")
-            self._is_explicit = True
-            turn = self._acts.turn_of_conversation(
-                self._key, self._asked, answer["session_id"], is_explicit=False
-            )
-            if turn != ACQUIRED:
-                return answer["session_id"], turn
-            return self.take(answer["session_id"])
-        if answer["answer"] != "busy":
-            if answer["was_late"]:
-                warn(f"the last turn was seen before other hosts had it: {answer['was_late']}")
-            return self.session_id, ACQUIRED
-        from shim.locks import contention  # it looks at processes, with what takes long to import
+    pause = 0.0  # the daemon waits
 
-        turn = contention.settle(
-            *(self._key, self._asked, self._is_explicit, _holder(answer)),
-            self._wait,
-            lambda: self.session_id,
-        )
-        return self.session_id, turn
+    def __init__(self, call: "Call", retention: "Retention") -> None:
+        self.answer: Message = {}
+        self.is_settled = call.is_explicit
+        self._call = call
+        self._retention = retention
+        self._waits = 0
 
-    def _wait(self, is_worth_it: "WaitPolicy") -> bool:
-        """Wait for the claude on another host, while that is worth it."""
-        started = time.monotonic()
-        holder: Holder | None = None
-        while is_worth_it(holder, time.monotonic() - started):
-            answer = self._begin(_WAITS)
-            if answer["answer"] != "busy":
-                return True
-            holder = _holder(answer)
-        return False
+    def holder(self) -> Holder:
+        """Who has it on another host."""
+        return Holder(0, is_long_running=self.answer["kind"] != ONE_SHOT)
 
-    def _begin(self, waits: int = 0) -> "Message":
-        """One question to the courier. Raises Failure where the fleet is of no use now."""
-        found, in_the_way = transcripts.find(self.session_id)
-        if found is None and not in_the_way:
-            found = self._acts.keep(self.session_id, None, is_ours=True)
-        paths = [found.path] if found else in_the_way
-        answer = daemon_client.ask(
-            self._store,
+    def is_mid_turn(self, holder: Holder) -> bool:
+        """Whether the other host's turn was under way at the last answer."""
+        return bool(self.answer["is_answering"])
+
+    def describe(self, holder: Holder | None) -> str:
+        """The holder, as a message names it."""
+        return f"a claude on {self.answer['hostname']}"
+
+    def leave_queue(self) -> None:
+        """Nothing: the daemon has no queue."""
+
+    def try_acquire(self) -> bool:
+        """Ask the sync daemon for the conversation; whether no other host is in the way.
+
+        Raises Failure where the fleet is of no use now.
+        """
+        call = self._call
+        call.locate()
+        if call.transcript is None and not call.unusable:
+            self._retention.pin(call)
+        paths = [call.transcript.path] if call.transcript else call.unusable
+        self.answer = daemon_client.ask(
+            self._retention.store_directory,
             "begin",
             fleet=environment.get("NSED_FLEET_URL"),
             key_file=environment.get("NSED_FLEET_KEY_FILE"),
-            room=self._key.room,
-            agent=self._key.agent,
+            room=call.key.room,
+            agent=call.key.agent,
             pid=posix.getpid(),
-            kind=_kind(self._asked),
-            session_id=self.session_id,
-            transcript=paths[0] if paths else _new_transcript(self.session_id),
-            is_chosen=self._is_explicit,
-            moves_head=self._moves_head,
-            waits=waits,
+            kind=_kind(call.invocation),
+            session_id=call.session_id,
+            transcript=paths[0] if paths else _new_transcript(call.session_id),
+            is_chosen=self.is_settled,
+            moves_head=call.moves_head,
+            waits=self._waits,
         )
-        if answer["answer"] == "alone":
-            raise Failure(answer["why"])
-        if answer["answer"] not in _ANSWERS:
+        self._waits = _WAITS
+        if self.answer["answer"] == "alone":
+            raise Failure(self.answer["why"])
+        if self.answer["answer"] not in _ANSWERS:
             raise Failure("the courier is of a newer claude-shim: update this one")
-        if answer.get("space_taken"):
-            taken = answer["space_taken"]
+        taken = self.answer.get("space_taken")
+        if taken:
             warn(
-                f"{taken} of the fleet's space for conversations is taken: `claude-shim doctor`"
-                " says what to do"
+                f"{taken} of the fleet's space for conversations is taken: see `claude-shim doctor`"
             )
-        return answer
+        return bool(self.answer["answer"] != "busy")
 
 
-def _holder(answer: "Message") -> "Holder":
-    from shim.locks.contention import RemoteHolder
-
-    return RemoteHolder(answer["hostname"], answer["kind"] != ONE_SHOT, answer["is_answering"])
-
-
-def _kind(asked: "Invocation") -> str:
-    if asked.is_streaming:
+def _kind(invocation: "Invocation") -> str:
+    if invocation.is_streaming:
         return "streaming"
-    return "interactive" if asked.is_interactive else ONE_SHOT
+    return "interactive" if invocation.is_interactive else ONE_SHOT
 
 
 def _new_transcript(session_id: str) -> str:
-    """Where a conversation is to be that is not here yet."""
+    """Where the transcript of a conversation that is not on this host will be."""
     project = transcripts.this_project()
     if project is None:
         # Claude's own name for it is not known: it is resumed by its path.

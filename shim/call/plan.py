@@ -1,24 +1,18 @@
-"""Facts in, command line out: the flags that make claude start, resume or copy a conversation.
+"""Facts in, command line out: the flags that make claude start, resume or fork a conversation.
 
-They go before the caller's arguments: there they are safe from a variadic option or a `--` among
-the caller's. `plugins` are the directories of ours for this run. With `renders_prompt`, the system
-prompt and tools are what this call says, and not what the conversation's first one said for ever
-(help facts, "Personas").
+They go before the caller's arguments, where no variadic option or `--` among those can swallow
+them.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.claude.transcripts import Transcript
+    from shim.call.call import Call
+    from shim.claude.invocation import Invocation
 
 
-def flags(
-    session_id: str, transcript: "Transcript | None", plugins: list[str], renders_prompt: bool
-) -> list[str]:
-    """The flags to go on with a conversation, or to start it where it has no transcript."""
-    hooks = plugin_flags(plugins)
-    if transcript is None:
-        return [*hooks, "--session-id", session_id]
-    return [*hooks, *_resume(session_id, transcript, renders_prompt)]
+def flags(call: "Call") -> list[str]:
+    """The flags to start, resume or fork the conversation of a call."""
+    return [*plugin_flags(call.plugins), *_conversation(call)]
 
 
 def plugin_flags(plugins: list[str]) -> list[str]:
@@ -26,28 +20,26 @@ def plugin_flags(plugins: list[str]) -> list[str]:
     return [word for plugin in plugins for word in ("--plugin-dir", plugin)]
 
 
-def fork(
-    session_id: str,
-    transcript: "Transcript | None",
-    copy: str,
-    since: str | None,
-    plugins: list[str],
-    renders_prompt: bool,
-) -> list[str]:
-    """The flags to go on with a copy of a conversation, under the session id `copy`.
-
-    With `since`, the id of a message, what came after that is left out: the turn that another
-    claude is in the middle of. A conversation with no transcript, or no finished turn, is started.
-    """
+def _conversation(call: "Call") -> list[str]:
+    transcript, fork = call.transcript, call.fork
     if transcript is None:
-        return flags(copy, None, plugins, renders_prompt)
-    resume = flags(session_id, transcript, plugins, renders_prompt)
-    until = ["--resume-session-at", since] if since else []
-    return [*resume, "--fork-session", "--session-id", copy, *until]
-
-
-def _resume(session_id: str, transcript: "Transcript", renders_prompt: bool) -> list[str]:
+        return ["--session-id", fork.session_id if fork else call.session_id]
+    prompt = ["--system-prompt-snapshot", "off"] if _renders_prompt(call.invocation) else []
     # By its path from another project, because claude 2.1.197 looks an id up in the working
     # directory's project only (help facts, "Which conversation").
-    prompt = ["--system-prompt-snapshot", "off"] if renders_prompt else []
-    return [*prompt, "--resume", session_id if transcript.is_here else transcript.path]
+    resume = [*prompt, "--resume", call.session_id if transcript.is_here else transcript.path]
+    if fork is None:
+        return resume
+    until = ["--resume-session-at", fork.since] if fork.since else []
+    title = [f"--name={fork.title}"] if fork.title else []
+    return [*resume, "--fork-session", "--session-id", fork.session_id, *until, *title]
+
+
+def _renders_prompt(invocation: "Invocation") -> bool:
+    """Whether claude renders the system prompt and tools from this call's options.
+
+    Otherwise a resumed conversation keeps those of its first call (help facts, "Personas").
+    """
+    snapshot = "--system-prompt-snapshot"
+    is_heeded = invocation.is_interactive or invocation.has(snapshot)
+    return invocation.spec.surely_has(snapshot) and not is_heeded

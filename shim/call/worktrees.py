@@ -1,7 +1,7 @@
 """The working tree that a conversation lived in, and whether this directory is in another.
 
-Commits of a conversation that goes on in another worktree land on the wrong branch (claude-code
-issues 80014 and 85339). Loaded where a person, or `explain`, is to hear of it.
+Commits of a conversation that is resumed in another worktree land on the wrong branch (claude-code
+issues 80014 and 85339). Loaded where a person, or `explain`, is to read about it.
 """
 
 import os
@@ -13,7 +13,7 @@ def other_than_here(transcript: str) -> str | None:
     """The directory a conversation lived in, where that is in another tree than this one.
 
     A tree is a repository's or a worktree's; a directory in neither is one by itself. None where
-    nobody can tell.
+    it is unknown.
     """
     try:
         lived_in, here = summary.of(transcript).directory, os.getcwd()

@@ -7,22 +7,25 @@ import sys
 from shim.base import environment
 from shim.base.messages import explain, warn
 from shim.call import becoming, identity, resuming
-from shim.claude import child_environment, invocation
+from shim.call.call import Call
+from shim.call.effects import Effects
+from shim.claude import child_environment
+from shim.claude.invocation import Invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
-# Of a program that is there and cannot be run, as shells have it.
+# Of a program that is there and cannot be run, as in shells.
 _EXIT_CANNOT_RUN = 126
 
 
 def main(plugin: str, handed: "Sequence[str]") -> "NoReturn":
-    """Become the real claude, continuing the conversation of this room and agent.
+    """Become the real claude, resuming the conversation of this room and agent.
 
-    `plugin` is the directory of our plugin for claude. `handed` is what the launcher says: its own
-    path, what CPython was going to change (see `Caller`), the claude that it found, and the
+    `plugin` is the directory of our plugin for claude. `handed` is what the launcher passes: its
+    own path, what CPython was going to change (see `Caller`), the claude that it found, and the
     caller's whole command line. Whatever goes wrong on the way is one warning, and claude runs as
     the caller asked.
     """
@@ -36,7 +39,7 @@ def main(plugin: str, handed: "Sequence[str]") -> "NoReturn":
     except Exception as problem:
         if environment.is_on("NSED_SHIM_DEBUG"):
             sys.excepthook(type(problem), problem, problem.__traceback__)
-        warn_that_claude_runs_as_asked(problem)
+        warn_of_no_management(problem)
     try:
         becoming.become(claude, asked, {}, caller)
     except OSError as problem:
@@ -45,14 +48,11 @@ def main(plugin: str, handed: "Sequence[str]") -> "NoReturn":
 
 
 def prepare(
-    args: list[str],
-    claude: str,
-    plugin: str,
-    make_effects: "Callable[[str], resuming.Effects]" = resuming.Effects,
+    args: list[str], claude: str, plugin: str, make_effects: "Callable[[str], Effects]" = Effects
 ) -> tuple[list[str], dict[str, bytes]]:
     """What to run claude with: its arguments, and what to set in its environment.
 
-    `make_effects` makes other acts of the plugin's directory than the usual ones.
+    `make_effects` makes the effects, or their dry run, for the directory of our plugin.
     """
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
     environ = identity.put_right(posix.environ)
@@ -61,28 +61,27 @@ def prepare(
         explain("neither a room nor an agent: claude is left alone")
         return untouched
     effects = make_effects(plugin)
-    asked = invocation.read(args, effects.surface(claude))
-    agent = asked.value("--agent") or ""
+    invocation = Invocation(args, effects.sessions.cli_spec(claude))
+    agent = invocation.value("--agent") or ""
     found = identity.resolve(environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if found is None:
         return untouched
-    if asked.left_alone:
-        explain(f"claude is left alone: {asked.left_alone}")
-        fork = resuming.take_turns(found.key, asked, effects)
-        return (args if fork is None else fork), {}
+    if invocation.left_alone:
+        explain(f"claude is left alone: {invocation.left_alone}")
+        call = Call(found.key, invocation, invocation.explicit_session_id, moves_head=False)
+        return resuming.run_as_asked(call, effects) or args, {}
     explain(str(found))
-    continued = resuming.command_line(found.key, asked, effects)
-    if continued is None:
+    call = Call(found.key, invocation, invocation.value("--session-id"))
+    resumed = resuming.resume(call, effects)
+    if resumed is None:
         return untouched
-    return continued, identity.exports(found.key, environ) | child_environment.variables(
-        asked, environ
-    )
+    added = identity.exports(found.key, environ) | child_environment.variables(invocation, environ)
+    return resumed, added
 
 
-def warn_that_claude_runs_as_asked(problem: Exception) -> None:
+def warn_of_no_management(problem: Exception) -> None:
     """Say what went wrong on the way."""
-    what = f"{type(problem).__name__}: {problem}"
-    warn(f"claude runs as you asked, and its conversation is not kept ({what})")
+    warn(f"running claude without session management: {type(problem).__name__}: {problem}")
 
 
 def _die_of_an_interrupt_as_claude_would() -> None:

@@ -62,6 +62,6 @@ def _account(ours: Path | None, dry_run: DryRun) -> dict[str, object]:
         ],
         "claude": command[0] if command else None,
         "args": command[1:] if command else None,
-        "environment": {name: os.fsdecode(value) for name, value in dry_run.exports.items()},
+        "environment": {name: os.fsdecode(value) for name, value in dry_run.added.items()},
         "exit_code": dry_run.exit_code,
     }

@@ -50,6 +50,8 @@ MODULES: "Final" = (
     "shim.call",
     "shim.call.becoming",
     "shim.call.identity",
+    "shim.call.call",
+    "shim.call.effects",
     "shim.call.plan",
     "shim.call.resuming",
     "shim.call.wrapper",

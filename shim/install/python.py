@@ -18,7 +18,7 @@ _CELLAR = re.compile(r"(?P<prefix>.*)/Cellar/(?P<formula>[^/]+)/[^/]+/(?P<rest>.
 _TRIAL = """\
 import os, sys
 sys.path += {import_paths!r}
-import shim.call.wrapper, shim.call.resuming, shim.locks.contention
+import shim.call.wrapper, shim.locks.contention
 import encodings
 print(os.path.abspath(encodings.__file__))
 print(os.path.join(sys.base_prefix, "Python"))

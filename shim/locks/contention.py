@@ -1,7 +1,8 @@
-"""A conversation that another claude has: wait, go on with a copy, or step aside."""
+"""A conversation that another claude has: wait for it, fork it, or step aside."""
 
 import os
 import sys
+import time
 
 import psutil
 
@@ -15,10 +16,43 @@ from shim.store import plugin_links
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Final, Protocol
 
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
+    from shim.locks.record_lock import Lock
+
+    class Call(Protocol):
+        """What is to be known of the call that is in the way of another."""
+
+        key: SessionKey
+        invocation: Invocation
+
+        @property
+        def is_explicit(self) -> bool:
+            """Whether the caller named the conversation by its id, to read its transcript."""
+
+    class Contended(Protocol):
+        """Something that another claude has and a call wants, on this host or on another."""
+
+        @property
+        def pause(self) -> float:
+            """Seconds after which it is worth trying again."""
+
+        def holder(self) -> Holder | None:
+            """Who has it, if anyone."""
+
+        def is_mid_turn(self, holder: Holder) -> bool:
+            """Whether the holder is in the middle of a turn, or ends with its turn."""
+
+        def describe(self, holder: Holder | None) -> str:
+            """The holder, as a message names it."""
+
+        def try_acquire(self) -> bool:
+            """Acquire it if it is free; from the second time on in the queue, if there is one."""
+
+        def leave_queue(self) -> None:
+            """Wait no longer."""
 
 
 # EX_TEMPFAIL of sysexits.h.
@@ -33,102 +67,179 @@ _LONGEST_FOR_STREAMS = 45.0
 _HAND_OVER = 1.0
 _NOTICE_AFTER = 1.0
 _LOOK_EVERY = 0.05
+# Seconds between two looks of the first in a queue, and of the last of many.
+_PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
-def settle(
-    key: "SessionKey",
-    asked: "Invocation",
-    is_explicit: bool,
-    holder: Holder | None,
-    wait: "Callable[[WaitPolicy], bool]",
-    conversation: "Callable[[], str]",
+def resolve(
+    call: "Call", contended: "Contended", wait: "Callable[[Contended, WaitPolicy], bool]"
 ) -> str:
-    """What to do about a conversation that somebody has, having waited where that is the way.
+    """What a call does about what another claude has, after a wait where the policy asks for one.
 
-    `is_explicit` says that the caller named the conversation by its id, and reads that transcript
-    afterwards: a copy would be of no use to it. `wait` waits while its argument, asked with the
-    holder and the seconds waited so far, says that it is worth it, and says whether the
-    conversation is ours then. `conversation` says its id. Exits 75 where `NSED_ON_BUSY=fail`.
+    Returns an outcome. `wait` is `wait_for`, or what stands for it in a dry run. Exits 75 where
+    `NSED_ON_BUSY=fail`.
     """
+    holder, key = contended.holder(), call.key
     if holder is not None and _is_around_us(holder.pid, key):
         explain(f"the call comes from inside the conversation of {key}: claude is left alone")
         return BYPASS
-    policy = _policy()
-    if policy not in ("fork", "fail") and wait(WaitPolicy(key, asked, policy, conversation)):
+    on_busy = _on_busy()
+    may_wait = on_busy not in ("fork", "fail")
+    if may_wait and wait(contended, WaitPolicy(call, contended, on_busy)):
         return ACQUIRED
-    who = _who(holder)
-    if policy == "fail":
-        warn(f"{key} is busy: {who} has its conversation, and NSED_ON_BUSY is fail")
+    who = contended.describe(holder)
+    if on_busy == "fail":
+        warn(f"{key} is in use by {who}, and NSED_ON_BUSY=fail")
         sys.exit(EXIT_BUSY)
-    if is_explicit and policy != "fork":
-        warn(f"{who} has this conversation, too, and this call runs beside it: turns may get lost")
+    if call.is_explicit and on_busy != "fork":
+        # Its caller reads that very transcript afterwards: a fork would be of no use to it.
+        warn(f"{who} is using this conversation, too: concurrent turns may be lost")
         return UNLOCKED
     warn(
-        f"{who} has the conversation of {key}: this call goes on with a copy of it, which"
-        " `claude-shim show` lists and `claude-shim link` brings back"
+        f"{key} is in use by {who}: this call runs in a fork of its conversation; see"
+        " `claude-shim show`, and `claude-shim link` to return to it"
     )
     return FORK
 
 
-class RemoteHolder(Holder):
-    """Who has the conversation on another host, and whether its turn was under way just now."""
+def wait_for(contended: "Contended", policy: "WaitPolicy") -> bool:
+    """Wait while the policy allows it; return whether the call has it now.
 
-    __slots__ = ("hostname", "is_answering")
+    A signal ends the wait as it would end any program.
+    """
+    started = time.monotonic()
+    try:
+        while policy.allows(contended.holder(), time.monotonic() - started):
+            if contended.try_acquire():
+                return True
+            time.sleep(contended.pause)
+        return False
+    finally:
+        contended.leave_queue()
 
-    def __init__(self, hostname: str, is_long_running: bool, is_answering: bool) -> None:
-        super().__init__(0, is_long_running)
-        self.hostname = hostname
-        self.is_answering = is_answering
+
+class _OnThisHost:
+    """What a claude of this host has, or one of a container beside it."""
+
+    __slots__ = ("_session_id",)
+
+    def __init__(self, session_id: "Callable[[], str]") -> None:
+        self._session_id = session_id
+
+    def is_mid_turn(self, holder: Holder) -> bool:
+        """Whether the holder is in the middle of a turn, or ends with its turn."""
+        if holder.pid == 0:
+            # In another container: of it, no more than the transcript is seen from here.
+            return turns.is_under_way(self._session_id())
+        return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
+
+    def describe(self, holder: Holder | None) -> str:
+        """The holder, as a message names it."""
+        return messages.process(holder.pid if holder else 0)
+
+
+class LocalLock(_OnThisHost):
+    """A lock that another claude has, and its queue.
+
+    `session_id` names the conversation that it is about at the moment.
+    """
+
+    __slots__ = ("_is_long_running", "_lock")
+
+    def __init__(
+        self, lock: "Lock", is_long_running: bool, session_id: "Callable[[], str]"
+    ) -> None:
+        super().__init__(session_id)
+        self._lock = lock
+        self._is_long_running = is_long_running
+
+    @property
+    def pause(self) -> float:
+        """Seconds: the first in the queue looks often, those behind it seldom."""
+        return min(_PAUSE * (1 + self._lock.ahead()), _LONGEST_PAUSE)
+
+    def holder(self) -> Holder | None:
+        """Who has the lock, if anyone but this process."""
+        return self._lock.holder()
+
+    def try_acquire(self) -> bool:
+        """Acquire the lock when its turn in the queue has come."""
+        self._lock.enter_queue()
+        return self._lock.try_acquire(self._is_long_running)
+
+    def leave_queue(self) -> None:
+        """Leave the queue."""
+        self._lock.leave_queue()
+
+
+class Unmanaged(_OnThisHost):
+    """A conversation that claudes live on that were not started through the shim."""
+
+    __slots__ = ()
+
+    pause = _LOOK_EVERY
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(lambda: session_id)
+
+    def holder(self) -> Holder | None:
+        """One of them, if there is one. Each may go on."""
+        pid = registry.live_on(self._session_id())
+        return None if pid is None else Holder(pid, is_long_running=True)
+
+    def try_acquire(self) -> bool:
+        """Whether the last of them has left."""
+        return self.holder() is None
+
+    def leave_queue(self) -> None:
+        """Nothing: there is no queue."""
 
 
 class WaitPolicy:
-    """Whether it is still worth it to wait for the claude that has a conversation."""
+    """Whether it is still worth it to wait for the claude that has a conversation.
+
+    `on_busy` is what `NSED_ON_BUSY` asks for, if anything.
+    """
 
     __slots__ = (
-        "_asked",
-        "_conversation",
+        "_contended",
         "_idle_since",
-        "_is_noticed",
+        "_invocation",
+        "_is_announced",
         "_key",
         "_limit",
         "_looked",
+        "_on_busy",
         "_pid",
-        "_policy",
     )
 
-    def __init__(
-        self,
-        key: "SessionKey",
-        asked: "Invocation",
-        policy: str | None,
-        conversation: "Callable[[], str]",
-    ) -> None:
-        self._key = key
-        self._asked = asked
-        self._conversation = conversation
-        self._policy = policy
-        self._is_noticed = not messages.is_on_terminal()
+    def __init__(self, call: "Call", contended: "Contended", on_busy: str | None) -> None:
+        self._key = call.key
+        self._invocation = call.invocation
+        self._contended = contended
+        self._on_busy = on_busy
+        self._is_announced = not messages.is_on_terminal()
         self._limit = _timeout()
-        if asked.is_streaming and policy != "wait":
+        if call.invocation.is_streaming and on_busy != "wait":
             self._limit = min(self._limit, _LONGEST_FOR_STREAMS)
         self._pid = 0
         self._looked = -1.0
         self._idle_since: float | None = None
 
-    def __call__(self, holder: Holder | None, waited: float) -> bool:
-        """Whether it is, beside this holder, after so many seconds."""
-        if waited > _NOTICE_AFTER and not self._is_noticed:
-            self._is_noticed = True
-            warn(f"waiting for {self._key}: {_who(holder)} has it")
+    def allows(self, holder: Holder | None, waited: float) -> bool:
+        """Whether it is worth waiting for this holder, after so many seconds."""
+        if waited > _NOTICE_AFTER and not self._is_announced:
+            self._is_announced = True
+            warn(f"waiting for {self._key}: in use by {self._contended.describe(holder)}")
         if waited >= self._limit:
             return False
         if holder is None or self.is_for_the_end_of(holder):
             return True
-        return not self._asked.is_interactive and self._hands_over(holder, waited)
+        return not self._invocation.is_interactive and self._hands_over(holder, waited)
 
     def is_for_the_end_of(self, holder: Holder) -> bool:
         """Whether the wait is for a holder's run to end, and not only for its turn to."""
-        return not holder.is_long_running or self._policy == "wait"
+        return not holder.is_long_running or self._on_busy == "wait"
 
     def _hands_over(self, holder: Holder, waited: float) -> bool:
         """Whether a claude that may go on is in the middle of a turn, or has just ended one."""
@@ -136,25 +247,11 @@ class WaitPolicy:
             self._pid, self._idle_since = holder.pid, None
         if waited - self._looked >= _LOOK_EVERY:
             self._looked = waited
-            if self._is_at_work(holder):
+            if self._contended.is_mid_turn(holder):
                 self._idle_since = None
             elif self._idle_since is None:
                 self._idle_since = waited
         return self._idle_since is None or waited - self._idle_since < _HAND_OVER
-
-    def _is_at_work(self, holder: Holder) -> bool:
-        if isinstance(holder, RemoteHolder):
-            return holder.is_answering
-        if holder.pid == 0:
-            # In another container: of it, no more than the transcript is seen from here.
-            return turns.is_under_way(self._conversation())
-        return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
-
-
-def _who(holder: Holder | None) -> str:
-    if isinstance(holder, RemoteHolder):
-        return f"a claude on {holder.hostname}"
-    return messages.process(holder.pid if holder else 0)
 
 
 def _is_around_us(pid: int, key: "SessionKey") -> bool:
@@ -181,7 +278,7 @@ def _is_claude_of(process: psutil.Process, key: "SessionKey") -> bool:
     return str(its) == str(key) and registry.conversation_of(process.pid) is not None
 
 
-def _policy() -> str | None:
+def _on_busy() -> str | None:
     """What `NSED_ON_BUSY` asks for, or None where it is unset."""
     policy = environment.get("NSED_ON_BUSY")
     if policy and policy not in _POLICIES:

@@ -7,8 +7,9 @@ import pytest
 
 from shim.base.messages import Failure
 from shim.base.session_key import SessionKey
-from shim.call import resuming
-from shim.call.resuming import Effects
+from shim.call import effects
+from shim.call.call import Call
+from shim.call.effects import Effects
 from shim.claude import invocation
 from shim.locks.record_lock import ACQUIRED
 
@@ -19,16 +20,18 @@ def test_in_a_store_that_is_to_be_left_alone_nothing_is_made(
     def refuse(path: str) -> None:
         raise Failure(f"{path} belongs to another user")
 
-    monkeypatch.setattr(resuming, "leave_to_its_owner", refuse)
-    monkeypatch.setattr(resuming, "directory", lambda: str(tmp_path))
+    monkeypatch.setattr(effects, "leave_to_its_owner", refuse)
+    monkeypatch.setattr(effects, "directory", lambda: str(tmp_path))
     key = SessionKey(b"r", b"a")
 
-    effects = Effects("plugin")
-    effects.surface("/bin/true")
-    assert effects.turn(key, invocation.read(["-p"]), is_explicit=False) == ACQUIRED
-    assert effects.stored(key) is None
-    effects.record(key, "e02e610b-76e2-53bd-9543-ea295dd26fc7")
-    effects.housekeep()
+    its = Effects("plugin")
+    its.sessions.cli_spec("/bin/true")
+    call = Call(key, invocation.read(["-p"]))
+    its.locks.acquire_key(call)
+    assert call.outcome == ACQUIRED
+    assert its.sessions.recall(key) is None
+    its.sessions.record(key, "e02e610b-76e2-53bd-9543-ea295dd26fc7")
+    its.retention.housekeep()
 
     assert os.listdir(tmp_path) == []
     assert capsys.readouterr().err == (

@@ -24,8 +24,8 @@ def test_a_copy_has_the_name_of_what_it_is_a_copy_of(tmp_path: Path, said: str, 
     transcript = tmp_path / "t.jsonl"
     message = {"role": "user", "content": said}
     transcript.write_text(json.dumps({"type": "user", "message": message}) + "\n")
-    assert fork_title.of_copy(str(transcript), FORK) == name
+    assert fork_title.title(str(transcript), FORK) == name
 
 
 def test_a_copy_of_what_says_nothing_is_a_copy_all_the_same(tmp_path: Path) -> None:
-    assert fork_title.of_copy(str(tmp_path / "gone.jsonl"), FORK) == "(copy 6f2a)"
+    assert fork_title.title(str(tmp_path / "gone.jsonl"), FORK) == "(copy 6f2a)"

@@ -17,7 +17,7 @@ from shim.claude import registry
 from shim.locks import live_claudes
 from shim.locks.live_claudes import HeldLock
 from tests.support.children import Fork
-from tests.support.locks import lock_of_key
+from tests.support.locks import lock_of_key, wait_for_key
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
@@ -73,7 +73,7 @@ class TestHolders:
         assert holder.said() == "True"
         line: list[int] = []
         for _ in range(3):
-            child = fork(lambda: lock_of_key(directory, KEY).wait(False, lambda *_: True))
+            child = fork(lambda: wait_for_key(directory, KEY))
             line.append(child.pid)
             wait_until(lambda: waiting(directory) == tuple(line), "another stands in line")
         assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
@@ -81,7 +81,7 @@ class TestHolders:
         )
 
     def test_the_first_in_line_has_it_in_a_moment(self, directory: str, fork: Fork) -> None:
-        child = fork(lambda: lock_of_key(directory, KEY)._stand_in_line())
+        child = fork(lambda: lock_of_key(directory, KEY).enter_queue())
         child.said()
         assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) == HeldLock(
             child.pid, is_long_running=False
@@ -92,8 +92,9 @@ class TestHolders:
     ) -> None:
         def out_of_the_line() -> bool:
             mine = lock_of_key(directory, KEY)
-            # The bytes of the lease and of the first place are one lock to the kernel.
-            return mine._lock(is_long_running=True) and mine._stand_in_line() == 2
+            # The bytes of the lock and of the first place are one lock to the kernel.
+            mine.enter_queue()
+            return mine.try_acquire(is_long_running=True)
 
         child = fork(out_of_the_line)
         assert child.said() == "True"

@@ -1,4 +1,4 @@
-"""The lease: who has it, who waits for it, and what becomes of both."""
+"""The lock: who has it, who waits for it, and what becomes of both."""
 
 import errno
 import fcntl
@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from shim.base.session_key import SessionKey
-from shim.call import resuming
+from shim.call.call import Call
+from shim.call.effects import Effects
 from shim.claude import invocation, registry
 from shim.locks import contention, record_lock
 from shim.locks.record_lock import ACQUIRED, Holder, open_lock_file
 from tests.support.children import Child, Fork
-from tests.support.locks import lock_of_key
+from tests.support.locks import Always, lock_of_key, wait_for_key
 from tests.support.real_claude import wait_until
 
 KEY = SessionKey(b"room", b"agent")
@@ -107,9 +108,7 @@ def test_nothing_is_written_and_nobody_else_can_read(directory: str, fork: Fork)
 
 
 def waiting(directory: str) -> Callable[[], bool]:
-    return lambda: lock_of_key(directory, KEY).wait(
-        is_long_running=False, is_worth_it=lambda *_: True
-    )
+    return lambda: wait_for_key(directory, KEY)
 
 
 def have_locks(children: list[Child]) -> bool:
@@ -153,36 +152,56 @@ def test_who_is_suspended_in_the_line_keeps_nobody_waiting(directory: str, fork:
     mine = lock_of_key(directory, KEY)
     assert mine.try_acquire(is_long_running=False)
     os.kill(suspended.pid, signal.SIGCONT)
-    mine._unlock()
+    mine.release()
     assert suspended.said() == "True"
 
 
 def test_who_has_just_come_out_of_the_line_does_not_confuse_it(directory: str, fork: Fork) -> None:
     def out_of_the_line() -> bool:
         mine = lock_of_key(directory, KEY)
-        # The bytes of the lease and of the first place are one lock to the kernel.
-        return mine._lock(is_long_running=True) and mine._stand_in_line() == 2
+        # The bytes of the lock and of the first place are one lock to the kernel.
+        mine.enter_queue()
+        return mine.try_acquire(is_long_running=True)
 
     assert fork(out_of_the_line).said() == "True"
-    assert lock_of_key(directory, KEY)._stand_in_line() == 3
+    mine = lock_of_key(directory, KEY)
+    mine.enter_queue()
+    assert mine._place == 3
+
+
+class Thrice(Always):
+    """It is worth waiting twice."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, bool]] = []
+
+    def allows(self, holder: Holder | None, waited: float) -> bool:
+        assert holder is not None
+        assert waited >= 0
+        self.asked.append((holder.pid, holder.is_long_running))
+        return len(self.asked) < 3
 
 
 def test_a_wait_that_is_not_worth_it_any_more_ends(directory: str, fork: Fork) -> None:
     holder = fork(taken(directory, is_long_running=True))
     holder.said()
-    asked: list[tuple[int, bool]] = []
-
-    def once(found: Holder | None, waited: float) -> bool:
-        assert found is not None
-        assert waited >= 0
-        asked.append((found.pid, found.is_long_running))
-        return len(asked) < 3
-
-    mine = lock_of_key(directory, KEY)
-    assert not mine.wait(is_long_running=False, is_worth_it=once)
-    assert asked == [(holder.pid, True)] * 3
+    policy = Thrice()
+    assert not wait_for_key(directory, KEY, policy)
+    assert policy.asked == [(holder.pid, True)] * 3
     holder.kill()
-    assert mine.try_acquire(is_long_running=False)
+    assert lock_of_key(directory, KEY).try_acquire(is_long_running=False)
+
+
+def test_those_far_behind_in_the_queue_look_seldom(directory: str, fork: Fork) -> None:
+    queue: list[Child] = [fork(taken(directory))]
+    queue[0].said()
+    for _ in range(3):
+        queue.append(fork(waiting(directory)))
+        wait_until(lambda: have_locks(queue), "another stands in line")
+    mine = contention.LocalLock(lock_of_key(directory, KEY), False, lambda: U)
+    assert not mine.try_acquire()
+    assert mine.pause == pytest.approx(4 * contention._PAUSE)
+    mine.leave_queue()
 
 
 def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,18 +227,24 @@ def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
 
     monkeypatch.setattr(fcntl, "lockf", fail)
     monkeypatch.setenv("NSED_SESSION_DIR", directory)
-    effects, asked = resuming.Effects("no plugin"), invocation.read(["-p"])
-    assert effects.turn(KEY, asked, is_explicit=False) == ACQUIRED
-    assert effects.turn_of_conversation(KEY, asked, U, is_explicit=False) == ACQUIRED
+    effects, call = Effects("no plugin"), Call(KEY, invocation.read(["-p"]))
+    effects.locks.acquire_key(call)
+    assert call.outcome == ACQUIRED
+    call.session_id = U
+    effects.locks.acquire_conversation(call)
+    assert call.outcome == ACQUIRED
     assert capsys.readouterr().err.count("\n") == 1
-    assert effects.leases is not None
-    os.close(effects.leases)
+    effects.locks.release_all()
+
+
+def policy_beside(contended: contention.Unmanaged) -> contention.WaitPolicy:
+    return contention.WaitPolicy(Call(KEY, invocation.read(["-p"])), contended, None)
 
 
 def test_a_worker_that_is_about_to_start_is_waited_for() -> None:
     worker = Holder(registry.ABOUT_TO_START, is_long_running=True)
-    patience = contention.WaitPolicy(KEY, invocation.read(["-p"]), None, lambda: U)
-    assert all(patience(worker, seconds) for seconds in (0.0, 2.0, 10.0))
+    policy = policy_beside(contention.Unmanaged(U))
+    assert all(policy.allows(worker, seconds) for seconds in (0.0, 2.0, 10.0))
 
 
 def test_the_turn_of_one_in_another_container_is_waited_for(
@@ -231,12 +256,12 @@ def test_the_turn_of_one_in_another_container_is_waited_for(
     prompt = '{"type":"user","uuid":"p","message":{"role":"user","content":"hi"}}\n'
     transcript.write_text(prompt)
     there = Holder(0, is_long_running=True)  # a pid that the system cannot say
-    patience = contention.WaitPolicy(KEY, invocation.read(["-p"]), None, lambda: U)
-    assert all(patience(there, seconds) for seconds in (0.0, 2.0, 100.0))
+    policy = policy_beside(contention.Unmanaged(U))
+    assert all(policy.allows(there, seconds) for seconds in (0.0, 2.0, 100.0))
     answer = '{"type":"assistant","message":{"role":"assistant","stop_reason":"end_turn"}}\n'
     transcript.write_text(prompt + answer)
-    assert patience(there, 101.0)
-    assert not patience(there, 103.0)
+    assert policy.allows(there, 101.0)
+    assert not policy.allows(there, 103.0)
 
 
 @pytest.mark.parametrize(
@@ -274,5 +299,5 @@ def test_the_policy(
     warns: bool,
 ) -> None:
     monkeypatch.setenv("NSED_ON_BUSY", text)
-    assert contention._policy() == policy
+    assert contention._on_busy() == policy
     assert capsys.readouterr().err.count("NSED_ON_BUSY") == warns
