@@ -611,8 +611,8 @@ static void forget(const char *name) {
 
 /* `self` is NULL where another installation would change nothing. */
 static void warn_that_claude_runs_as_asked(const char *problem, const char *self) {
-    warn("claude runs as you asked, and its conversation is not kept: %.1500s%s%.1000s", problem,
-         self ? "; to mend it, install claude-shim again and run `claude-shim install`,"
+    warn("running claude without session management: %.1500s%s%.1000s", problem,
+         self ? "; to fix it, install claude-shim again and run `claude-shim install`,"
                 " or delete " : "", self ? self : "");
 }
 

@@ -231,7 +231,7 @@ def test_a_server_that_is_away_costs_a_warning_and_gets_the_turns_later(
     done = a.run("-p", "two", room="r")
     assert done.stdout == "heard: two | before: one\n"
     (warning,) = done.stderr.splitlines()
-    assert warning.startswith("claude-shim: this conversation goes on here alone: no NATS server")
+    assert warning.startswith("claude-shim: running without the fleet: no NATS server")
 
     nats_server.start()
     a.wait_until_given_back()
@@ -267,7 +267,7 @@ def test_a_server_that_freezes_in_mid_turn_costs_one_answer_some_seconds(
     assert running.communicate(timeout=60) == ("heard: take your time | before: one\n", "")
     done = a.run("-p", "two", room="r")
     assert done.stdout == "heard: two | before: one ; take your time\n"
-    assert done.stderr.startswith("claude-shim: this conversation goes on here alone")
+    assert done.stderr.startswith("claude-shim: running without the fleet")
 
     nats_server.cont()
     wait_until(lambda: a.status().get("behind") == 0, "all is in the fleet")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Add = Callable[..., Host]
 
-ALONE = "claude-shim: this conversation goes on here alone: "
+ALONE = "claude-shim: running without the fleet: "
 ALLOWED = "--dangerously-skip-permissions"
 
 

@@ -96,6 +96,6 @@ def killed_by_chance(
         os.killpg(process.pid, signal.SIGKILL)
     try:
         printed, complaint = process.communicate(timeout=60)
-        return "" if "goes on here alone" in complaint else printed
+        return "" if "running without the fleet" in complaint else printed
     finally:
         kill(process)

@@ -50,4 +50,4 @@ def test_the_minority_refuses_and_its_host_goes_on_alone_until_it_heals(
             assert a.ask("four", room="r") == "heard: four | before: one ; two ; three"
 
     assert alone.stdout == "heard: alone\n"
-    assert alone.stderr.startswith("claude-shim: this conversation goes on here alone: ")
+    assert alone.stderr.startswith("claude-shim: running without the fleet: ")

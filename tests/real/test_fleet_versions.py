@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Hosts = tuple[Host, Host]
 
-ALONE = "claude-shim: this conversation goes on here alone: "
+ALONE = "claude-shim: running without the fleet: "
 
 
 @pytest.fixture

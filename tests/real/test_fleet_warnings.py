@@ -43,7 +43,7 @@ class Place:
             done = host.run("-p", "hello", room="r", env=env)
         assert (done.returncode, done.stdout) == (0, "heard: hello\n"), done
         (line,) = done.stderr.splitlines()
-        beginning = "claude-shim: this conversation goes on here alone: "
+        beginning = "claude-shim: running without the fleet: "
         assert line.startswith(beginning)
         return line.removeprefix(beginning)
 
@@ -209,8 +209,8 @@ def test_a_server_that_is_nearly_full_is_said_once_a_day(place: Place) -> None:
             first, second = (host.run("-p", words, room="r") for words in ("one", "two"))
 
     assert first.stderr == (
-        "claude-shim: 85% of the fleet's space for conversations is taken: `claude-shim doctor`"
-        " says what to do\n"
+        "claude-shim: 85% of the fleet's space for conversations is taken: see"
+        " `claude-shim doctor`\n"
     )
     assert (first.stdout, second.stdout) == ("heard: one\n", "heard: two | before: one\n")
     assert second.stderr == ""

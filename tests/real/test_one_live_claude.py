@@ -249,7 +249,7 @@ def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesA
     )
     try:
         waiting.expect(
-            f"claude-shim: waiting for room 'r', agent 'claude': claude {holder.pid} has it"
+            f"claude-shim: waiting for room 'r', agent 'claude': in use by claude {holder.pid}"
         )
         waiting.sendintr()
         waiting.expect(pexpect.EOF)
@@ -269,7 +269,7 @@ def test_who_would_rather_fail_than_wait_is_told_who_is_there(
     done = world.run("-p", "impatient", room="r", env={"NSED_ON_BUSY": "fail"})
 
     assert (done.returncode, done.stdout) == (75, "")
-    assert "another claude has its conversation" in done.stderr
+    assert "is in use by another claude" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

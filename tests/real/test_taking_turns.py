@@ -129,7 +129,7 @@ def test_a_call_beside_a_turn_waits_for_its_end_and_goes_on_with_a_copy_of_all(
 
     stdout, stderr = beside.communicate(timeout=TIMEOUT)
     assert stdout == "heard: beside | before: one ; take your time\n"
-    assert stderr.startswith("claude-shim: another claude has the conversation of room 'r'")
+    assert stderr.startswith("claude-shim: room 'r', agent 'claude' is in use by another claude")
     assert stderr.count("\n") == 1
     assert "No response requested" not in str(api.turns()[-1].history)
 

@@ -168,7 +168,7 @@ def test_where_transcripts_cannot_be_read_claude_runs_as_asked(
 ) -> None:
     sabotage(world)
 
-    assert "as you asked" in warned(world, "-p", "hi")
+    assert "without session management" in warned(world, "-p", "hi")
     assert world.claude.calls[0].args == [b"-p", b"hi"]
     assert world.claude.calls[0].variable("NSED_AGENT_NAME") is None
 

@@ -196,6 +196,6 @@ def test_arguments_that_leave_no_place_for_our_flags_pass_without_them(
     assert world.claude.calls[-1].args == [arg.encode() for arg in args]
     assert world.claude.calls[-1].variable("NSED_AGENT_NAME") is None
     if room:
-        assert "as you asked" in run.warning
+        assert "without session management" in run.warning
     else:
         assert run.stderr == b""

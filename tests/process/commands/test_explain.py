@@ -216,7 +216,7 @@ def test_beside_a_one_shot_holder_that_is_not_waited_for_both_fork(
 def test_a_wait_is_told_and_not_waited(world: World) -> None:
     here(world)
     said = explain(world, "-p", "hi")
-    assert b"it would wait for its turn" in said.stdout
+    assert b"it would wait until that claude ends" in said.stdout
     assert f"--resume {U} -p hi".encode() in said.stdout
 
 
@@ -245,11 +245,11 @@ def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
     assert said == (
         f"  the launcher is {world.launcher}\n"
         f"  the real claude is {world.claude.path}\n"
-        "  this claude's options are not learned yet: the built-in table serves here\n"
+        "  the options of this claude are not discovered yet: using the built-in table\n"
         f"  room '{ROOM}', agent 'claude': the room said by NSED_ROOM_ID,"
         " the agent named by nothing\n"
         "  a one-shot run\n"
-        "  nobody has a lease: they would be the first ones here\n"
+        "  no locks are held: this is the first call here\n"
         f"  conversation {U} (derived): {world.transcript(U)}\n"
         f"  room '{ROOM}', agent 'claude' would be mapped to {U}\n"
         "claude would become:\n"

@@ -87,7 +87,7 @@ def test_one_that_hangs_costs_half_a_second_and_a_warning(member: World) -> None
 
     assert run.exit_code == 0
     assert run.warning == (
-        "claude-shim: this conversation goes on here alone: the courier does not answer:"
+        "claude-shim: running without the fleet: the courier does not answer:"
         " `claude-shim fleet stop` ends it"
     )
     assert len(member.claude.calls) == 2

@@ -18,7 +18,7 @@ HERE = Transcript(PATH, True, os.stat("/"))
 ELSEWHERE = Transcript(PATH, False, os.stat("/"))
 HAS_SNAPSHOT = CliSpec(
     built_in().text + "--system-prompt-snapshot --system-prompt-snapshot <value>\n",
-    is_learned=True,
+    is_discovered=True,
 )
 AS_FORK = ["--fork-session", "--session-id", FORK]
 

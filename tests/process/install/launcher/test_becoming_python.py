@@ -54,7 +54,7 @@ def warned(world: World, *args: Text, **how: object) -> str:
     assert run.exit_code == 0
     assert world.claude.calls[-1].args == [b"-p", *args]
     assert not [words for words in SEARCHED if words in run.warning.lower()]
-    assert "claude runs as you asked, and its conversation is not kept" in run.warning
+    assert "running claude without session management" in run.warning
     return run.warning
 
 
@@ -230,7 +230,7 @@ def test_whatever_lines_are_in_it_claude_runs(
     run = world.run("-p")
 
     assert run.exit_code == 0
-    assert not run.lines or "claude runs as you asked" in run.warning
+    assert not run.lines or "without session management" in run.warning
     assert world.claude.calls[-1].args == ([b"-p"] if run.lines else THROUGH_PYTHON)
 
 
@@ -471,7 +471,7 @@ def test_where_python_can_do_nothing_it_says_why_and_claude_runs(world: World) -
     program = EMERGENCY.format(b"ModuleNotFoundError: No module named 'shim'")
     write_installation(world.launcher.parent, program=program)
     warning = warned(world, b"two words", b"", b"\xff")
-    assert "No module named 'shim'; to mend it" in warning
+    assert "No module named 'shim'; to fix it" in warning
     assert f"delete {world.launcher}" in warning
 
 

@@ -364,6 +364,6 @@ def test_arguments_that_leave_no_place_for_ours_pass_as_they_are(way: Way) -> No
     args = arguments(most_that_fits(way))
     run = way.world.run(*args, env=way.variables)
     (call,) = way.recorder.calls()
-    assert "as you asked" in run.warning
+    assert "without session management" in run.warning
     assert "install" not in run.warning
     assert call.argv[1:] == [arg.encode() for arg in args]
