@@ -13,12 +13,31 @@ from shim.locks.record_lock import ACQUIRED, Holder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Protocol
 
     from shim.call.call import Call
-    from shim.call.effects import Locks, Retention
     from shim.claude.invocation import Invocation
     from shim.fleet.protocol import Message
+    from shim.locks.contention import Contended
+
+    class Locks(Protocol):
+        """What is needed of the effects of that name, which import this module."""
+
+        def acquire_conversation(self, call: Call) -> None:
+            """Acquire the lock of the conversation on this host."""
+
+        def resolve(self, call: Call, contended: Contended) -> None:
+            """Decide what to do about another claude."""
+
+    class Retention(Protocol):
+        """What is needed of the effects of that name."""
+
+        @property
+        def store_directory(self) -> str:
+            """The store's directory."""
+
+        def pin(self, call: Call) -> None:
+            """Pin the transcript, or restore it."""
 
 
 ONE_SHOT: "Final" = "one-shot"

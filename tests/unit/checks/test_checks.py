@@ -282,7 +282,7 @@ VALUES = [
     "x",
 ]
 READ: Mapping[str, Callable[[], object]] = {
-    "NSED_ON_BUSY": contention._policy,
+    "NSED_ON_BUSY": contention._on_busy,
     "NSED_BUSY_TIMEOUT": contention._timeout,
     "NSED_KEEP_DAYS": pins.days,
 }
