@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from shim.claude import transcripts
+from shim.claude import lines
+
+if TYPE_CHECKING:
+    from shim.claude.lines import Entry
 
 # Bytes of a transcript's end in which it is looked for.
 _TAIL = 4 << 20
@@ -18,52 +22,22 @@ def end_of(transcript: str, answer: str, after: int) -> int | None:
     """
     wanted = answer.strip()
     try:
-        with open(transcript, "rb") as file:
-            start = max(after, os.fstat(file.fileno()).st_size - _TAIL)
-            file.seek(start)
-            lines = file.read().split(b"\n")
+        with lines.open_regular(transcript) as file:
+            size = os.fstat(file.fileno()).st_size
+            written = list(lines.forward(file, max(after, size - _TAIL), size))
     except OSError:
         return None
-    end = start
     found = None
-    for line in lines[:-1]:
-        end += len(line) + 1
-        if b'"assistant"' in line and _answers(line, wanted):
-            found = end
-        elif found is not None and _is_prompt(line):
+    for line in written:
+        what = lines.kind(line.entry) if line.is_whole else lines.OTHER
+        if what == lines.ANSWER and _answers(line.entry, wanted):
+            found = line.end
+        elif found is not None and what in lines.BEGINNINGS:
             found = None  # of an earlier turn, in the same words
     return found
 
 
-def _answers(line: bytes, wanted: str) -> bool:
-    entry = transcripts.message(line)
-    if entry is None or entry["type"] != "assistant":
-        return False
-    said = [_text(block) for block in _blocks(entry)]
-    last = next((text for text in reversed(said) if text), "")
+def _answers(entry: Entry, wanted: str) -> bool:
+    said = [part.strip() for part in lines.texts(entry)]
+    last = next((part for part in reversed(said) if part), "")
     return bool(last) and wanted.endswith(last)
-
-
-def _is_prompt(line: bytes) -> bool:
-    """Whether a line is what a user said, and no tool's result."""
-    if b'"user"' not in line:
-        return False
-    entry = transcripts.message(line)
-    return (
-        entry is not None
-        and entry["type"] == "user"
-        and not any(block.get("type") == "tool_result" for block in _blocks(entry))
-    )
-
-
-def _blocks(entry: dict[str, object]) -> list[dict[str, object]]:
-    message = entry["message"]
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [it for it in content if isinstance(it, dict)] if isinstance(content, list) else []
-
-
-def _text(block: dict[str, object]) -> str:
-    text = block.get("text") if block.get("type") == "text" else ""
-    return text.strip() if isinstance(text, str) else ""

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from shim.base import stamps
-from shim.claude import projects, transcripts
+from shim.claude import lines, projects, transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,8 @@ _COMMAND = "<command-name>/clear</command-name>"
 _CAVEAT = "<local-command-caveat>"
 # So many of claude's own lines may precede the command.
 _LINES = 20
-_LONGEST_LINE = 1 << 16
+# Bytes of the transcript in which they are.
+_BEGINNING = 1 << 20
 
 
 def begun_since(transcript: str, moment: float, known: Collection[str]) -> str | None:
@@ -41,12 +42,12 @@ def begun_since(transcript: str, moment: float, known: Collection[str]) -> str |
 
 def _began(path: str) -> float | None:
     """When `/clear` began a conversation, in seconds of the system's clock; None if it did not."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        for line in itertools.islice(iter(lambda: file.readline(_LONGEST_LINE), b""), _LINES):
-            entry = transcripts.message(line)
-            if entry is None or entry["type"] != "user":
+    with lines.open_regular(path) as file:
+        for line in itertools.islice(lines.forward(file, 0, _BEGINNING), _LINES):
+            entry = line.entry
+            if not lines.is_message(entry) or entry["type"] != "user":
                 continue
-            said = str(entry["message"].get("content"))
+            said = lines.text(entry)
             if _COMMAND in said:
                 began = stamps.nanoseconds(entry.get("timestamp"))
                 return None if began is None else began / 1e9

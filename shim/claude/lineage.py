@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from shim.base.json_object import json_object
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from shim.claude import lines
+from shim.claude.lines import Line
 
 _MARKS = (b'"uuid"', b'"type":"user"', b'"type":"assistant"')
 
@@ -36,14 +32,9 @@ class Lineage:
 
 def of(path: str) -> Lineage:
     """What a transcript has. Raises OSError."""
-    named = [found for line in lines(path) if (found := name_of(line))]
+    with lines.open_regular(path) as file:
+        named = [found for line in lines.forward(file) if (found := name_of(line.content))]
     return Lineage(frozenset(own for own, _ in named), frozenset(b for _, b in named if b))
-
-
-def lines(path: str) -> Iterator[bytes]:
-    """The lines of a file, which is not waited for, should it be a FIFO. Raises OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        yield from file
 
 
 def name_of(line: bytes) -> tuple[str, str | None] | None:
@@ -53,7 +44,7 @@ def name_of(line: bytes) -> tuple[str, str | None] | None:
     """
     if not any(mark in line for mark in _MARKS):
         return None
-    entry = json_object(line)
+    entry = Line(0, line).entry
     own, before = entry.get("uuid"), entry.get("parentUuid")
     if not isinstance(own, str):
         own = str(entry) if entry.get("type") in ("user", "assistant") else None

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
-import stat
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from shim.base import stamps
-from shim.base.json_object import json_object
-from shim.claude import transcripts
+from shim.claude import lines, transcripts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from typing import BinaryIO
 
 # Bytes. Up to the first a transcript is read whole; of a larger one its head, and its tail.
 _WHOLE = 1 << 19
 _HEAD = 1 << 17
 _TAIL = 1 << 18
 
-# What claude itself writes as the user's: reminders, records of commands, news of tasks.
-_TAG = re.compile(
-    r"<(/?)(system-reminder|task-notification|(?:local-command|command|bash)-[a-z]+)>"
-)
-_INTERRUPTED = "[Request interrupted by user"
-_NOT_SAID = ("isMeta", "isSidechain", "isCompactSummary", "isVisibleInTranscriptOnly")
-_IMAGE = "[image]"
 # The last of each counts: claude (2.1.330) writes them again as the conversation grows.
 _TITLES = {"custom-title": "customTitle", "ai-title": "aiTitle"}
 _TYPES = ("user", "last-prompt", *_TITLES)
-_MARK = re.compile('"(?:{})"'.format("|".join(_TYPES)))
+_MARKS = [f'"{name}"'.encode() for name in _TYPES]
 
 
 @dataclass(frozen=True)
@@ -64,29 +54,23 @@ class Summary:
 
 def of(path: str) -> Summary:
     """What a transcript says, at the cost of some 100s of KiB read. Raises OSError."""
-    # Not to wait for a writer, should it be a FIFO.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    with lines.open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", path)
         is_exact = status.st_size <= _WHOLE
-        head, tail = file.read(_WHOLE if is_exact else _HEAD), b""
-        if not is_exact:
-            file.seek(-_TAIL, os.SEEK_END)
-            tail = file.read()
-    first, last = list(_entries(head)), list(_entries(tail))
-    prompts = [text for entry in first + last if (text := _prompt(entry))]
+        first = _entries(file, 0, status.st_size if is_exact else _HEAD)
+        last = [] if is_exact else _entries(file, status.st_size - _TAIL, status.st_size)
+    prompts = [said for entry in first + last if (said := lines.prompt(entry))]
     counted = len(prompts)
     if not is_exact:
-        per_byte = counted / (len(head) + len(tail))
+        per_byte = counted / (_HEAD + _TAIL)
         counted = max(counted, _claudes_count(last) or int(per_byte * status.st_size))
     return Summary(
         size=status.st_size + _size_beside(path),
         written=status.st_mtime,
         turns=counted,
         is_exact=is_exact,
-        first_prompt=next(filter(None, map(_prompt, first)), None),
-        last_prompt=_last_prompt(last if tail else first),
+        first_prompt=next(filter(None, map(lines.prompt, first)), None),
+        last_prompt=_last_prompt(first if is_exact else last),
         directory=_directory(first + last, os.path.basename(os.path.dirname(path))),
         started=next((at for entry in first if (at := _time(entry))), None),
         title=_title(first + last),
@@ -116,52 +100,13 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
     return first
 
 
-def _entries(content: bytes) -> Iterator[dict[str, Any]]:
+def _entries(file: BinaryIO, start: int, stop: int) -> list[dict[str, Any]]:
     """What is the user's, and claude's notes of it. A line that is cut is no JSON: passed over."""
-    for line in content.decode("utf-8", "replace").split("\n"):
-        if _MARK.search(line) and (entry := json_object(line)).get("type") in _TYPES:
-            yield entry
-
-
-def _prompt(entry: dict[str, Any]) -> str | None:
-    """What a person or a program said, or None where claude itself or a tool did."""
-    message = entry.get("message")
-    if not isinstance(message, dict) or any(entry.get(mark) for mark in _NOT_SAID):
-        return None
-    content = message.get("content")
-    blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    texts = [block.get("text") for block in _of_type("text", blocks)]
-    said = _unwrapped("\n".join(text for text in texts if isinstance(text, str))).strip()
-    if any(_of_type("tool_result", blocks)) or said.startswith(_INTERRUPTED):
-        return None
-    return said or (_IMAGE if any(_of_type("image", blocks)) else None)
-
-
-def _unwrapped(text: str) -> str:
-    """The text without what stands between one of claude's tags and the next that closes it.
-
-    In two passes over the tags: an expression with `.*?` looks for the end of each tag in all of
-    what follows, and a prompt of some 100 kB that has many took minutes.
-    """
-    tags = list(_TAG.finditer(text))
-    ends: dict[str, int] = {}
-    wrapped: list[tuple[int, int]] = []
-    for tag in reversed(tags):
-        is_closing, name = tag.groups()
-        if is_closing:
-            ends[name] = tag.end()
-        elif name in ends:
-            wrapped.append((tag.start(), ends[name]))
-    pieces, at = [], 0
-    for start, end in reversed(wrapped):
-        if start >= at:
-            pieces.append(text[at:start])
-            at = end
-    return "".join([*pieces, text[at:]])
-
-
-def _of_type(kind: str, blocks: list[Any]) -> Iterator[dict[str, Any]]:
-    return (block for block in blocks if isinstance(block, dict) and block.get("type") == kind)
+    return [
+        line.entry
+        for line in lines.forward(file, start, stop)
+        if any(mark in line.content for mark in _MARKS) and line.entry.get("type") in _TYPES
+    ]
 
 
 def _last_prompt(entries: list[dict[str, Any]]) -> str | None:
@@ -169,7 +114,7 @@ def _last_prompt(entries: list[dict[str, Any]]) -> str | None:
 
     Only there: in a fork claude (2.1.331) notes the first prompt.
     """
-    said = map(_prompt, reversed(entries))
+    said = map(lines.prompt, reversed(entries))
     noted = (entry.get("lastPrompt") for entry in reversed(entries))
     return next((text for text in chain(said, noted) if text and isinstance(text, str)), None)
 

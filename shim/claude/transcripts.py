@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import stat_result
-    from typing import Any, Final
+    from typing import Final
 
 ENDING: "Final" = ".jsonl"
 """Of a transcript's name, behind the session id."""
@@ -18,7 +18,6 @@ ENDING: "Final" = ".jsonl"
 # "Which conversation").
 _MESSAGES = (b'"type":"user"', b'"type":"assistant"')
 _LINE_STARTS = (b'{"parentUuid":', b'{"type":"queue-operation"')
-_MESSAGE, _PARENT = b'"message"', b'"parentUuid"'
 # Claude cuts longer project names and appends a hash of its own (help facts, "Which conversation").
 LONGEST_PROJECT_NAME = 200
 # What claude takes no project's name from a variable for: Windows has these names for devices.
@@ -209,12 +208,14 @@ def resumable(path: str) -> "stat_result | None":
     if not files.is_regular(status):
         posix.close(file)
         return None
-    with open(file, "rb") as lines:
-        if any(map(_looks_like_message, lines)):
+    with open(file, "rb") as content:
+        if any(map(_looks_like_message, content)):
             return status
+        from shim.claude import lines  # such a transcript is rare
+
         # Before claude's own file is moved aside, read it as claude does.
-        lines.seek(0)
-        return status if any(map(message, lines)) else None
+        content.seek(0)
+        return status if any(map(lines.message, content)) else None
 
 
 def _looks_like_message(line: bytes) -> bool:
@@ -227,29 +228,4 @@ def _looks_like_message(line: bytes) -> bool:
         and b'"isSidechain":true' not in line
         # A line that was torn, and the next one glued to it.
         and not any(start in line[1:] for start in _LINE_STARTS)
-    )
-
-
-def message(line: bytes) -> "dict[str, Any] | None":
-    """The entry of a transcript's line, if it is a message of the conversation itself."""
-    found = entry(line)
-    return found if is_message(found) else None
-
-
-def entry(line: bytes) -> "dict[str, Any] | None":
-    """The entry of a transcript's line, if it is a message or has a place among them."""
-    if _MESSAGE not in line and _PARENT not in line:
-        return None  # ten million of them, or a gigabyte of NULs, would take a minute
-    from shim.base.json_object import json_object
-
-    return json_object(line) or None
-
-
-def is_message(entry: object) -> bool:
-    """Whether an entry is a message of the conversation itself."""
-    return (
-        isinstance(entry, dict)
-        and entry.get("type") in ("user", "assistant")
-        and isinstance(entry.get("message"), dict)
-        and not entry.get("isSidechain")
     )

@@ -4,26 +4,22 @@ A turn that waits for a person's permission counts as ended, and so does one of 
 the background goes on (help facts, "Many at once").
 """
 
-import json
 import os
 import select
 import time
 
 import psutil
 
-from shim.claude import background_jobs, registry, transcripts
+from shim.claude import background_jobs, lines, registry, transcripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from shim.claude.lines import Entry
 
 _BUSY = "busy"
 _IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
-_ENDINGS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
-_INTERRUPTED = "[Request interrupted by user"
 # Seconds for which a claude that tells nothing of itself is taken to be starting.
 _STARTS_WITHIN = 15.0
 
@@ -72,20 +68,15 @@ def ends_by_itself(pid: int) -> bool:
 
 
 def has_ended(transcript: str) -> bool | None:
-    """Whether the last turn of a transcript is answered; None of one without a message."""
-    for entry in reversed(_last_messages(transcript)):
-        message = entry["message"]
-        if entry["type"] == "assistant":
-            return message.get("stop_reason") in _ENDINGS
-        return _INTERRUPTED in json.dumps(message.get("content"))
-    return None
+    """Whether no turn of a transcript is under way; None of one without a turn."""
+    state = lines.state(_last_entries(transcript))
+    return None if state is None else state != lines.UNDER_WAY
 
 
 def last_answer(transcript: str) -> str | None:
     """The uuid of the message that ends the last finished turn, or None where none is seen."""
-    for entry in reversed(_last_messages(transcript)):
-        is_end = entry["type"] == "assistant" and entry["message"].get("stop_reason") in _ENDINGS
-        if is_end and isinstance(entry.get("uuid"), str):
+    for entry in reversed(_last_entries(transcript)):
+        if lines.is_ending(entry) and isinstance(entry.get("uuid"), str):
             return str(entry["uuid"])
     return None
 
@@ -102,32 +93,11 @@ def _is_starting(pid: int) -> bool:
         return False
 
 
-def _last_messages(transcript: str) -> "list[dict[str, Any]]":
+def _last_entries(transcript: str) -> "list[Entry]":
+    """The entries at a transcript's end, in their order; none where it cannot be read."""
     try:
-        with open(transcript, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read(_TAIL).split(b"\n")
+        with lines.open_regular(transcript) as file:
+            last = lines.tail(file, _TAIL)
     except OSError:
         return []
-    entries = [entry for line in lines if (entry := transcripts.entry(line))]
-    return [entry for entry in _in_order(entries) if transcripts.is_message(entry)]
-
-
-def _in_order(entries: "list[dict[str, Any]]") -> "Iterator[dict[str, Any]]":
-    """Entries in the order of the file, but each behind the one that it follows.
-
-    2.1.197, when busy, writes an answer in front of what it answers now and then.
-    """
-    to_come = {str(entry["uuid"]) for entry in entries if "uuid" in entry}
-    waiting: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        ready = [entry]
-        while ready:
-            each = ready.pop()
-            parent, own = str(each.get("parentUuid")), str(each.get("uuid"))
-            if parent in to_come and parent != own:
-                waiting.setdefault(parent, []).append(each)
-                continue
-            yield each
-            to_come.discard(own)
-            ready += reversed(waiting.pop(own, []))
+    return list(lines.in_order(line.entry for line in last))

@@ -11,7 +11,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from shim.claude import transcripts
+from shim.claude import lines
 from shim.fleet.records import DATA, TRANSCRIPT
 from shim.fleet.synced_offset import last_line_end
 
@@ -250,23 +250,22 @@ def _first_difference(file: int, part: SnapshotFile, end: int) -> int:
     return end
 
 
-def _said(lines: Iterator[bytes]) -> dict[str, bool]:
+def _said(written: Iterator[bytes]) -> dict[str, bool]:
     """The messages among some lines, by claude's names for them, each with whether it is a prompt.
 
-    One without a name is its own.
+    A command that ran in claude counts as one: an answer may follow it. A message without a name
+    is its own.
     """
     found = {}
-    for line in lines:
-        entry = transcripts.message(line)
+    for line in written:
+        entry = lines.message(line)
         if entry is not None:
-            found[str(entry.get("uuid") or line)] = entry["type"] == "user"
+            what = lines.kind(entry)
+            found[str(entry.get("uuid") or line)] = what in lines.BEGINNINGS or what == lines.LOCAL
     return found
 
 
 def _lines(file: int, start: int, stop: int) -> Iterator[bytes]:
-    with open(os.dup(file), "rb") as lines:
-        lines.seek(start)
-        at = start
-        while at < stop and (line := lines.readline()):
-            at += len(line)
-            yield line
+    with open(os.dup(file), "rb") as ours:
+        for line in lines.forward(ours, start, stop):
+            yield line.content

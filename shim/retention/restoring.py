@@ -10,7 +10,7 @@ import filelock
 
 from shim.base import files, times
 from shim.base.messages import explain
-from shim.claude import cleanup, lineage, transcripts
+from shim.claude import cleanup, lineage, lines, transcripts
 from shim.retention import compressed, hard_links, pins, sidecars
 
 if TYPE_CHECKING:
@@ -256,16 +256,17 @@ def join_files(earlier: str, transcript: str) -> None:
     known = lineage.of(earlier).own
 
     def fill(unfinished: int) -> None:
-        with open(unfinished, "wb", closefd=False) as joined:
-            line = b""
-            for line in lineage.lines(earlier):
-                joined.write(line)
-            if not line.endswith(b"\n"):
-                joined.write(b"\n")
-            for line in lineage.lines(transcript):
-                named = lineage.name_of(line)
+        with (
+            open(unfinished, "wb", closefd=False) as joined,
+            lines.open_regular(earlier) as first,
+            lines.open_regular(transcript) as second,
+        ):
+            for line in lines.forward(first):
+                joined.write(line.content if line.is_whole else line.content + b"\n")
+            for line in lines.forward(second):
+                named = lineage.name_of(line.content)
                 if named is None or named[0] not in known:
-                    joined.write(line)
+                    joined.write(line.content)
             joined.flush()
             os.fsync(unfinished)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shim.base.session_key import SessionKey, derive
-from shim.claude import transcripts
+from shim.claude import lines
 from tests.support.messages_api import Reply
 from tests.support.real_claude import wait_until
 
@@ -75,7 +75,7 @@ class Worker:
         messages = [
             entry["message"]
             for line in self.transcript.read_bytes().splitlines()
-            if (entry := transcripts.message(line)) and entry["type"] == "user"
+            if (entry := lines.message(line)) and entry["type"] == "user"
         ]
         texts = [m["content"] for m in messages]
         return [t if isinstance(t, str) else t[0].get("text", "") for t in texts]

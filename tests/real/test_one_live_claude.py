@@ -100,6 +100,20 @@ def test_a_call_beside_an_idle_streaming_claude_is_answered_by_a_fork(
     assert chain(world, api, world.mapping("r") or "") == ["one", "two"]
 
 
+def test_a_claude_that_idles_after_clear_is_waited_for_no_longer_than_one_between_turns(
+    any_claude: World,
+) -> None:
+    stream = any_claude.stream(room="r")
+    assert stream.ask("one") == "heard: one"
+    stream.ask("/clear")
+
+    # The run's own time-out is shorter.
+    done = any_claude.run("-p", "two", room="r", env={"NSED_BUSY_TIMEOUT": "600"})
+
+    assert done.stdout.startswith("heard: two"), done
+    assert stream.close() == 0
+
+
 def ask_for_a_copy(world: World, prompt: str, *args: str, **where: Any) -> str:
     """The answer of a claude that resumes a fork of the room's conversation, and says so."""
     done = world.run(*args, "-p", prompt, room="r", **where)

@@ -41,6 +41,15 @@ def answer(name: str) -> str:
     return line(name, "assistant")
 
 
+def call(name: str) -> str:
+    """A tool call and its result, which claude writes in the user's name."""
+    use = {"type": "tool_use", "id": name, "name": "Bash", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": name, "content": "ok"}
+    asked = {"type": "assistant", "uuid": f"use-{name}", "message": {"content": [use]}}
+    answered = {"type": "user", "uuid": f"result-{name}", "message": {"content": [result]}}
+    return "".join(json.dumps(entry) + "\n" for entry in (asked, answered))
+
+
 NOTE = '{"type":"last-prompt"}\n'
 OTHER_NOTE = '{"type":"mode"}\n'
 ONE, TWO, THREE = line("1") + answer("a1"), line("2") + answer("a2"), line("3") + answer("a3")
@@ -85,6 +94,12 @@ def text(file_snapshot: SnapshotFile) -> str:
         (TWO, ONE, Verdict.APART, ""),
         (ONE + line("2"), ONE + line("2x"), Verdict.APART, ONE),
         (line("1") + answer("again") + TWO, line("1") + answer("a1"), Verdict.WE_WIN, line("1")),
+        (
+            line("1") + answer("again") + TWO,
+            line("1") + call("taken back"),
+            Verdict.WE_WIN,
+            line("1"),
+        ),
     ],
 )
 def test_the_side_whose_turns_the_other_has_all_gives_way(
