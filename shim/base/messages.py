@@ -23,8 +23,15 @@ _MISREAD = (
 )
 
 
+# The exit code of a call or a command that found a conversation or the store in use: EX_TEMPFAIL.
+EXIT_BUSY = 75
+
+
 class Failure(Exception):
     """Something cannot be done; the message gives the reason and a way out."""
+
+    exit_code = 1
+    """Of `claude-shim`."""
 
 
 def warn(message: str) -> None:

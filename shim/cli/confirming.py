@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shim.base.messages import warn
+from shim.base.messages import EXIT_BUSY, warn
 from shim.base.session_key import stored_key
 from shim.claude import registry
-from shim.locks import contention, live_claudes
+from shim.locks import live_claudes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,7 +28,7 @@ yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 class InUse(click.ClickException):
     """A conversation is in use, and nothing was changed."""
 
-    exit_code = contention.EXIT_BUSY
+    exit_code = EXIT_BUSY
 
 
 @dataclass(frozen=True)

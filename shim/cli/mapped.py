@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import replace
 from functools import cached_property
@@ -222,6 +221,8 @@ def account(path: str) -> str | None:
 
 def close_to(name: str, names: Iterable[str]) -> str:
     """The end of a message that suggests similar names, or an empty string."""
+    import difflib
+
     known = list(names)
     close = difflib.get_close_matches(name, known, n=3) if len(known) <= _COMPARED else []
     return f": did you mean {' or '.join(repr(other) for other in close)}?" if close else ""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
 from shim.base.messages import Failure
 from shim.base.session_key import SessionKey
@@ -19,6 +18,8 @@ from shim.store import document, store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from click.shell_completion import CompletionItem
 
     from shim.store.document import Document
 
@@ -104,6 +105,8 @@ AGE = _Age()
 
 
 def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     # A name with a line end would be several to the shell, and one with a dash an option: click
     # asks with a dash only where no option can be meant.
     return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import unicodedata
 from typing import TYPE_CHECKING
@@ -66,7 +65,11 @@ def print_table(
 
 def columns() -> int | None:
     """The width of the terminal in cells, or None if stdout is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def fit(lines: Sequence[list[str]], cells: int, cuts: Mapping[int, Cut]) -> None:

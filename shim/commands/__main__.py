@@ -24,8 +24,6 @@ def main() -> "NoReturn":
 
     from shim.base import environment, messages
     from shim.commands.claude_shim import group
-    from shim.locks import contention
-    from shim.store import locked_file
 
     # A store of 100,000 entries makes no garbage, but the collector takes a third of the time.
     gc.set_threshold(100_000)
@@ -54,10 +52,10 @@ def main() -> "NoReturn":
     except click.ClickException as problem:
         messages.warn(problem.format_message())
         sys.exit(problem.exit_code)
-    except locked_file.StoreLocked as problem:
+    except messages.Failure as problem:
         messages.warn(str(problem))
-        sys.exit(contention.EXIT_BUSY)
-    except (messages.Failure, OSError) as problem:
+        sys.exit(problem.exit_code)
+    except OSError as problem:
         messages.warn(str(problem))
         sys.exit(1)
     except Exception as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 
 import click
@@ -55,10 +54,15 @@ class _Subcommands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] in _MEANT:
             context.fail(f"No such command '{args[0]}'. {_MEANT[args[0]]}")
-        close = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
-        if close and args[0] not in SUBCOMMANDS:
-            context.fail(f"No such command '{args[0]}'. Did you mean '{close[0]}'?")
+        if args[0] not in SUBCOMMANDS and (close := _close_to(args[0])):
+            context.fail(f"No such command '{args[0]}'. Did you mean '{close}'?")
         return super().resolve_command(context, args)
+
+
+def _close_to(word: str) -> str | None:
+    import difflib
+
+    return next(iter(difflib.get_close_matches(word, SUBCOMMANDS, n=1)), None)
 
 
 _EPILOG = """\b

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from shim.base import files, plain_text
-from shim.base.messages import warn
+from shim.base.messages import EXIT_BUSY, warn
 from shim.base.session_key import DEFAULT_AGENT
 from shim.claude import transcripts
 from shim.cli import archive, conversations, exchange, output, project_rooms, tables
 from shim.cli.names import AGENT, ROOM
-from shim.locks import contention, live_claudes
+from shim.locks import live_claudes
 from shim.store import history, relocations, store
 from shim.store.store import Store
 
@@ -177,7 +177,7 @@ def command(
         _show_arrivals(arrivals, dry_run)
         _show(changes, there, dry_run)
     if exchange.LIVE in [*(c.action for c in changes), *(a.action for a in arrivals)]:
-        sys.exit(contention.EXIT_BUSY)
+        sys.exit(EXIT_BUSY)
     if project is not None and changes[0].action == exchange.SKIPPED:
         sys.exit(1)
 

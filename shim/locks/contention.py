@@ -7,7 +7,7 @@ import time
 import psutil
 
 from shim.base import environment, messages
-from shim.base.messages import explain, warn
+from shim.base.messages import EXIT_BUSY, explain, warn
 from shim.claude import registry, turns
 from shim.locks import live_claudes
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK, UNLOCKED, Holder
@@ -16,7 +16,7 @@ from shim.store import plugin_links
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final, Protocol
+    from typing import Protocol
 
     from shim.base.session_key import SessionKey
     from shim.claude.invocation import Invocation
@@ -54,9 +54,6 @@ if TYPE_CHECKING:
         def leave_queue(self) -> None:
             """Wait no longer."""
 
-
-# EX_TEMPFAIL of sysexits.h.
-EXIT_BUSY: "Final" = 75
 
 _POLICIES = ("wait", "fork", "fail")
 _TIMEOUT = 600.0

@@ -6,14 +6,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
-
 from shim.base.session_key import SessionKey, named_key
 from shim.claude import invocation, registry, transcripts
 from shim.locks import record_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import psutil
 
     from shim.claude.invocation import Invocation
 
@@ -176,6 +176,8 @@ def process(pid: int, is_long_running: bool | None = None) -> Process | None:
 
     `is_long_running` is what its lease says, if it has one.
     """
+    import psutil
+
     try:
         claude = psutil.Process(pid)
         with claude.oneshot():
@@ -190,6 +192,8 @@ def process(pid: int, is_long_running: bool | None = None) -> Process | None:
 
 def key_of(pid: int) -> SessionKey | None:
     """The room and agent in a process's environment, or None where nobody can tell."""
+    import psutil
+
     try:
         environ = psutil.Process(pid).environ()
     except (psutil.Error, ValueError):
@@ -214,6 +218,8 @@ def _kind(asked: Invocation, is_long_running: bool | None) -> str:
 
 
 def _directory(claude: psutil.Process) -> str | None:
+    import psutil
+
     try:
         return claude.cwd()
     except psutil.Error:
@@ -222,6 +228,8 @@ def _directory(claude: psutil.Process) -> str | None:
 
 def _lineage(pid: int) -> list[int]:
     """A process and those it descends from."""
+    import psutil
+
     try:
         return [pid, *(parent.pid for parent in psutil.Process(pid).parents())]
     except psutil.Error:

@@ -4,8 +4,6 @@ OpenCode tells a program it starts neither its conversation nor its agent (help 
 where our plugin is not there to do so, its own command line may: `opencode run -s ses_… --agent A`.
 """
 
-import psutil
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +20,8 @@ def conversation() -> tuple[bytes, bytes] | None:
 
     The agent is empty where it names none. An OpenCode further out has other conversations.
     """
+    import psutil  # it costs more than `claude-shim list` else needs
+
     try:
         ancestors = psutil.Process().parents()
     except psutil.Error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from urllib.parse import quote
 
 from shim.base import environment
 from shim.opencode.command_line import ROOM_PREFIX
@@ -24,6 +22,9 @@ def by_room() -> dict[str, str]:
     path = f"{home}/opencode/opencode.db"
     if not os.path.exists(path):
         return {}
+    import sqlite3
+    from urllib.parse import quote
+
     try:
         database = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_PATIENCE)
         try:

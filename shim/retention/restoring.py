@@ -6,8 +6,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-import filelock
-
 from shim.base import files, times
 from shim.base.messages import explain
 from shim.claude import cleanup, lineage, lines, transcripts
@@ -197,6 +195,8 @@ def locked(store: str) -> Iterator[None]:
     have put there what is pinned.
     """
     files.leave_to_its_owner(store)
+    import filelock  # it costs more than `claude-shim list` else needs
+
     lock = filelock.FileLock(f"{store}/{pins.FOLDER}.lock", timeout=_TIMEOUT, mode=0o600)
     try:
         lock.acquire()

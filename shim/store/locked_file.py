@@ -10,7 +10,7 @@ import posix
 import time
 
 from shim.base.files import content, is_regular, replace, write, write_new
-from shim.base.messages import Failure, warn
+from shim.base.messages import EXIT_BUSY, Failure, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _STICKY = 0o1000
 
 class StoreLocked(Failure):
     """Another process has kept the lock for too long."""
+
+    exit_code = EXIT_BUSY
 
 
 def with_lock(
