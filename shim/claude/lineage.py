@@ -25,7 +25,7 @@ class Lineage:
     def are_one_with(self, other: Lineage) -> bool:
         """Whether both are of one conversation: they share a line, or one goes on from the other.
 
-        A live claude whose transcript was cleaned up goes on with its next turn in a new one.
+        A live claude whose transcript was cleaned up writes its next turn into a new one.
         """
         return bool(self.own & other.own or self.before & other.own or other.before & self.own)
 

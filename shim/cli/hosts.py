@@ -39,7 +39,7 @@ class Fleet:
     def merge(self, mappings: Document, room: str | None = None) -> Document:
         """Put the fleet's conversations, of all rooms or one, into a store's; return those.
 
-        Where the fleet has another one than the store, the next call goes on with the fleet's.
+        Where the fleet has another one than the store, the next call resumes the fleet's.
         """
         for its in self.rooms.values():
             if room not in (None, its.room):
@@ -133,7 +133,7 @@ def reached(store: str) -> Fleet:
 
 
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
-    """Have a room and agent go on with a conversation on every host, if there is a fleet."""
+    """Map a room and agent to a conversation on every host, if there is a fleet."""
     if daemon_client.is_configured():
         overview.move_head(store, room, agent, session_id)
 

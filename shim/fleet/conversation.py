@@ -91,7 +91,7 @@ class FleetConversation:
 
     @property
     def has_synced(self) -> bool:
-        """Whether its log has something of the transcript, for other hosts to go on with."""
+        """Whether its log has something of the transcript, for other hosts to resume."""
         tail = self.note.tails.get(TRANSCRIPT)
         return self.log.is_held and tail is not None and tail.size > 0
 

@@ -74,7 +74,7 @@ class Log:
             return
 
     def abandon(self) -> None:
-        """Be as if it was never taken: what was begun is not gone on with."""
+        """Be as if it was never taken: nothing that was begun is continued."""
         self.is_held, self._unknown = False, None
 
     async def last(self) -> Stored | None:

@@ -137,7 +137,7 @@ def unreadable(store: str) -> int:
 
 
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
-    """Have a room and agent go on with a conversation, on every host. Raises Failure."""
+    """Map a room and agent to a conversation on every host. Raises Failure."""
     _answer(daemon_client.ask(store, "head", room=room, agent=agent, session_id=session_id))
 
 

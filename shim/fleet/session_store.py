@@ -107,7 +107,7 @@ class JetStreamSessionStore:
         return await rooms.head(backend, key.room, key.agent, ()) or derive(key)
 
     async def link(self, session_id: str, room: str, agent: str = DEFAULT_AGENT) -> None:
-        """Have a room and agent go on with a conversation, on every host."""
+        """Map a room and agent to a conversation on every host."""
         key = stored_key(room, agent)
         note = Note("", key.room, key.agent)
         await rooms.move(await self._connected(), self._this_host, note, session_id)

@@ -44,7 +44,7 @@ def head_after(event: "Event", store: str, key: SessionKey, head: str | None) ->
 def _begun(
     source: str, session_id: str, store: str, head: str | None, job: "background_jobs.State | None"
 ) -> str | None:
-    """The head as a conversation begins, or is gone on with, at a terminal or in the background."""
+    """The head as a conversation begins or is resumed, at a terminal or in the background."""
     own = str(job["sessionId"]) if job else None
     if own and source in _COPIED:
         # 2.1.197 names the conversation that the job's is a copy of, later versions the copy.

@@ -31,7 +31,7 @@
  *
  *     claude-shim-which      prints each real claude, the one to use first, a NUL behind each
  *     claude-shim-emergency PROBLEM SIGNALS LC_CTYPE CLAUDE ARGV...
- *                            Python could do nothing, because of PROBLEM: puts back what CPython
+ *                            Python could do nothing, because of PROBLEM: resets what CPython
  *                            changed, says so, and becomes CLAUDE
  *
  * Exits 127 where there is no claude, and 126 where it cannot be run.

@@ -1,4 +1,4 @@
-"""sessions.json as a parsed document: what isn't canonical is read, and what is damaged mended."""
+"""sessions.json as a parsed document: any layout is read, and a damaged one repaired."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The store's rare ways: those that parse the whole of sessions.json, mend or rewrite it.
+"""The store's rare ways: those that parse the whole of sessions.json, repair or rewrite it.
 
 The functions on an open file are called with its lock held.
 """
@@ -58,7 +58,7 @@ def _remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> None
 
 
 def load(path: str, file: int, is_locked: bool = True) -> "Document":
-    """The parsed document; one that is damaged is kept aside and mended from its backup.
+    """The parsed document; one that is damaged is kept aside and repaired from its backup.
 
     Without the lock nothing is touched: what looks damaged may be half written.
     """
@@ -134,7 +134,7 @@ def _bring_up_to_date(repaired: "Document") -> None:
 def change(path: str, file: int, action: "Change") -> None:
     """Change the mappings as the action does, and note in the history the heads it returns.
 
-    The history is written first: what it does not have could not be had back.
+    The history is written first: what it lacks could not be restored.
     """
     from shim.store import history
 

@@ -62,7 +62,7 @@ def test_it_counts_as_a_live_claudes_and_calls_go_on_with_a_copy(
 
     assert refused.returncode == 1
     assert done.stdout == "heard: beside | before: hello ; in the background\n"
-    assert "goes on with a copy" in done.stderr
+    assert "runs in a fork of its conversation" in done.stderr
 
     ps = [sys.executable, "-m", "shim.commands", "list", "--json"]
     link = [sys.executable, "-m", "shim.commands", "link", "r", "claude", session_id, "--yes"]

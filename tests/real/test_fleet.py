@@ -193,7 +193,7 @@ def test_a_fork_beside_another_host_has_all_finished_turns(hosts: Hosts, api: Me
     done = b.run("-p", "beside", room="r", env={"NSED_ON_BUSY": "fork"})
 
     assert done.stdout == "heard: beside | before: one\n"
-    assert "goes on with a copy" in done.stderr
+    assert "runs in a fork of its conversation" in done.stderr
     assert b.ask("next", room="r") == "heard: next | before: one ; beside"
 
 
@@ -205,7 +205,7 @@ def test_a_call_beside_an_idle_claude_on_another_host_is_answered_by_a_fork(host
     done = b.run("-p", "beside", room="r")
 
     assert done.stdout == "heard: beside | before: one\n"
-    assert "goes on with a copy" in done.stderr
+    assert "runs in a fork of its conversation" in done.stderr
     assert stream.ask("two") == "heard: two | before: one"
 
 

@@ -109,7 +109,7 @@ def test_the_head_is_the_conversation_whose_turn_began_last(world: World, api: M
 
     beside = world.run("-p", "beside", room="r")
     assert beside.stdout == "heard: beside | before: one\n"
-    assert "goes on with a copy" in beside.stderr
+    assert "runs in a fork of its conversation" in beside.stderr
     fork = world.mapping("r")
     assert fork != main
 

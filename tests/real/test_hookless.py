@@ -56,7 +56,7 @@ def test_a_fork_is_the_head_from_its_start(world: World, without: Without) -> No
     stream.ask("one")
     beside = world.run(*without.args, "-p", "beside", room="r", env=without.env)
     assert beside.stdout == "heard: beside | before: one\n"
-    assert "goes on with a copy" in beside.stderr
+    assert "runs in a fork of its conversation" in beside.stderr
     assert stream.close() == 0
 
     answer = world.ask("next", *without.args, room="r", env=without.env)
@@ -103,7 +103,7 @@ def test_beside_a_claude_that_lives_a_call_goes_on_from_what_it_moved_to(world: 
     beside = world.run("-p", "beside", room="r")
 
     assert beside.stdout == "heard: beside | before: two\n"
-    assert "goes on with a copy" in beside.stderr
+    assert "runs in a fork of its conversation" in beside.stderr
     assert stream.close() == 0
 
 

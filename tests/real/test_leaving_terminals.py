@@ -126,7 +126,7 @@ def test_a_turn_that_is_answered_in_the_background_is_the_rooms(
     stdout, stderr = call.communicate(timeout=TIMEOUT)
 
     assert knows(stdout) == ["one", "take your time"]
-    assert "goes on with a copy" in stderr
+    assert "runs in a fork of its conversation" in stderr
 
 
 def test_what_was_said_after_coming_back_stays_the_head_as_the_terminal_ends(world: World) -> None:

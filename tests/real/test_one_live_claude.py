@@ -117,7 +117,7 @@ def test_a_claude_that_idles_after_clear_is_waited_for_no_longer_than_one_betwee
 def ask_for_a_copy(world: World, prompt: str, *args: str, **where: Any) -> str:
     """The answer of a claude that resumes a fork of the room's conversation, and says so."""
     done = world.run(*args, "-p", prompt, room="r", **where)
-    assert "goes on with a copy" in done.stderr, done
+    assert "runs in a fork of its conversation" in done.stderr, done
     assert done.stderr.count("\n") == 1, done
     return done.stdout.removesuffix("\n")
 

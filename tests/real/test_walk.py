@@ -124,7 +124,7 @@ class Walk:
         calls = [self.world.start("-p", word, room=room) for word in words]
         outputs = [call.communicate(timeout=TIMEOUT) for call in calls]
         known = [knows(stdout) for stdout, _ in outputs]
-        if all("goes on with a copy" in stderr for _, stderr in outputs):
+        if all("runs in a fork of its conversation" in stderr for _, stderr in outputs):
             assert known == [before, before], (outputs, self.steps)
             ends = [[*before, word] for word in words]
             wait_until(lambda: self.found(room) in ends, "one of two copies is the head")

@@ -1,4 +1,4 @@
-"""`claude-shim delete`, and what `forget` and `uninstall` say of what can be had back."""
+"""`claude-shim delete`, and what `forget` and `uninstall` say of what can be restored."""
 
 import json
 from pathlib import Path
