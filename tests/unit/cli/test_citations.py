@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shim.checks import examination
 from shim.cli import pages
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +54,12 @@ def test_code_that_the_manual_names_exists(path: str, functions: list[str]) -> N
     file = next(it for it in (ROOT / "shim" / path, ROOT / path) if it.exists())
     text = file.read_text("utf-8")
     assert [it for it in functions if not re.search(rf"\b{it}\b", text)] == []
+
+
+@pytest.mark.parametrize("check", examination.CHECKS)
+def test_each_check_of_doctor_is_in_the_manual(check: str) -> None:
+    rows = (pages.FOLDER / "troubleshooting.md").read_text("utf-8").splitlines()
+    assert any(f"`{check}`" in row.split(" | ")[0] for row in rows if row.startswith("| "))
 
 
 def test_nothing_is_cited_that_is_not_in_the_repository() -> None:
