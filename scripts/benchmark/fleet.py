@@ -1,4 +1,4 @@
-"""A fleet on one machine: what its courier adds to a call and to a turn, and what it costs idle."""
+"""A fleet on one machine: what its sync daemon costs a call, a turn, and while nobody speaks."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ IDLE_FOR = 10.0
 
 
 class Host:
-    """A host of the fleet: a home, its store with rooms, and its courier."""
+    """A host of the fleet: a home, its store with rooms, and its sync daemon."""
 
     def __init__(self, world: World, name: str, fleet: str, conversations: dict[str, str]) -> None:
         self.home = world.root / name
@@ -62,15 +62,15 @@ class Host:
         return took
 
     def status(self) -> dict[str, Any]:
-        """What the courier says of itself, once it has given all conversations back."""
+        """What the sync daemon says of itself, once it holds no conversation."""
         return daemon_client.ask(str(self.store), "status", starts=False)
 
     def settle(self) -> None:
-        """Wait until all is sent and given back."""
-        wait_until(lambda: not self.status()["conversations"], "all given back", TIMEOUT)
+        """Wait until all is sent and every conversation is released."""
+        wait_until(lambda: not self.status()["conversations"], "all released", TIMEOUT)
 
     def stop(self) -> None:
-        """End the courier, if one runs, and wait for its end."""
+        """End the sync daemon, if one runs, and wait for its end."""
         try:
             daemon = psutil.Process(self.status()["pid"])
         except daemon_client.Unanswered:
@@ -101,8 +101,8 @@ def _calls(world: World, host: Host) -> Iterator[Row]:
     host.call("r")  # learns what there is to learn
     local, warm, cold = (
         Row("known key, without the fleet"),
-        Row("known key, warm courier", bar=1.6),
-        Row("known key, cold courier", bar=0.3),
+        Row("known key, warm sync daemon", bar=1.6),
+        Row("known key, cold sync daemon", bar=0.3),
     )
     for _ in range(20 if world.quick else 100):
         local.values.append(host.call("r", NSED_FLEET_URL=""))
@@ -152,7 +152,10 @@ def _flush(world: World, host: Host) -> Row:
 
 def _many_rooms(world: World, host: Host, url: str) -> Iterator[Row]:
     """The same call before and after the bucket has many more rooms."""
-    few, many = Row("warm courier, few rooms"), Row(f"warm courier, {MANY_ROOMS:,} rooms", bar=1.1)
+    few, many = (
+        Row("warm sync daemon, few rooms"),
+        Row(f"warm sync daemon, {MANY_ROOMS:,} rooms", bar=1.1),
+    )
     turns = 20 if world.quick else 60
 
     def measure(row: Row) -> None:
@@ -180,7 +183,7 @@ async def _fill(url: str) -> None:
 
 
 def _live(world: World, host: Host) -> Iterator[Row]:
-    """The courier while many claudes live and nobody speaks."""
+    """The sync daemon while many claudes live and nobody speaks."""
     sleep = _sleeping(world)
     claudes = [
         subprocess.Popen(world.call, env=host.environ(f"live-{n}", NSED_CLAUDE_BIN=sleep))
@@ -202,7 +205,7 @@ def _live(world: World, host: Host) -> Iterator[Row]:
     for claude in claudes:
         claude.kill()
         claude.wait()
-    one = f"the courier of {LIVE} idle conversations"
+    one = f"the sync daemon of {LIVE} idle conversations"
     yield Row(f"{one}, memory", unit="KiB", values=[memory], bar=60 * 1024)
     yield Row(f"{one}, connections", unit="", values=[len(connections)], bar=1)
     yield Row(f"{one}, of {IDLE_FOR:g} s", values=[used], bar=IDLE_FOR / 100)
@@ -230,7 +233,7 @@ def _pull(world: World, url: str) -> Row:
             host = Host(world, f"fetching-{number}", url, {"other": SESSION_ID})
             host.write(SESSION_ID, MESSAGE)
             try:
-                host.call("other")  # so that the courier runs
+                host.call("other")  # so that the sync daemon runs
                 host.settle()
                 row.values.append(host.call("large", NSED_CLAUDE_BIN=TRUE))
                 (fetched,) = host.home.glob(f".claude/projects/*/{session_id}.jsonl")

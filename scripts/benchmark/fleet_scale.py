@@ -1,6 +1,6 @@
 """Many hosts of a fleet on one server: what a call waits for, and what the server takes.
 
-A host is a store and a real courier. A call is what the wrapper and the hook say to it, and a
+A host is a store and a real sync daemon. A call is what the wrapper and the hook say to it, and a
 process that stands in for claude, lives as long as a turn, and appends to a transcript. Neither
 claude nor Python's start is in the numbers: those are in the sections `calls` and `fleet`.
 """
@@ -49,7 +49,7 @@ class Seen:
 
 
 class Host:
-    """A host: a store with its courier, and the transcripts that calls have brought to it."""
+    """A host: a store with its sync daemon, and the transcripts that calls have brought to it."""
 
     def __init__(self, root: Path, fleet: str) -> None:
         self.store = root / ".nsed"
@@ -64,7 +64,7 @@ class Host:
             env=environ,
             cwd=Path(daemon_client.__file__).parents[2],
         )
-        wait_until(lambda: (self.store / "courier").exists(), "a courier", TIMEOUT)
+        wait_until(lambda: (self.store / "courier").exists(), "a sync daemon", TIMEOUT)
 
     def ask(self, request: str, **fields: str | int | bytes) -> dict[str, object]:
         """A question of a call's or a hook's."""
@@ -133,7 +133,7 @@ def fleet_scale(world: World) -> Iterator[Row]:
             used = [b - a for a, b in zip(before, after, strict=True)]
             size = sum(it.stat().st_size for it in data.rglob("*") if it.is_file())
             memory = serving.memory_info().rss / 1024
-            couriers = [host.daemon.memory_info().rss / 1024 for host in hosts]
+            daemons = [host.daemon.memory_info().rss / 1024 for host in hosts]
         finally:
             for host in hosts:
                 host.daemon.kill()
@@ -147,10 +147,12 @@ def fleet_scale(world: World) -> Iterator[Row]:
     yield Row("calls that went on alone", unit="", values=[len(seen.refused)], bar=0)
     calls = len(seen.flushes)
     yield Row("processor time of a call, of the server", values=[used[0] / calls])
-    yield Row("processor time of a call, of all couriers, idle too", values=[sum(used[1:]) / calls])
+    yield Row(
+        "processor time of a call, of all sync daemons, idle too", values=[sum(used[1:]) / calls]
+    )
     yield Row("the server, memory", unit="KiB", values=[memory])
     yield Row("the server, disk", unit="KiB", values=[size / 1024])
-    yield Row("a courier, memory", unit="KiB", values=couriers)
+    yield Row("a sync daemon, memory", unit="KiB", values=daemons)
     for why in sorted(set(seen.refused)):
         print(f"fleet-scale: alone: {why}", file=sys.stderr)
 

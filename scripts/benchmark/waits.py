@@ -1,4 +1,4 @@
-"""What a call may have to wait for: another's lease, and a store that is no store."""
+"""What a call may have to wait for: another's lock, and a damaged store."""
 
 import subprocess
 import time
@@ -12,7 +12,7 @@ from tests.support.real_claude import wait_until
 
 def waits(world: World) -> Iterator[Row]:
     """Each with a bar in seconds."""
-    row = Row("a killed holder's lease, handed over", bar=0.1)
+    row = Row("a killed holder's lock, handed over", bar=0.1)
     row.values = [_handed_over(world) for _ in range(3 if world.quick else 10)]
     yield row
     row = Row("a call with a store of 100 MB of zeros", bar=2)
@@ -21,7 +21,7 @@ def waits(world: World) -> Iterator[Row]:
 
 
 def _handed_over(world: World) -> float:
-    """Seconds from a holder's death to the start of the claude that waited for its lease."""
+    """Seconds from a holder's death to the start of the claude that waited for its lock."""
     known = world.known(1)
 
     def call(become: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
@@ -43,7 +43,7 @@ def _handed_over(world: World) -> float:
 
 
 def _refused(world: World) -> float:
-    """Seconds of a call whose store was overwritten."""
+    """Seconds that a call takes whose store was overwritten."""
     store = world.store(2)
     (store / "sessions.json").write_bytes(bytes(100_000_000))
     environ = world.environ(NSED_SESSION_DIR=str(store), NSED_ROOM_ID="damaged")

@@ -23,8 +23,8 @@ import pytest
 
 from shim.install.launcher import install
 from shim.locks.record_lock import Lock, key_offset, open_lock_file
-from tests.process.commands.test_changing_commands import PROGRAM
 from tests.support.children import Child
+from tests.support.claude_shim import PROGRAM
 from tests.support.killing import Killer, Process, Start
 from tests.support.recorder import World, derived, wait_until
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -23,8 +22,7 @@ from tests.support import real_claude
 from tests.support.messages_api import MessagesApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable
     from pathlib import Path
 
     from shim.claude.invocation import Invocation
@@ -39,7 +37,6 @@ X = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 NOWHERE = "http://127.0.0.1:9"
 PATIENCE = 300.0
 """Seconds after which a claude that has not ended is killed."""
-AT_ONCE = 4
 
 # Claude opens a conversation, whose id it chooses itself or takes from --session-id.
 OPENS: list[Args] = [
@@ -413,17 +410,10 @@ def run(args: Args, root: Path) -> Outcome:
         return Outcome(args, process.returncode, stdout, stderr, api.turns())
 
 
-@pytest.fixture(scope="module")
-def claude(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Claude]:
-    """What the real claude does with a command line; several run at once, ahead of the tests."""
-    root = tmp_path_factory.mktemp("lines")
-    pool = ThreadPoolExecutor(AT_ONCE)
-    lines = dict.fromkeys([*OPENS, *CHOSEN, *ANSWERS, *HELP, *REFUSED])
-    outcomes: dict[Args, Future[Outcome]] = {
-        args: pool.submit(run, args, root / str(number)) for number, args in enumerate(lines)
-    }
-    yield lambda args: outcomes[args].result()
-    pool.shutdown(cancel_futures=True)
+@pytest.fixture
+def claude(tmp_path: Path) -> Claude:
+    """What the real claude does with a command line."""
+    return lambda args: run(args, tmp_path)
 
 
 def label(args: Args) -> str:

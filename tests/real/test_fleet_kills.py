@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.real_claude import STREAM_JSON, kill
+from tests.support.real_claude import STREAM_JSON, TIMEOUT, kill
 
 if TYPE_CHECKING:
     from tests.support.fleet import Host
@@ -95,7 +95,7 @@ def killed_by_chance(
     if victims != "courier":
         os.killpg(process.pid, signal.SIGKILL)
     try:
-        printed, complaint = process.communicate(timeout=60)
+        printed, complaint = process.communicate(timeout=TIMEOUT)
         return "" if "running without the fleet" in complaint else printed
     finally:
         kill(process)

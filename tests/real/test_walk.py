@@ -17,7 +17,7 @@ import pytest
 
 from shim.store import markers
 from tests.support.messages_api import Reply
-from tests.support.real_claude import ESCAPE, LEFT, TIMEOUT, knows, shows_list, wait_until
+from tests.support.real_claude import ESCAPE, LEFT, TIMEOUT, VERSIONS, knows, shows_list, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -288,7 +288,7 @@ class Walk:
             self.world.run("stop", job)
 
 
-@pytest.mark.parametrize("any_claude", ["2.1.331"], indirect=True)
+@pytest.mark.parametrize("any_claude", VERSIONS[-1:], indirect=True)
 def test_each_room_knows_its_own_after_every_step(
     any_claude: World, api: MessagesApi, long: bool
 ) -> None:

@@ -1,22 +1,30 @@
-"""Forked processes that do some work, such as taking a lease, and live on."""
+"""Forked processes that do some work, such as acquiring a lock, and then live until killed."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 
 
 class Child:
-    """A process that does some work with the lease, says what it got, and lives until killed."""
+    """A process that does some work, reports what that returned, and lives until killed."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._reading, writing = os.pipe()
         self.pid = os.fork()
         if not self.pid:
-            os.write(writing, str(work()).encode())
-            signal.pause()
+            try:
+                os.write(writing, str(work()).encode())
+                signal.pause()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         os.close(writing)
 
     def said(self) -> str:
+        """What its work returned, as text; empty where it failed. It waits for that."""
         return os.read(self._reading, 100).decode()
 
     def kill(self) -> None:
@@ -28,3 +36,17 @@ class Child:
 
 
 Fork = Callable[[Callable[[], object]], Child]
+
+
+@contextlib.contextmanager
+def child(work: Callable[[], object]) -> Iterator[int]:
+    """A child that has done its work; its pid. It is killed at the end of the `with`.
+
+    Raises AssertionError where the work failed.
+    """
+    process = Child(work)
+    try:
+        assert process.said(), "its work has failed"
+        yield process.pid
+    finally:
+        process.kill()

@@ -79,11 +79,14 @@ class CompiledRecorder:
 
     def calls(self) -> list[Call]:
         """The runs since the last look."""
-        records = list(self._log.iterdir())
-        calls = [Call(record) for record in records]
-        for record in records:
-            shutil.rmtree(record)
+        calls = [Call(record) for record in self._log.iterdir()]
+        self.forget()
         return calls
+
+    def forget(self) -> None:
+        """Forget the runs so far, also those that were killed while they recorded."""
+        for record in self._log.iterdir():
+            shutil.rmtree(record)
 
 
 def write_installation(

@@ -3,12 +3,16 @@
 It answers on loopback, remembers every request, and by default repeats what it was told, so that
 a test can read off claude's answer which conversation claude is in. `Reply` says what else a turn
 can meet: a tool call, an error, a delay, a dropped connection.
+
+It is as strict as the real one: what tests/support/api_rules.py refuses is answered with status
+400, and fails the test.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 import uuid
@@ -16,6 +20,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from tests.support import api_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,11 +142,13 @@ class Request:
 class MessagesApi:
     """Serves the API on a free loopback port from `with` to its end.
 
-    Leaving the `with` closes the connections of requests that are still held or delayed.
+    Leaving the `with` closes the connections of requests that are still held or delayed. It
+    raises AssertionError where a request was refused, saying why.
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.refusals: list[str] = []
         self._rules: list[tuple[str, Reply]] = []
         self._changed = threading.Condition()
         self._closing = threading.Event()
@@ -165,6 +173,7 @@ class MessagesApi:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        assert error or not self.refusals, "\n".join(["the API refuses:", *self.refusals])
 
     def on(self, containing: str, reply: Reply) -> None:
         """Give `reply` to turns whose prompt contains `containing`.
@@ -208,6 +217,12 @@ class MessagesApi:
             reply = self._reply_to(request)
             self._changed.notify_all()
         return reply
+
+    def _refuse(self, request: Request, why: str) -> None:
+        """Note that a request is one that the real API refuses."""
+        with self._changed:
+            self.refusals.append(f"{why}, in {json.dumps(request.body.get('messages'))}")
+        print(f"messages_api: refused: {why}", file=sys.stderr)
 
     def _finish(self, request: Request, answered: bool) -> None:
         with self._changed:
@@ -278,7 +293,12 @@ class _Handler(BaseHTTPRequestHandler):
         reply = api._arrive(request)
         answered = False
         try:
-            answered = api._pause(reply) and self._answer(request, reply)
+            if why := api_rules.refusal(body):
+                api._refuse(request, why)
+                self._send(400, _json(_error(400, why)))
+                answered = True
+            else:
+                answered = api._pause(reply) and self._answer(request, reply)
         except ConnectionError:
             pass  # the client was killed, which tests do
         finally:
@@ -342,9 +362,9 @@ def _json(value: Json) -> bytes:
     return json.dumps(value).encode()
 
 
-def _error(status: int) -> Json:
+def _error(status: int, message: str = "") -> Json:
     kind = _ERROR_TYPES.get(status, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": f"stand-in {kind}"}}
+    return {"type": "error", "error": {"type": kind, "message": message or f"stand-in {kind}"}}
 
 
 def _message(request: Request, reply: Reply) -> Json:

@@ -29,7 +29,7 @@ TIMEOUT = 300.0
 where other work is in its way."""
 
 _API_KEY = "sk-of-the-stand-in-messages-api"
-VERSIONS = ("2.1.197", "2.1.330", "2.1.331")
+VERSIONS = ("2.1.197", "2.1.330", "2.1.332")
 """The versions of Claude Code that scripts/setup fetches: an old one, and the newest there are."""
 VERSION = "2.1.330"
 """The one that tests run where the version makes no difference."""

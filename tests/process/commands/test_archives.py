@@ -13,19 +13,9 @@ from typing import Any
 import pytest
 
 from shim.claude import transcripts
-from tests.process.commands.test_changing_commands import (
-    U,
-    V,
-    W,
-    ask,
-    entry,
-    refused,
-    register,
-    store,
-    told,
-    transcript,
-)
+from tests.support.claude_shim import ask, refused, told
 from tests.support.recorder import PATIENCE, World, wait_until
+from tests.support.rooms import U, V, W, entry, register, store, transcript
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
 LINE = '{"type":"user","cwd":"/home/ada/app","message":{"role":"user","content":"hello"}}\n'

@@ -7,25 +7,10 @@ import pytest
 
 from shim.retention import pins
 from shim.store import markers
-from tests.process.commands.test_changing_commands import (
-    U,
-    V,
-    W,
-    ask,
-    entry,
-    exit_code,
-    files,
-    history,
-    live,
-    refused,
-    register,
-    store,
-    terminal,
-    told,
-    transcript,
-)
+from tests.support.claude_shim import ask, exit_code, refused, terminal, told
 from tests.support.real_claude import STREAM_JSON
 from tests.support.recorder import World, derived
+from tests.support.rooms import U, V, W, entry, files, history, live, register, store, transcript
 
 
 def everything(world: World, session_id: str) -> list[Path]:
@@ -151,11 +136,11 @@ def test_without_a_terminal_it_is_not_done_unasked(world: World) -> None:
     assert path.exists()
 
 
-@pytest.mark.parametrize("who", ["holder", "stranger"])
+@pytest.mark.parametrize("who", ["holder", "unmanaged"])
 def test_a_conversation_that_a_claude_is_live_on_stays(world: World, who: str) -> None:
     store(world, {"r": {"claude": entry(U)}})
     path = transcript(world, U)
-    if who == "stranger":
+    if who == "unmanaged":
         register(world, U)
         said = refused(world, "delete", "r", "--yes", exit_code=75)
     else:

@@ -1,10 +1,11 @@
 """`claude-shim doctor`: nothing to say of a good set-up, and the fault of each broken one."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,10 @@ import pytest
 import shim
 from shim.install import launcher, python
 from shim.install.manifest import import_paths
-from tests.support.recorder import World, derived, read_line, write_program
+from tests.support.children import child
+from tests.support.claude_shim import ask, ask_process
+from tests.support.recorder import World, derived, write_program
+from tests.support.rooms import live
 
 PACKAGE = Path(shim.__file__).parent
 CLAUDE = """\
@@ -37,23 +41,13 @@ Json = dict[str, Any]
 
 
 class Place(World):
-    """A world in which Python programs of the test's go on until its end."""
+    """A world in which helpers of the test's live until its end."""
 
     def __init__(self, root: Path, launcher: Path) -> None:
         super().__init__(root, launcher)
         self.python = Path(sys.executable)
         self.package = PACKAGE
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    def keep_running(self, program: str, *args: str) -> int:
-        """Start a program that prints a line when it is so far, and reads stdin to its end."""
-        self.environment["PYTHONPATH"] = str(PACKAGE.parent)
-        python = Path(sys.executable)
-        process = self.start("-c", program, *args, program=python, stdin=subprocess.PIPE)
-        self.running.append(process)
-        assert process.stdout
-        read_line(process.stdout)
-        return process.pid
+        self.until_the_end = contextlib.ExitStack()
 
 
 @pytest.fixture
@@ -73,16 +67,18 @@ def good(tmp_path: Path, launcher_path: Path) -> Iterator[Place]:
     resumed = world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
     assert (resumed.exit_code, resumed.stderr) == (0, b"")
     assert transcript.exists()
-    yield world
-    for process in world.running:
-        process.kill()
-        process.communicate()
+    with world.until_the_end:
+        yield world
 
 
 def claude_shim(world: Place, *args: str) -> tuple[int, str, str]:
-    path = {"PYTHONPATH": str(world.package.parent)}
-    # Not `-c`: CPython 3.13.0 then fails to import socket where the working directory is gone.
-    run = world.run("-m", "shim.commands", *args, program=world.python, env=path)
+    """What it ends with and prints, run by the Python and from the package of this place."""
+    if world.python == Path(sys.executable) and world.package == PACKAGE:
+        run = ask(world, *args)
+    else:
+        path = {"PYTHONPATH": str(world.package.parent)}
+        # Not `-c`: CPython 3.13.0 then fails to import socket in a directory that is gone.
+        run = world.run("-m", "shim.commands", *args, program=world.python, env=path)
     return run.exit_code, run.stdout.decode(), run.stderr.decode()
 
 
@@ -177,10 +173,10 @@ def test_the_report_on_an_empty_home(tmp_path: Path, launcher_path: Path) -> Non
 def test_a_terminal_without_unicode_gets_ascii_marks(good: Place) -> None:
     good.environment["PYTHONIOENCODING"] = "ascii"
     good.environment["NSED_ON_BUSY"] = "naïve"
-    exit_code, output, errors = claude_shim(good, "doctor")
-    assert (exit_code, errors) == (1, "")
-    assert "+ launcher     " in output
-    assert "x environment  NSED_ON_BUSY=na\\xefve is none of" in output
+    run = ask_process(good, "doctor")
+    assert (run.exit_code, run.stderr) == (1, b"")
+    assert b"+ launcher     " in run.stdout
+    assert rb"x environment  NSED_ON_BUSY=na\xefve is none of" in run.stdout
 
 
 # Broken set-ups
@@ -191,6 +187,7 @@ def launcher_removed(world: Place) -> None:
 
 
 def launcher_off_path(world: World) -> None:
+    write_program(world.claude.path.with_name("claude-shim"), "#!/bin/sh\n")
     world.path(world.claude.path.parent, "/usr/bin", "/bin")
     world.environment["SHELL"] = "/usr/bin/fish"
 
@@ -389,11 +386,8 @@ def backup_out_of_step(world: World) -> None:
 
 
 def store_locked(world: Place) -> None:
-    program = (
-        "import fcntl, sys; file = open(sys.argv[1], 'r+'); fcntl.flock(file, fcntl.LOCK_EX);"
-        " print('locked', flush=True); sys.stdin.read()"
-    )
-    world.keep_running(program, str(world.store))
+    file = world.until_the_end.enter_context(world.store.open("r+"))
+    world.until_the_end.enter_context(child(lambda: fcntl.flock(file, fcntl.LOCK_EX)))
 
 
 def locked_and_torn(world: Place) -> None:
@@ -402,17 +396,11 @@ def locked_and_torn(world: Place) -> None:
 
 
 def lease_of_a_program_that_is_no_claude(world: Place) -> None:
-    program = (
-        "import sys; from shim.locks.record_lock import Lock, open_lock_file, key_offset;"
-        " lock = Lock(open_lock_file(sys.argv[1]), key_offset('r', 'claude'))"
-        "; assert lock.try_acquire(True);"
-        " print('taken', flush=True); sys.stdin.read()"
-    )
-    world.keep_running(program, str(world.store.parent))
+    world.until_the_end.enter_context(live(world, "r"))
 
 
 def claude_without_its_lease(world: Place) -> None:
-    pid = world.keep_running("import sys; print('here', flush=True); sys.stdin.read()")
+    pid = world.until_the_end.enter_context(child(lambda: None))
     started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     registry = world.home / ".claude" / "sessions"
     registry.mkdir()

@@ -3,20 +3,17 @@
 import json
 import os
 import re
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shim.base.session_key import SessionKey
 from shim.retention import pins
-from tests.support.locks import lock_of_key
+from tests.support.claude_shim import ask
 from tests.support.recorder import Run, World, derived
+from tests.support.rooms import live
 
-CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
 ROOM = "a room"
 U = derived(ROOM)
 OTHER = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -33,36 +30,19 @@ def world(world: World) -> World:
 
 
 def explain(world: World, *args: str) -> Run:
-    return world.run("explain", *args, program=CLAUDE_SHIM)
-
-
-def holder(world: World, is_long_running: bool) -> Iterator[None]:
-    """Somebody else who has the lease of the room's claude."""
-    world.store.parent.mkdir(mode=0o700, exist_ok=True)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        lock_of_key(str(world.store.parent), SessionKey(ROOM.encode(), b"claude")).try_acquire(
-            is_long_running
-        )
-        os.write(writing, b"taken")
-        signal.pause()
-    assert os.read(reading, 5) == b"taken"
-    yield
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(reading)
-    os.close(writing)
+    return ask(world, "explain", *args)
 
 
 @pytest.fixture
 def one_shot_holder(world: World) -> Iterator[None]:
-    yield from holder(world, is_long_running=False)
+    with live(world, ROOM, is_long_running=False):
+        yield
 
 
 @pytest.fixture
 def streaming_holder(world: World) -> Iterator[None]:
-    yield from holder(world, is_long_running=True)
+    with live(world, ROOM):
+        yield
 
 
 def nothing(_: World) -> None:

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.commands.test_changing_commands import (
-    U,
-    V,
-    W,
-    ask,
-    entry,
-    live,
-    refused,
-    store,
-    told,
-    transcript,
-)
 from tests.process.commands.test_schemas import validate
+from tests.support.claude_shim import ask, refused, told
 from tests.support.daemon import THIS, SyncDaemon, following, room, running
 from tests.support.recorder import World, derived
+from tests.support.rooms import U, V, W, entry, live, store, transcript
 
 AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
 

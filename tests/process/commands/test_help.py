@@ -10,6 +10,7 @@ from shim.cli import pages
 from shim.cli.tables import width
 from shim.commands.claude_shim import SUBCOMMANDS
 from tests.support import console
+from tests.support.claude_shim import ask
 from tests.support.recorder import PATIENCE, Run, World
 
 TOPICS = pages.topics()
@@ -26,13 +27,13 @@ def program(world: World) -> Path:
 
 
 def shown(world: World, *args: str, columns: int = 80) -> str:
-    run = world.run(*args, program=program(world), env={"COLUMNS": str(columns)})
+    run = ask(world, *args, env={"COLUMNS": str(columns)})
     assert (run.exit_code, run.stderr) == (0, b"")
     return run.stdout.decode()
 
 
 def refused(world: World, *args: str) -> Run:
-    run = world.run(*args, program=program(world))
+    run = ask(world, *args)
     assert (run.exit_code, run.stdout) == (1, b"")
     return run
 

@@ -23,6 +23,7 @@ import pytest
 from shim.base.messages import Failure
 from shim.commands.claude_shim import group
 from shim.locks import live_claudes
+from tests.support.claude_shim import ask
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
@@ -629,15 +630,15 @@ class TestRunning:
 
     def run(self, world: World, *args: str) -> list[list[str]]:
         """The cells of the lines that a command prints."""
-        done = world.run(*args, program=CLAUDE_SHIM)
+        done = ask(world, *args)
         assert (done.exit_code, done.lines) == (0, [])
         return [line.split("\t") for line in done.stdout.decode().splitlines()]
 
     def test_nothing_runs(self, world: World) -> None:
-        done = world.run("ps", program=CLAUDE_SHIM)
+        done = ask(world, "ps")
         assert (done.exit_code, done.stdout) == (0, b"")
         assert done.lines == ["No claude runs for a room or agent."]
-        assert world.run("ps", "--json", program=CLAUDE_SHIM).stdout == b"[]\n"
+        assert ask(world, "ps", "--json").stdout == b"[]\n"
 
     def test_each_claude_that_runs_is_a_line_with_who_waits_for_it(self, world: World) -> None:
         one_shot = self.started(world, "-p", NSED_ROOM_ID="one")
@@ -662,7 +663,7 @@ class TestRunning:
         ]
         live = {cells[0]: cells[4] for cells in self.run(world, "list")[1:]}
         assert live == {"one": "one-shot", "term": "interactive", "日本": "streaming"}
-        shown = world.run("show", "one", program=CLAUDE_SHIM).stdout.decode().splitlines()
+        shown = ask(world, "show", "one").stdout.decode().splitlines()
         assert shown[4].startswith(f"Live        one-shot, claude {one_shot.pid}, for ")
         assert shown[5] == f"Waiting     {line[0].pid}, {line[1].pid}"
         assert shown[6] == "Transcript  none: claude has not written it yet"
@@ -670,7 +671,7 @@ class TestRunning:
         for process in (one_shot, *line, streaming, interactive):
             process.communicate(b"\n", PATIENCE)
         os.close(terminal)
-        assert world.run("ps", program=CLAUDE_SHIM).stdout == b""
+        assert ask(world, "ps").stdout == b""
 
     def on_terminal(self, world: World, **names: str) -> tuple["subprocess.Popen[bytes]", int]:
         ours, theirs = pty.openpty()
@@ -682,7 +683,7 @@ class TestRunning:
     def test_json_has_everything(self, world: World) -> None:
         claude = self.started(world, "-p", NSED_ROOM_ID="r")
         (session_id,) = world.mappings["r"].values()
-        (running,) = json.loads(world.run("ps", "--json", program=CLAUDE_SHIM).stdout)
+        (running,) = json.loads(ask(world, "ps", "--json").stdout)
         since = datetime.fromisoformat(running.pop("since").replace("Z", "+00:00"))
         assert abs(since.timestamp() - time.time()) < PATIENCE
         assert running.pop("memory") > 100_000
@@ -731,7 +732,7 @@ class TestRunning:
             ["r", "claude", str(holder.pid), "streaming"],
             ["r", "claude", str(fork.pid), "streaming, fork"],
         ]
-        *_, told = json.loads(world.run("ps", "--json", program=CLAUDE_SHIM).stdout)
+        *_, told = json.loads(ask(world, "ps", "--json").stdout)
         assert (told["session_id"], told["forked_from"]) == (V, U)
         for process in (holder, fork):
             process.communicate(b"\n", PATIENCE)

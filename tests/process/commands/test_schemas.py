@@ -3,6 +3,8 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from shim.cli import pages
 from shim.locks.record_lock import all_held
 from tests.support import console
-from tests.support.recorder import Run, World, wait_until
+from tests.support.claude_shim import ask
+from tests.support.recorder import World, wait_until
 
 SCHEMA = json.loads((pages.FOLDER / "schemas.json").read_text("utf-8"))
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -23,18 +26,19 @@ def validate(name: str, value: Any) -> None:
     Draft202012Validator(schema, format_checker=FormatChecker()).validate(value)
 
 
-@pytest.fixture
-def world(world: World) -> Iterator[World]:
+@contextmanager
+def furnished(root: Path, launcher: Path) -> Iterator[World]:
     """A room with two turns, one that had another conversation, one without any, and a live one."""
+    world = World(root, launcher)
     console.set_up(world)
     for command in (["install"], ["opencode", "install"]):
-        assert claude_shim(world, *command).exit_code == 0
+        assert ask(world, *command).exit_code == 0
     world.launcher = world.home / ".nsed" / "bin" / "claude"
     for prompt in ("Remember the word heron", "Which word was it?"):
         world.run("-p", prompt, env={"NSED_ROOM_ID": "refactor"})
     world.run("--session-id", U, "-p", "Split the parser")
     world.run("-p", "Write", env={"NSED_ROOM_ID": "docs", "NSED_AGENT_NAME": "writer"})
-    assert claude_shim(world, "link", "docs", "writer", U).exit_code == 0
+    assert ask(world, "link", "docs", "writer", U).exit_code == 0
     store = json.loads(world.store.read_text())
     store["gone"] = {"claude": {"uuid": GONE, "last_used": "2026-01-02T03:04:05.123456789Z"}}
     world.store.write_text(json.dumps(store, indent=2))
@@ -44,13 +48,22 @@ def world(world: World) -> Iterator[World]:
         live.communicate(b"go on\n")
 
 
-def claude_shim(world: World, *args: str) -> Run:
-    tool = world.home / ".local" / "bin" / "claude-shim"
-    return world.run(*args, program=tool, env={"NSED_ROOM_ID": "refactor"})
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory, launcher_path: Path) -> Iterator[World]:
+    """A world for commands that change nothing."""
+    with furnished(tmp_path_factory.mktemp("unchanged"), launcher_path) as world:
+        yield world
+
+
+@pytest.fixture
+def changed(tmp_path: Path, launcher_path: Path) -> Iterator[World]:
+    """A world for a command that changes it."""
+    with furnished(tmp_path, launcher_path) as world:
+        yield world
 
 
 def printed(world: World, *args: str) -> Any:
-    return json.loads(claude_shim(world, *args).stdout)
+    return json.loads(ask(world, *args, env={"NSED_ROOM_ID": "refactor"}).stdout)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +78,7 @@ def printed(world: World, *args: str) -> Any:
         ("doctor", ["doctor", "--json"]),
         ("explain", ["explain", "--json", "--", "-p", "hi"]),
         ("import", ["import", "--json", "--dry-run", "--from-projects"]),
-        ("import", ["import", "--json", "--project", "--room", "app"]),
-        ("delete", ["delete", "refactor", "--yes", "--json"]),
-        ("forget", ["forget", "refactor", "--json"]),
-        ("link", ["link", "refactor", U[:4], "--json"]),
         ("status", ["status", "--json"]),
-        ("install", ["install", "--json"]),
         ("which", ["which", "--json"]),
         ("export", ["export"]),
         ("export", ["prune", "--older-than", "30d", "--dry-run", "--json"]),
@@ -78,23 +86,41 @@ def printed(world: World, *args: str) -> Any:
         ("opencode", ["opencode", "status", "--project", "--json"]),
     ],
 )
-def test_what_a_command_prints(world: World, name: str, args: list[str]) -> None:
-    value = printed(world, *args)
+def test_what_a_command_prints(unchanged: World, name: str, args: list[str]) -> None:
+    value = printed(unchanged, *args)
     assert value
     validate(name, value)
 
 
-def test_what_an_import_of_an_archive_prints(world: World) -> None:
-    archive = str(world.home / "rooms.tar.gz")
-    assert claude_shim(world, "export", "--with-conversations", archive).exit_code == 0
-    value = printed(world, "import", archive, "--json")
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("import", ["import", "--json", "--project", "--room", "app"]),
+        ("delete", ["delete", "refactor", "--yes", "--json"]),
+        ("forget", ["forget", "refactor", "--json"]),
+        ("link", ["link", "refactor", U[:4], "--json"]),
+        ("install", ["install", "--json"]),
+    ],
+)
+def test_what_a_command_that_changes_something_prints(
+    changed: World, name: str, args: list[str]
+) -> None:
+    value = printed(changed, *args)
+    assert value
+    validate(name, value)
+
+
+def test_what_an_import_of_an_archive_prints(changed: World) -> None:
+    archive = str(changed.home / "rooms.tar.gz")
+    assert ask(changed, "export", "--with-conversations", archive).exit_code == 0
+    value = printed(changed, "import", archive, "--json")
     assert value["conversations"]
     validate("import", value)
 
 
-def test_what_is_stored(world: World) -> None:
-    validate("sessions.json", json.loads(world.store.read_text()))
-    history = world.store.with_name("history.jsonl").read_text().splitlines()
+def test_what_is_stored(unchanged: World) -> None:
+    validate("sessions.json", json.loads(unchanged.store.read_text()))
+    history = unchanged.store.with_name("history.jsonl").read_text().splitlines()
     assert history
     for line in history:
         validate("history.jsonl", json.loads(line))
@@ -108,8 +134,8 @@ def test_a_definition_is_a_schema_with_words(definition: str) -> None:
     assert all(it["description"] for it in [schema, *schema.get("properties", {}).values()])
 
 
-def test_a_field_that_is_not_in_the_schema_is_seen(world: World) -> None:
-    value = printed(world, "list", "--json")
+def test_a_field_that_is_not_in_the_schema_is_seen(unchanged: World) -> None:
+    value = printed(unchanged, "list", "--json")
     value[0]["new"] = 1
     with pytest.raises(ValidationError, match="'new' was unexpected"):
         validate("list", value)

@@ -5,23 +5,14 @@ import subprocess
 
 import pytest
 
-from tests.process.commands.test_changing_commands import (
-    U,
-    V,
-    ask,
-    entry,
-    live,
-    refused,
-    store,
-    told,
-    transcript,
-)
+from tests.support.claude_shim import ask_process, refused, told
 from tests.support.recorder import Call, World, derived
+from tests.support.rooms import U, V, entry, live, store, transcript
 
 
 def opened(world: World, *args: str) -> tuple[Call, bytes]:
     """What reaches claude, and what is said on the way."""
-    run = ask(world, "open", *args)
+    run = ask_process(world, "open", *args)
     assert run.exit_code == 0
     return world.claude.calls[-1], run.stderr
 

@@ -18,8 +18,8 @@ from shim.fleet import tls
 from shim.fleet.backend import Unavailable
 from shim.fleet.jetstream import JetStream
 from shim.fleet.records import CLAIM, LeaseHolder, Record
-from tests.process.commands.test_changing_commands import ask, refused, told
 from tests.support.certificates import Authority
+from tests.support.claude_shim import ask, refused, told
 from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
 from tests.support.recorder import PATIENCE, World

@@ -89,7 +89,7 @@ def test_kills_lose_no_key_whose_call_returned(tmp_path: Path, long: bool) -> No
     returned: dict[tuple[str, str], str] = {}
     sessions.record("before", "all", str(uuid.uuid4()))  # there is a file to look at
     torn = 0
-    lives = 2000 if long else 300
+    lives = 2000 if long else 120
     for life in range(lives):
         pauses = life % 2 == 0
 
@@ -154,7 +154,7 @@ def record_as_the_seed_does(path: str, room: str, agent: str, session_id: str) -
 
 
 def test_writers_of_ours_and_of_the_seed_lose_no_update(tmp_path: Path, long: bool) -> None:
-    ours, seeds, rounds = 8, 4, 500 if long else 150
+    ours, seeds, rounds = 8, 4, 500 if long else 45
     sessions = Store(str(tmp_path))
     sessions.record("room", "first", "id")
 

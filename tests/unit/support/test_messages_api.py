@@ -253,6 +253,24 @@ def test_waiting_in_vain_says_what_was_seen(api: MessagesApi) -> None:
         api.wait_for(lambda a: len(a.requests) == 2, timeout=0.01)
 
 
+def test_a_request_that_the_real_api_refuses_is_refused_and_fails_the_test() -> None:
+    why = "messages.1: all messages must have non-empty content"
+    api = MessagesApi().__enter__()
+    api.on("again", Reply(hold=threading.Event()))
+    refused = body(user("one"), assistant(""), user("again"))
+    status, content = call(api.url, "POST", "/v1/messages", refused)
+    assert (status, json.loads(content)["error"]["message"]) == (400, why)
+    assert text(ask(api, user("next"))) == "heard: next"
+    with pytest.raises(AssertionError, match=why):
+        api.__exit__(None, None, None)
+
+
+def test_a_refused_request_does_not_hide_what_else_fails() -> None:
+    api = MessagesApi().__enter__()
+    call(api.url, "POST", "/v1/messages", body(assistant("")))
+    api.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+
+
 def test_many_at_once_are_all_answered(api: MessagesApi) -> None:
     with ThreadPoolExecutor(40) as pool:
         answers = list(pool.map(lambda n: text(ask(api, user(f"n{n}"))), range(40)))
