@@ -132,7 +132,7 @@ class _Hosts:
         if self.answer["answer"] == "alone":
             raise Failure(self.answer["why"])
         if self.answer["answer"] not in _ANSWERS:
-            raise Failure("the courier is of a newer claude-shim: update this one")
+            raise Failure("the sync daemon is of a newer claude-shim: update this one")
         taken = self.answer.get("space_taken")
         if taken:
             warn(

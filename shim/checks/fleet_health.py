@@ -41,7 +41,7 @@ def fleet(setup: Setup) -> Iterator[Finding]:
         yield problem(str(failure), "claude-shim fleet stop, and try again")
         return
     yield from _server(status.backend, serves_here=bool(Server(str(setup.store)).pid()))
-    yield from _courier(status)
+    yield from _sync_daemon(status)
     if status.backend["is_reachable"] and status.backend["is_sealed"]:
         yield from _sealed(str(setup.store))
 
@@ -77,7 +77,7 @@ def _keys() -> Iterator[Finding]:
 
 
 def _sealed(store: str) -> Iterator[Finding]:
-    """What other hosts have sealed can be read here."""
+    """What other hosts have encrypted can be read here."""
     try:
         locked = overview.unreadable(store)
     except Failure as failure:
@@ -139,7 +139,7 @@ def _limits(stream: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _courier(status: Status) -> Iterator[Finding]:
+def _sync_daemon(status: Status) -> Iterator[Finding]:
     """Nothing of this host is missing in the fleet, or went on beside it."""
     waiting = [each for each in status.here if each.behind and not each.pid]
     for each in waiting:
@@ -161,4 +161,4 @@ def _courier(status: Status) -> Iterator[Finding]:
         )
     if not waiting:
         live = counted(len([each for each in status.here if each.pid]), "conversation")
-        yield ok(f"the courier is process {status.pid}, and follows {live}")
+        yield ok(f"the sync daemon is process {status.pid}, and follows {live}")

@@ -169,9 +169,9 @@ def status(as_json: bool) -> None:
     """How this host stands to the fleet. Where it cannot be reached, the exit code is 1.
 
     \b
-    Engine     the server, its version, and whether it can be reached
+    Backend    the server, its version, and whether it can be reached
     Stored     how much is there, of how much there may be
-    Courier    the process of this host that has the connection
+    Daemon     the process of this host that has the connection
     Here       the conversations that claudes of this host have now; one that
                is `fenced` was taken by another host, and goes on as a fork
     Elsewhere  those that claudes of other hosts have
@@ -198,14 +198,14 @@ def status(as_json: bool) -> None:
 
 @command.command("stop")
 def stop() -> None:
-    """End the courier of this host, and the server, if one runs here.
+    """End the sync daemon of this host, and the server, if one runs here.
 
-    Conversations go on: the next call starts the courier again.
+    Conversations go on: the next call starts the sync daemon again.
     """
     where = store.directory(make=False)
     ended = []
     if overview.stop(where):
-        ended.append("the courier")
+        ended.append("the sync daemon")
     if Server(where).stop():
         ended.append("the server")
     if not ended:
@@ -213,9 +213,9 @@ def stop() -> None:
     click.echo(f"Ended {' and '.join(ended)}.")
 
 
-@command.group("key", short_help="Keys that seal what leaves for the server.")
+@command.group("key", short_help="Keys that encrypt what leaves for the server.")
 def key() -> None:
-    """Keys that seal what leaves for the server: with one, the server has no text and no names.
+    """Keys that encrypt what leaves for the server: with one, the server has no text and no names.
 
     \b
       claude-shim fleet key new
@@ -229,7 +229,7 @@ def new_key(file: str | None) -> None:
 
     It prints the line that every host of the fleet needs, with a copy of the file (scp -p); nobody
     else is to have one. A file that is there is left as it is. Who loses the key loses what it has
-    sealed, but for what hosts have.
+    encrypted, but for what hosts have.
 
     \b
       eval "$(claude-shim fleet key new)"              # fleet.key beside the store
@@ -248,18 +248,18 @@ def _rows(found: Status, server: int | None) -> Iterator[tuple[str, str]]:
     now = time.time()
     backend, stream = found.backend, found.backend["stream"]
     if backend["is_reachable"]:
-        seal = ", sealed" if backend["is_sealed"] else ""
-        server_name = f"nats-server {backend['version']} at {backend['url']}{seal}"
-        yield "Engine", f"{good('reached')}: {server_name}"
+        encrypted = ", encrypted" if backend["is_sealed"] else ""
+        server_name = f"nats-server {backend['version']} at {backend['url']}{encrypted}"
+        yield "Backend", f"{good('reached')}: {server_name}"
     else:
-        yield "Engine", f"{bad('not reached')}: {printable(str(backend['why']))}"
+        yield "Backend", f"{bad('not reached')}: {printable(str(backend['why']))}"
     if stream:
         limit = f" of {size(stream['max_bytes'])}" if stream["max_bytes"] > 0 else ""
         yield (
             "Stored",
             f"{size(stream['bytes'])}{limit}, in {counted(stream['messages'], 'record')}",
         )
-    yield "Courier", f"process {found.pid}, for {span(now - found.since)}"
+    yield "Daemon", f"process {found.pid}, for {span(now - found.since)}"
     for label, texts in (
         ("Here", [_here(each) for each in found.here if each.pid]),
         ("Elsewhere", [_elsewhere(each, now) for each in found.elsewhere]),

@@ -1,4 +1,4 @@
-"""What the fleet asks of an engine: a log for each conversation, a map of rooms, signs of life."""
+"""What the fleet asks of a backend: a log for each conversation, a map of rooms, heartbeats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGREEMENT_TIMEOUT = 10.0
 
 
 class Unavailable(Failure):
-    """The engine cannot be used now; the message says why, and what to do."""
+    """The backend cannot be used now; the message says why, and what to do."""
 
 
 class Conflict(Exception):
@@ -40,7 +40,7 @@ class Stored:
 
 
 class Backend(Protocol):
-    """Every method may raise Away. `why` says why it is away, and is empty where it is not.
+    """Every method may raise Unavailable. `why` says why it is away, and is empty where it is not.
 
     `stream` tells where all logs are from another such place, whose sequences mean other records.
     """
@@ -58,8 +58,8 @@ class Backend(Protocol):
     async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         """Append a record behind the one of a sequence (0: the first), and return its own.
 
-        An outcome that is unknown is found out about, or it raises Away within `timeout` seconds:
-        then the same record, sent again, is stored once. Raises Refused.
+        An outcome that is unknown is found out about, or it raises Unavailable within `timeout`
+        seconds: then the same record, sent again, is stored once. Raises Conflict.
         """
 
     async def last(self, conversation: str) -> Stored | None:
@@ -93,16 +93,16 @@ class Backend(Protocol):
         """Have something known of a room, or nothing."""
 
     async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
-        """Give a sign of life of this host, which lasts for `life` seconds; None takes it back."""
+        """Give a heartbeat of this host, which lasts for `life` seconds; None takes it back."""
 
     async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
-        """The last sign of life of a host, or None where that is too long ago."""
+        """The last heartbeat of a host, or None where that is too long ago."""
 
     async def heartbeats(self) -> dict[str, dict[str, Any]]:
-        """The signs of life of all hosts."""
+        """The heartbeats of all hosts."""
 
     async def now(self) -> float:
-        """The time by the engine's clock, as of a moment ago, in seconds since 1970."""
+        """The time by the backend's clock, as of a moment ago, in seconds since 1970."""
 
     async def space_used(self) -> float:
         """Which part of the space for conversations is taken; 0 where it has no limit."""

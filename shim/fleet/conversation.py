@@ -1,7 +1,7 @@
 """A conversation of this host in the fleet: taken, brought, followed, forked where it was taken.
 
-`lock` is for whoever does any of that. A method that raises Away leaves all as it is, to be done
-again when the engine is back.
+`lock` is for whoever does any of that. A method that raises Unavailable leaves all as it is, to be
+done again when the backend is back.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class FleetConversation:
     async def acquire(self, pid: int, kind: str) -> None:
         """Take it for a claude that starts now, with all turns of other hosts.
 
-        Who asks for it has its lease on this host. Raises Taken, Away, pulling.Damaged, OSError.
+        Who asks for it has its lease on this host. Raises Held, Unavailable, DamagedLog, OSError.
         """
         if self.log.is_held and self.claudes:
             return  # another one here has it already
@@ -130,7 +130,7 @@ class FleetConversation:
     async def look(self, until: int) -> bool:
         """Bring what another host that has it has said; whether its turn is under way.
 
-        Raises Away, pulling.Damaged, OSError.
+        Raises Unavailable, DamagedLog, OSError.
         """
         with self._asked_for():
             self._finish_fork()
@@ -139,7 +139,7 @@ class FleetConversation:
         return turns.has_ended(self.transcript) is False
 
     async def sync(self, timeout: float = APPEND_TIMEOUT) -> None:
-        """Append what is new here. Raises Away."""
+        """Append what is new here. Raises Unavailable."""
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             try:
@@ -168,7 +168,7 @@ class FleetConversation:
             self.note.tails = self._files_followed.tails
 
     async def finish(self) -> None:
-        """Append what is left, and give the conversation back. Raises Away."""
+        """Append what is left, and give the conversation back. Raises Unavailable."""
         await self.sync()
         if not self.log.is_held:
             return
@@ -206,7 +206,7 @@ class FleetConversation:
         if log.before < self.note.sequence:
             # Somebody has deleted it: what is remembered of it is of another one.
             self._reset_log_position()
-        # Not the claim itself: to read records takes as long as all else.
+        # Not the lease itself: to read records takes as long as all else.
         await self._reconcile(log.before)
         if self.log is log:
             self.note.sequence = log.sequence
@@ -251,7 +251,7 @@ class FleetConversation:
     def _files_are_ours(self) -> Iterator[bool]:
         """Whether the files here are ours to change now.
 
-        Nothing may be waited for meanwhile: a call would wait for a courier that hangs.
+        Nothing may be waited for meanwhile: a call would wait for a sync daemon that hangs.
         """
         if self.claudes:
             yield False
@@ -386,7 +386,7 @@ class FleetConversation:
         """Write the files anew, and drop all records before.
 
         Until they are dropped they count as before: what was written anew, whole or not, is but the
-        same once more. One that is not whole is void by the next claim (`Snapshot`).
+        same once more. One that is not whole is void by the next lease (`Snapshot`).
         """
         assert self._files_followed is not None
         anew = FollowedFiles(self.transcript, {})

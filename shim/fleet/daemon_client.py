@@ -1,4 +1,4 @@
-"""Asking the courier of a store: what calls and hooks need of the fleet, without its weight."""
+"""Asking the sync daemon of a store: what calls and hooks need of the fleet, without its weight."""
 
 import posix
 import time
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from shim.fleet.protocol import Message
 
-# Seconds for a courier that runs to say that it has heard, and for one that was just started.
+# Seconds for a sync daemon that runs to say that it has heard, and for one that was just started.
 _ACKNOWLEDGES_WITHIN = 0.5
 _STARTS_WITHIN = 10.0
 # How often one is started for a question, and seconds after which it counts as dead again.
@@ -29,7 +29,7 @@ _PEER = 17  # SO_PEERCRED of Linux
 
 
 class Unanswered(Failure):
-    """There is no courier, or none that answers."""
+    """There is no sync daemon, or none that answers."""
 
 
 def is_configured() -> bool:
@@ -44,7 +44,7 @@ def ask(
     timeout: float = _WORKS_SILENTLY_FOR,
     **fields: "str | int | bytes | None",
 ) -> "Message":
-    """What the courier of a store answers; where none runs, one is started if `starts`.
+    """What the sync daemon of a store answers; where none runs, one is started if `starts`.
 
     `timeout` is for how many seconds it may be silent while it is at work. Raises Unanswered.
     """
@@ -61,10 +61,10 @@ def ask(
                 acknowledges_within, started = _STARTS_WITHIN, time.monotonic()
                 starts_left -= 1
             elif not starts or since > _STARTS_WITHIN:
-                raise Unanswered("no courier runs for this store") from problem
+                raise Unanswered("no sync daemon runs for this store") from problem
             time.sleep(_NAP)
         except OSError as problem:
-            raise Unanswered(f"the courier does not answer ({problem.strerror})") from problem
+            raise Unanswered(f"the sync daemon does not answer ({problem.strerror})") from problem
 
 
 def _start(store: str) -> None:
@@ -85,7 +85,7 @@ def _asked(store: str, question: bytes, acknowledges_within: float, timeout: flo
             connection.settimeout(timeout)
     except TimeoutError as problem:
         raise Unanswered(
-            "the courier does not answer: `claude-shim fleet stop` ends it"
+            "the sync daemon does not answer: `claude-shim fleet stop` ends it"
         ) from problem
     except protocol.Misunderstood as problem:
         raise Unanswered(str(problem)) from problem
@@ -95,7 +95,7 @@ def _asked(store: str, question: bytes, acknowledges_within: float, timeout: flo
 
 
 def _connected(store: str) -> "_socket.socket":
-    """A connection to the courier, which is this user's. Raises OSError, Unanswered."""
+    """A connection to the sync daemon, which is this user's. Raises OSError, Unanswered."""
     import _socket  # the module that `socket` wraps takes a twentieth of its time to import
 
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
@@ -127,7 +127,7 @@ def _connect_from(store: str, connection: "_socket.socket") -> None:
 def require_own_peer(connection: "_socket.socket") -> None:
     """Make sure that the other side is this user's. Raises Unanswered."""
     if peer_of(connection) != posix.geteuid():
-        raise Unanswered("the courier's socket is another user's")
+        raise Unanswered("the sync daemon's socket is another user's")
 
 
 def peer_of(connection: "_socket.socket") -> int:

@@ -1,9 +1,9 @@
-"""What leaves this host for a fleet's server: open as it is, or sealed with keys of the fleet.
+"""What leaves this host for a fleet's server: open as it is, or encrypted with keys of the fleet.
 
 Sealed, the server has no text and no names: a record's content, what it says of its holder and its
 files are AES-256-GCM, bound to the subject and to the record that it follows. What would be a name
-is a keyed hash, behind what its key is known by. A sealed record is a mark, what its key is known
-by, the sequence that it follows, a nonce, and the rest.
+is a keyed hash, behind what its key is known by. An encrypted record is a mark, what its key is
+known by, the sequence that it follows, a nonce, and the rest.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Cipher(Protocol):
     ) -> tuple[bytes, int | None]:
         """The content of a payload, and the sequence that it is proven to follow.
 
-        `follows` is the one that its header names. Raises Away where it takes a key that is not
-        here, Hostile where it was made by nobody who has one.
+        `follows` is the one that its header names. Raises Unavailable where it takes a key that is
+        not here, Hostile where it was made by nobody who has one.
         """
 
 
@@ -72,17 +72,17 @@ class PlaintextCipher:
         """The payload."""
         if payload.startswith(_ANY_VERSION):
             raise Unavailable(
-                "the conversations of this fleet are sealed: name the file with their key in"
+                "the conversations of this fleet are encrypted: name the file with their key in"
                 " NSED_FLEET_KEY_FILE"
             )
         return payload, follows
 
 
 class AesGcmCipher:
-    """Everything sealed with the keys of a file, of which the first one writes."""
+    """Everything encrypted with the keys of a file, of which the first one writes."""
 
     def __init__(self, path: str) -> None:
-        """Read the keys. Raises Away."""
+        """Read the keys. Raises Unavailable."""
         self._path = path
         self._keys = keys.read(path)
         self.writes_with = self._keys[0].name.hex()
@@ -96,7 +96,7 @@ class AesGcmCipher:
         ]
 
     def encrypt(self, content: bytes, subject: str, follows: int) -> bytes:
-        """The content, sealed to its place by the first key."""
+        """The content, encrypted to its place by the first key."""
         key, nonce = self._keys[0], os.urandom(12)
         place = _MARK + key.name + follows.to_bytes(8, "big")
         encrypted = self._ciphers[key.name].encrypt(nonce, content, place + subject.encode())
@@ -105,22 +105,23 @@ class AesGcmCipher:
     def decrypt(
         self, payload: bytes, subject: str, follows: int | None
     ) -> tuple[bytes, int | None]:
-        """The content of a payload, which is proven to have been sealed for its place."""
+        """The content of a payload, which is proven to have been encrypted for its place."""
         from cryptography.exceptions import InvalidTag
 
         if not payload.startswith(_ANY_VERSION):
             raise Unavailable(
-                "the conversations of this fleet are open, and NSED_FLEET_KEY_FILE seals: unset it,"
-                " or begin a sealed fleet elsewhere"
+                "the conversations of this fleet are open, and NSED_FLEET_KEY_FILE encrypts: unset"
+                " it, or begin an encrypted fleet elsewhere"
             )
         if not payload.startswith(_MARK):
             raise Unavailable(
-                "the conversations of this fleet are sealed by a newer claude-shim: update it here"
+                "the conversations of this fleet are encrypted by a newer claude-shim:"
+                " update it here"
             )
         cipher = self._ciphers.get(payload[_KEY])
         if cipher is None:
             raise Unavailable(
-                f"the conversations of this fleet are sealed with a key that {self._path} lacks"
+                f"the conversations of this fleet are encrypted with a key that {self._path} lacks"
             )
         place = payload[: _NONCE.start]
         try:
@@ -128,14 +129,14 @@ class AesGcmCipher:
                 payload[_NONCE], payload[_NONCE.stop :], place + subject.encode()
             )
         except (InvalidTag, ValueError) as problem:
-            raise Hostile("a record that was not sealed for its place") from problem
+            raise Hostile("a record that was not encrypted for its place") from problem
         return content, int.from_bytes(payload[_FOLLOWS], "big")
 
 
 def code(path: str) -> Cipher:
-    """How a fleet's conversations are sealed with a file of keys; an empty path is not at all.
+    """How a fleet's conversations are encrypted with a file of keys; an empty path is not at all.
 
-    Raises Away.
+    Raises Unavailable.
     """
     return AesGcmCipher(path) if path else PlaintextCipher()
 

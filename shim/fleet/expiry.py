@@ -1,7 +1,7 @@
 """What the fleet forgets by itself: conversations that nobody has used for longer than is kept.
 
 `NSED_KEEPtimes.DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
-which no host has a copy of its own. Days are those of the engine's clock.
+which no host has a copy of its own. Days are those of the backend's clock.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def days() -> float:
 
 
 async def forget(backend: Backend, this_host: Host, kept_days: float) -> set[str]:
-    """Delete what is too old, and return the session ids. Raises Away, Hostile."""
+    """Delete what is too old, and return the session ids. Raises Unavailable, Hostile."""
     oldest = await backend.now() - kept_days * times.DAY
     holders = await backend.holders()
     # What cannot be read here is other people's to forget.
@@ -57,7 +57,7 @@ async def _forget_one(backend: Backend, this_host: Host, conversation: str, olde
     """Delete a conversation, unless a host has it or has used it meanwhile; whether it is gone.
 
     It is taken first, in the name of a host that does not live: whoever wants it as well is refused
-    until it is gone, and a courier that is killed in between leaves nothing behind.
+    until it is gone, and a sync daemon that is killed in between leaves nothing behind.
     """
     last = await backend.last(conversation)
     if last is None or _seconds(last.time) >= oldest:

@@ -16,7 +16,7 @@ def is_installed() -> bool:
 
 
 def can_encrypt() -> bool:
-    """Whether what seals can be imported."""
+    """Whether what encrypts can be imported."""
     from importlib.util import find_spec
 
     return find_spec("cryptography") is not None
@@ -24,7 +24,7 @@ def can_encrypt() -> bool:
 
 def how_to_add() -> str:
     """What to type to add the extra to the environment that this package was installed into."""
-    # The courier's Python is the one below the environment: what it imports says which that is.
+    # The sync daemon's Python is the one below the environment: what it imports says which that is.
     for packages in sys.path:
         environment, _, back_off = packages.rpartition("/lib/")
         if back_off.endswith("/site-packages") and os.access(f"{environment}/bin/python", os.X_OK):

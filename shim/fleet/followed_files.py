@@ -51,7 +51,7 @@ class FollowedFiles:
         return max(0, size - self.tails.get(TRANSCRIPT, SyncedOffset()).size)
 
     async def append(self, log: Log, deadline: float) -> None:
-        """Append what is new. Raises Rewritten, Refused, Away.
+        """Append what is new. Raises Rewritten, Conflict, Unavailable.
 
         `deadline` is one of the running loop's clock.
         """

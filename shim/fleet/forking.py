@@ -20,8 +20,8 @@ from shim.store.store import Store
 def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str | None:
     """Rename a transcript to another session id, and return where it is then, if there is one.
 
-    It is kept under that one, and is an earlier head of its room. What a killed courier has begun
-    is brought to its end. Raises OSError.
+    It is kept under that one, and is an earlier head of its room. What a killed sync daemon has
+    begun is brought to its end. Raises OSError.
     """
     session_id = transcripts.session_id_of(transcript)
     moved = f"{os.path.dirname(transcript)}/{fork}{transcripts.ENDING}"

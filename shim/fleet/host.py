@@ -1,7 +1,7 @@
 """Which host this is: a random id, of this store on this machine since it was booted.
 
 It is kept beside the store with what tells a copy from the original: a cloned image or a copied
-home would otherwise adopt the claims of the one that it was copied from.
+home would otherwise adopt the leases of the one that it was copied from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Host:
-    """This host, and the life of its courier that this process is."""
+    """This host, and the life of its sync daemon that this process is."""
 
     host: str
     hostname: str

@@ -1,4 +1,4 @@
-"""The engine that is NATS JetStream: a stream of all conversations, and two buckets.
+"""The backend that is NATS JetStream: a stream of all conversations, and two buckets.
 
 Only nats-py knows the protocol, and only this module knows nats-py. Its own ways to reconnect are
 not used: it closes a connection for good where a message is too large, and a new one is made then
@@ -54,7 +54,7 @@ STREAM, ROOMS, HEARTBEATS = "claude_transcripts", "claude_rooms", "claude_courie
 FLEET_CONFIG = "fleet"
 """The key in the bucket of rooms by which hosts agree on how all is stored."""
 LIFE = 30.0
-"""Seconds for which a sign of life lasts, where we make the bucket."""
+"""Seconds for which a heartbeat lasts, where we make the bucket."""
 OLDEST_IN_A_CLUSTER = (2, 12)
 
 _REPLICAS = 3
@@ -64,7 +64,7 @@ _ANSWERS_WITHIN = 2.0
 # Seconds between two tries; less than a host waits before it takes from one that seems dead.
 _TRIES_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0)
 _PINGS_EVERY, _MISSED_PINGS = 5, 2
-# How many signs of life may fail before another server of the cluster is tried.
+# How many heartbeats may fail before another server of the cluster is tried.
 _BEARS = 2
 # Seconds for a server of a cluster to have what its leader has.
 _CATCHES_UP_WITHIN = 5.0
@@ -89,7 +89,7 @@ _NO_FILES = tls.Files()
 
 
 class JetStream:
-    """An engine, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
+    """A backend, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
 
     `credentials` is the path of a file of NATS's, `key_file` that of one of our own keys; each may
     be empty. `certificates` are for TLS. `was_tried` is set when the first try to connect is over.
@@ -229,7 +229,9 @@ class JetStream:
     def _read(
         self, payload: bytes | None, subject: str, headers: dict[str, str] | None
     ) -> tuple[Record, int | None]:
-        """The record of a message, and the sequence that it follows. Raises Away, Hostile."""
+        """The record of a message, and the sequence that it follows. Raises Unavailable,
+        Hostile.
+        """
         said = (headers or {}).get(_EXPECTED, "")
         content, follows = self._code.decrypt(
             payload or b"", subject, int(said) if said.isdigit() else None
@@ -333,9 +335,9 @@ class JetStream:
         return {key: value async for key, value in self._values(HEARTBEATS)}
 
     async def now(self) -> float:
-        """When this host's last sign of life was stored."""
+        """When this host's last heartbeat was stored."""
         if self._heartbeat is None:
-            raise Unavailable("this host has given no sign of life yet")
+            raise Unavailable("this host has given no heartbeat yet")
         found = await self._last(f"KV_{HEARTBEATS}", f"$KV.{HEARTBEATS}.{self._heartbeat[0]}")
         if found is None:
             raise Unavailable(_LOST)
@@ -384,7 +386,7 @@ class JetStream:
         }
 
     async def _connect(self) -> None:
-        """Connect, and see that all is there. Raises Away."""
+        """Connect, and see that all is there. Raises Unavailable."""
         self._closed.clear()
         self._complaint = ""
         if self._credentials and not os.access(self._credentials, os.R_OK):
@@ -436,10 +438,10 @@ class JetStream:
             )
 
     async def _agree_on_fleet_config(self) -> None:
-        """Make sure that all hosts seal as this one does, or none. Raises Away.
+        """Make sure that all hosts encrypt as this one does, or none. Raises Unavailable.
 
-        A fleet's first host decides. Who writes with a key first puts it into the charter, and
-        seals that with it: hosts that lack it are told at once, before they would begin under
+        A fleet's first host decides. Who writes with a key first puts it into the fleet config, and
+        encrypts that with it: hosts that lack it are told at once, before they would begin under
         another name what is there already.
         """
         subject = f"$KV.{ROOMS}.{FLEET_CONFIG}"
@@ -468,13 +470,13 @@ class JetStream:
                     raise self._away_because(problem) from problem
 
     async def _require_readable(self) -> None:
-        """Make sure that what is there without a charter can be read. Raises Away."""
+        """Make sure that what is there without a fleet config can be read. Raises Unavailable."""
         newest = await self._last(STREAM, f"{STREAM}.*")
         if newest is not None:
             self._code.decrypt(newest.data or b"", newest.subject, None)
 
     def _keys_of_fleet_config(self, payload: bytes) -> list[str]:
-        """The keys that a charter tells of, if it is one to keep to. Raises Away."""
+        """The keys that a fleet config tells of, if it is one to keep to. Raises Unavailable."""
         try:
             content, _ = self._code.decrypt(payload, f"$KV.{ROOMS}.{FLEET_CONFIG}", None)
             fleet_config = json.loads(content)
@@ -484,11 +486,14 @@ class JetStream:
             raise Unavailable(str(problem)) from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise Unavailable(
-                f"the key `{FLEET_CONFIG}` of the bucket {ROOMS} is no charter: who has changed it?"
+                f"the key `{FLEET_CONFIG}` of the bucket {ROOMS} is no fleet config:"
+                " who has changed it?"
             ) from problem
 
     async def _heed_fleet_config(self, message: Any) -> None:
-        """Be gone, and be told why at the next try, where the charter has changed against us."""
+        """Be gone, and be told why at the next try, where the fleet config has changed against
+        us.
+        """
         try:
             self._keys_of_fleet_config(message.data)
         except Unavailable:
@@ -593,7 +598,7 @@ class JetStream:
     async def _publish(
         self, subject: str, payload: bytes, headers: dict[str, str], timeout: float
     ) -> int:
-        """Have a message stored; its sequence. Raises APIError, Away."""
+        """Have a message stored; its sequence. Raises APIError, Unavailable."""
         stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
         publishing = asyncio.ensure_future(
             self._published(stream, subject, payload, headers, timeout)
@@ -668,7 +673,9 @@ class JetStream:
             raise self._away_because(problem) from problem
 
     def _parsed(self, message: Any) -> dict[str, Any] | None:
-        """A value of a bucket. One that nobody of ours has put there is none. Raises Away."""
+        """A value of a bucket. One that nobody of ours has put there is none. Raises
+        Unavailable.
+        """
         if message.headers and message.headers.get(_OPERATION):
             return None
         try:

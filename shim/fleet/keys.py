@@ -1,7 +1,8 @@
-"""The file of keys with which a fleet's conversations are sealed: one a line, the first one writes.
+"""The file of keys with which a fleet's conversations are encrypted: one a line, the first one
+writes.
 
-A key is 64 hexadecimal digits. All of a file's keys read, so that what was sealed before the first
-one was put in front of the others can be read.
+A key is 64 hexadecimal digits. All of a file's keys read, so that what was encrypted before the
+first one was put in front of the others can be read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from shim.fleet.backend import Unavailable
 _BYTES = 32
 _LARGEST = 1 << 16
 _COMMENT = "#"
-_HEAD = "# A key of claude-shim's fleet: who has it can read all conversations that it seals.\n"
+_HEAD = "# A key of claude-shim's fleet: who has it can read all conversations that it encrypts.\n"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Key:
 
 
 def read(path: str) -> tuple[Key, ...]:
-    """The keys of a file, which nobody else can read. Raises Away."""
+    """The keys of a file, which nobody else can read. Raises Unavailable."""
     try:
         with open(path, encoding="ascii") as file:
             status = os.fstat(file.fileno())

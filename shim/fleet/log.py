@@ -1,4 +1,4 @@
-"""One conversation's log as this host writes it: taken by a claim, and fenced by each append."""
+"""One conversation's log as this host writes it: taken by a lease, and fenced by each append."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Held(Exception):
 class Log:
     """A log, not taken yet. `sequence` is that of its last record, once it is.
 
-    `before` is that of the record before the claim, or 0. `appended` counts the records that were
+    `before` is that of the record before the lease, or 0. `appended` counts the records that were
     appended.
     """
 
@@ -50,7 +50,7 @@ class Log:
         self._unknown: Record | None = None
 
     async def acquire(self, pid: int, kind: str, project: str = "") -> None:
-        """Take it by a claim, from a host that is dead, too. Raises Taken, Away."""
+        """Take it by a lease, from a host that is dead, too. Raises Held, Unavailable."""
         this_host = self._this_host
         self._holder = LeaseHolder(
             this_host.host, this_host.hostname, this_host.incarnation, pid, kind, project
@@ -78,7 +78,7 @@ class Log:
         self.is_held, self._unknown = False, None
 
     async def last(self) -> Stored | None:
-        """The last record, taken or not. Raises Away."""
+        """The last record, taken or not. Raises Unavailable."""
         return await self._backend.last(self.conversation)
 
     async def append_data(
@@ -89,7 +89,7 @@ class Log:
         is_continued: bool,
         timeout: float = APPEND_TIMEOUT,
     ) -> None:
-        """Append to a file. Raises Refused where the log is another's by now, Away."""
+        """Append to a file. Raises Conflict where the log is another's by now, Unavailable."""
         await self._resend(timeout)
         data = self._record(DATA)
         await self._append(
@@ -98,17 +98,17 @@ class Log:
         )
 
     async def release(self) -> None:
-        """Give it back. Raises Refused, Away."""
+        """Give it back. Raises Conflict, Unavailable."""
         await self._resend(APPEND_TIMEOUT)
         await self._append(self._record(RELEASE), APPEND_TIMEOUT)
         self.is_held = False
 
     def records(self, after: int, until: int) -> AsyncIterator[Stored]:
-        """The records behind a sequence, up to another. Raises Away, Hostile."""
+        """The records behind a sequence, up to another. Raises Unavailable, Hostile."""
         return self._backend.records(self.conversation, after, until)
 
     async def purge(self, before: int) -> None:
-        """Delete what comes before a sequence. Raises Away."""
+        """Delete what comes before a sequence. Raises Unavailable."""
         await self._backend.purge(self.conversation, before)
 
     async def _resend(self, timeout: float) -> None:
@@ -136,7 +136,9 @@ class Log:
         return record.kind != RELEASE and record.holder.host != self._this_host.host
 
     async def _require_dead(self, last: Stored) -> None:
-        """Make sure that the holder's host gives no sign of life any more. Raises Taken, Away."""
+        """Make sure that the holder's host gives no heartbeat any more. Raises Held,
+        Unavailable.
+        """
         host = last.record.holder.host
         if await self._backend.heartbeat_of(host) is not None:
             raise Held(last)

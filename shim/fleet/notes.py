@@ -1,4 +1,4 @@
-"""What a courier remembers of a conversation, to read less of its log the next time.
+"""What a sync daemon remembers of a conversation, to read less of its log the next time.
 
 A note is a cache but for two things: that something is to be done yet (`behind`, `moves`,
 `is_fork`), and under which session id this host's own turns are kept (`fork`), since another host
@@ -45,7 +45,7 @@ class Note:
     is_fork: bool = False
     """Whether its room has it as an earlier one, and the fleet has not heard of that yet."""
     claudes: dict[str, tuple[str, float | None]] = field(default_factory=dict)
-    """Those that lived on it when their courier ended: by pid, how each runs, and its birth."""
+    """Those that lived on it when their sync daemon ended: by pid, how each runs, and its birth."""
     count: int = 0
     """About how many records its log has."""
 

@@ -53,7 +53,7 @@ class RemoteClaude:
 
 @dataclass(frozen=True)
 class LocalConversation:
-    """A conversation that the courier of this host follows, or has yet to send."""
+    """A conversation that the sync daemon of this host follows, or has yet to send."""
 
     room: str
     agent: str
@@ -81,7 +81,7 @@ class FailedFlush:
 
 @dataclass(frozen=True)
 class Status:
-    """What a courier says of itself, of the engine and of both sides of the fleet."""
+    """What a sync daemon says of itself, of the backend and of both sides of the fleet."""
 
     pid: int
     since: float
@@ -100,7 +100,7 @@ class Status:
 
 
 def status(store: str) -> Status:
-    """How this host stands to the fleet; starts the courier. Raises Failure."""
+    """How this host stands to the fleet; starts the sync daemon. Raises Failure."""
     said = _answer(daemon_client.ask(store, "status"))
     return Status(
         said["pid"],
@@ -147,7 +147,7 @@ def delete(store: str, session_id: str) -> None:
 
 
 def stop(store: str) -> bool:
-    """End the courier of a store; whether there was one."""
+    """End the sync daemon of a store; whether there was one."""
     try:
         daemon_client.ask(store, "stop", starts=False)
     except daemon_client.Unanswered:

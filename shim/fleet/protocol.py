@@ -1,4 +1,4 @@
-"""What is said on the socket of a store's courier: version 1, a JSON object a line.
+"""What is said on the socket of a store's sync daemon: version 1, a JSON object a line.
 
 The socket is `daemon` in the store's directory, mode 0600; each side makes sure that the other is
 this user's. One connection is one question:
@@ -21,14 +21,14 @@ the hook). It is answered when all up to the turn's answer is in the stream: `do
 becomes the room's head.
 `head` (`room`, `agent`, `session_id`) moves a room's head, `drop` (`room`, `agent`, `session_id`)
 forgets the room, and deletes the conversation where one is named. Answers: `done`, `alone`.
-`status` and `rooms` answer what their names say, `stop` ends the courier: `done`.
+`status` and `rooms` answer what their names say, `stop` ends the sync daemon: `done`.
 A line that cannot be understood is answered by `alone`, too.
 
-A courier that is asked in a newer version than its own ends, without an answer: it keeps no truth,
-and who asked starts another. Asked in an older one it answers `alone`, or as that version has it;
-`stop` is the same in all of them. Within a version, a question or an answer may get more fields,
-which who does not know them passes over, and no other meaning. Where a `fleet` is named, its
-`key_file` is, too.
+A sync daemon that is asked in a newer version than its own ends, without an answer: it keeps no
+truth, and who asked starts another. Asked in an older one it answers `alone`, or as that version
+has it; `stop` is the same in all of them. Within a version, a question or an answer may get more
+fields, which who does not know them passes over, and no other meaning. Where a `fleet` is named,
+its `key_file` is, too.
 """
 
 TYPE_CHECKING = False
@@ -67,9 +67,9 @@ def decode(line: bytes) -> "Message":
     try:
         message, _ = _scanner()(line.decode(), 0)
     except (ValueError, StopIteration, RecursionError) as problem:
-        raise Misunderstood("what is said on the courier's socket is no message") from problem
+        raise Misunderstood("what is said on the sync daemon's socket is no message") from problem
     if not isinstance(message, dict):
-        raise Misunderstood("what is said on the courier's socket is no message")
+        raise Misunderstood("what is said on the sync daemon's socket is no message")
     return message
 
 

@@ -50,7 +50,7 @@ class Newer(Failure):
 
 @dataclass(frozen=True)
 class LeaseHolder:
-    """Who has a conversation: a host, a life of its courier, and the claude there."""
+    """Who has a conversation: a host, a life of its sync daemon, and the claude there."""
 
     host: str
     hostname: str
@@ -70,7 +70,7 @@ class Record:
 
     A `data` record puts its body into a file at an offset, and cuts off what was there from then
     on. Of several in a row with `is_continued`, none counts before the one that has it not.
-    `conversation` is the name of its log, which a sealed subject does not tell.
+    `conversation` is the name of its log, which an encrypted subject does not tell.
     """
 
     kind: str

@@ -26,7 +26,7 @@ def key(room: str, agent: str) -> str:
 async def head(backend: Backend, room: str, agent: str, pending: Iterable[Note]) -> str | None:
     """The session id that a room and agent have, or None where the fleet has not heard of them.
 
-    A move that this host could not tell of yet comes first. Raises Away.
+    A move that this host could not tell of yet comes first. Raises Unavailable.
     """
     for note in pending:
         if (note.room, note.agent) == (room, agent):
@@ -39,7 +39,7 @@ async def head(backend: Backend, room: str, agent: str, pending: Iterable[Note])
 async def move(backend: Backend, this_host: Host, note: Note, session_id: str) -> None:
     """Make a conversation the head of its room; the one before becomes an earlier one.
 
-    Raises Away.
+    Raises Unavailable.
     """
     name = key(note.room, note.agent)
     value = await backend.room(name) or {}
@@ -49,7 +49,7 @@ async def move(backend: Backend, this_host: Host, note: Note, session_id: str) -
 
 
 async def remember(backend: Backend, note: Note) -> None:
-    """Have a conversation known as an earlier one of its room. Raises Away."""
+    """Have a conversation known as an earlier one of its room. Raises Unavailable."""
     name = key(note.room, note.agent)
     value = await backend.room(name)
     if value is not None and note.session_id not in _earlier(value):

@@ -200,7 +200,7 @@ class JetStreamSessionStore:
     async def _acquired(self, key: Key) -> AsyncIterator[tuple[Log, _Known]]:
         """Have a conversation, and all that is in it, for as long as something is changed.
 
-        Between two turns others may have it: nobody tells a store of a program's end. Raises Taken.
+        Between two turns others may have it: nobody tells a store of a program's end. Raises Held.
         """
         conversation = _conversation(key)
         backend = await self._connected()
@@ -297,10 +297,10 @@ class JetStreamSessionStore:
     def _lock(self, conversation: str) -> asyncio.Lock:
         return self._locks.setdefault(conversation, asyncio.Lock())
 
-    # The engine.
+    # The backend.
 
     async def _connected(self) -> JetStream:
-        """The engine, connected in the loop that asks. Raises Away."""
+        """The backend, connected in the loop that asks. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         if self._backend is None or self._loop is not loop:
             self._start(loop)

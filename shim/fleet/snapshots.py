@@ -112,7 +112,7 @@ class Snapshot:
         """Apply the records behind a sequence, 0 where they are all that there are.
 
         Each says which one it follows, so that none can be missing in between. Raises ReachesBack,
-        Damaged, Away, Hostile.
+        Damaged, Unavailable, Hostile.
         """
         last = after
         async for stored in records:

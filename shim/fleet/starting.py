@@ -1,4 +1,4 @@
-"""Starting a store's courier, which the first call of a host does."""
+"""Starting a store's sync daemon, which the first call of a host does."""
 
 import os
 

@@ -1,4 +1,5 @@
-"""The courier of a store: one process a host that has the connection, and follows what claudes say.
+"""The sync daemon of a store: one process a host that has the connection, and follows what claudes
+say.
 
 It keeps no truth: what it does after a call or a hook has asked for it, another that was just
 started could do as well. It answers each question at once, and ends when nobody has asked for ten
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 LOCK = "courier.lock"
 LOG = "courier.log"
 NEARLY_FULL = 0.8
-"""Which part of the engine's space is taken when people are told."""
+"""Which part of the backend's space is taken when people are told."""
 
 _IDLE_FOR = 600.0
 _LOOKS_EVERY = 0.25
@@ -80,7 +81,7 @@ _NO_BACKEND: dict[str, Any] = {
 
 
 class SyncDaemon:
-    """The courier of a store."""
+    """The sync daemon of a store."""
 
     def __init__(self, store: str, this_host: host.Host, url: str) -> None:
         self._store = store
@@ -101,7 +102,7 @@ class SyncDaemon:
         self._given_back = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat: dict[str, Any] = {}
-        # Which part of the engine's space is taken.
+        # Which part of the backend's space is taken.
         self._space_used = 0.0
 
     async def run(self, listening: socket.socket) -> None:
@@ -163,11 +164,12 @@ class SyncDaemon:
                 raise protocol.Misunderstood(str(asked.get("request")))
             if asked.get("fleet", self._url) != self._url:
                 return _alone(
-                    "the courier has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
+                    "the sync daemon has another NSED_FLEET_URL: `claude-shim fleet stop` ends it"
                 )
             if asked.get("key_file", self._key_file) != self._key_file:
                 return _alone(
-                    "the courier has another NSED_FLEET_KEY_FILE: `claude-shim fleet stop` ends it"
+                    "the sync daemon has another NSED_FLEET_KEY_FILE:"
+                    " `claude-shim fleet stop` ends it"
                 )
             if asked["request"] not in ("status", "stop"):
                 self._require_extra()
@@ -175,7 +177,7 @@ class SyncDaemon:
         except protocol.TooOld:
             raise
         except (protocol.Misunderstood, KeyError, TypeError) as problem:
-            return _alone(f"the courier does not understand ({problem})")
+            return _alone(f"the sync daemon does not understand ({problem})")
         except Unavailable as problem:
             return _alone(str(problem))
         except (DamagedLog, Hostile) as problem:
@@ -184,18 +186,18 @@ class SyncDaemon:
             return _alone(f"{problem.filename or self._store}: {problem.strerror or problem}")
         except Exception as problem:
             traceback.print_exc()
-            return _alone(f"the courier has failed ({type(problem).__name__}: {problem})")
+            return _alone(f"the sync daemon has failed ({type(problem).__name__}: {problem})")
 
     def _require_version(self, asked: Message) -> None:
         """Make sure that who asks speaks as we do, or wants no more than our end.
 
-        Raises Away, protocol.TooOld.
+        Raises Unavailable, protocol.TooOld.
         """
         version = asked["version"]
         if version > protocol.VERSION:
             raise protocol.TooOld
         if version < protocol.VERSION and asked.get("request") != "stop":
-            raise Unavailable("the courier is of a newer claude-shim: update this one")
+            raise Unavailable("the sync daemon is of a newer claude-shim: update this one")
 
     def _answers(self) -> dict[str, Callable[[Message], Awaitable[Message]]]:
         return {
@@ -221,7 +223,7 @@ class SyncDaemon:
         try:
             answer = await self._try_to_begin(conversation, asked)
         except (Unavailable, DamagedLog, Hostile):
-            # It goes on here, and is appended when the engine is back.
+            # It goes on here, and is appended when the backend is back.
             conversation.note.behind = conversation.is_alone = True
             self._add_claude(conversation, int(asked["pid"]), str(asked["kind"]))
             conversation.remember()
@@ -481,7 +483,9 @@ class SyncDaemon:
         return added
 
     def _adopt_note(self, note: notes.Note) -> None:
-        """Follow the claudes that the courier before has followed, and do what was to be done."""
+        """Follow the claudes that the sync daemon before has followed, and do what was to be
+        done.
+        """
         claudes, note.claudes = note.claudes, {}
         conversation = self._add(note)
         for pid, (kind, born) in claudes.items():
@@ -615,7 +619,7 @@ class SyncDaemon:
             if each.note.moves and os.path.exists(each.transcript)
         ]
 
-    # The engine, and signs of life.
+    # The backend, and heartbeats.
 
     def _start_backend(self) -> None:
         if not extra.is_installed():
@@ -627,7 +631,7 @@ class SyncDaemon:
         self._spawn(self._backend.run())
 
     def _require_extra(self) -> None:
-        """Make sure that there is an engine, here or not. Raises Away."""
+        """Make sure that there is a backend, here or not. Raises Unavailable."""
         if self._backend is None:
             importlib.invalidate_caches()
             self._start_backend()
@@ -635,7 +639,7 @@ class SyncDaemon:
             raise Unavailable(f"the library of the fleet is not installed: `{extra.how_to_add()}`")
 
     async def _required_backend(self) -> Backend:
-        """The engine, once it was tried. Raises Away."""
+        """The backend, once it was tried. Raises Unavailable."""
         assert self._backend is not None
         await self._backend.heed_keys()
         with contextlib.suppress(asyncio.TimeoutError):
@@ -699,7 +703,7 @@ class SyncDaemon:
 
 
 def main() -> None:
-    """Be the courier of the store that the command line names, unless another is."""
+    """Be the sync daemon of the store that the command line names, unless another is."""
     (store,) = sys.argv[1:]
     os.umask(0o077)
     os.chdir(store)
@@ -710,8 +714,8 @@ def main() -> None:
     os.dup2(log, 2)
     try:
         this_host = host.identify(store, notes.directory(store))
-        courier_url = environment.get("NSED_FLEET_URL")
-        asyncio.run(_run(store, this_host, courier_url, listening))
+        daemon_url = environment.get("NSED_FLEET_URL")
+        asyncio.run(_run(store, this_host, daemon_url, listening))
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(protocol.SOCKET)
@@ -722,7 +726,7 @@ async def _run(store: str, this_host: host.Host, url: str, listening: socket.soc
 
 
 def _is_the_one() -> bool:
-    """Whether this process has the courier's lock now: it is given up only by its end."""
+    """Whether this process has the sync daemon's lock now: it is given up only by its end."""
     file = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _STARTS_WITHIN
     while True:

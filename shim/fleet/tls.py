@@ -28,7 +28,7 @@ def files() -> Files:
 
 
 def context(of: Files) -> ssl.SSLContext | None:
-    """How to speak TLS; None where nothing is said of it. Raises Away."""
+    """How to speak TLS; None where nothing is said of it. Raises Unavailable."""
     if not of.authority and not of.certificate:
         return None
     made = ssl.create_default_context()

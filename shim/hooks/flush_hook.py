@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from shim.base.session_key import SessionKey
     from shim.fleet.protocol import Message
 
-# Seconds within which the courier says something more, while it is at work.
+# Seconds within which the sync daemon says something more, while it is at work.
 _TIMEOUT = 10.0
 # Bytes of an account that are read.
 _LONGEST = 1 << 26
 
 
 def main() -> "NoReturn":
-    """Tell the courier of a turn's end, wait until it is safe, and exit 0 whatever happens."""
+    """Tell the sync daemon of a turn's end, wait until it is safe, and exit 0 whatever happens."""
     sys.stderr = None
     try:
         owner = hook_owner.owner()
@@ -37,7 +37,7 @@ def main() -> "NoReturn":
 
 
 def tell_of_head(account: bytes, session_id: str, head: str, store: str, key: "SessionKey") -> None:
-    """Tell the courier which conversation is the head after an event. Raises Failure."""
+    """Tell the sync daemon which conversation is the head after an event. Raises Failure."""
     if session_id == head:
         _tell("link", account, store, key)
     else:

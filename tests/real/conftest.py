@@ -45,7 +45,7 @@ def any_claude(
 def hosts(
     tmp_path: Path, api: MessagesApi, launcher_path: Path, nats_server: NatsServer
 ) -> Iterator[tuple[Host, Host]]:
-    """Two hosts of a fleet, of which neither's courier has anything to complain of."""
+    """Two hosts of a fleet, of which neither's sync daemon has anything to complain of."""
     where = (api.url, launcher_path, nats_server.url)
     with Host(tmp_path / "a", *where) as a, Host(tmp_path / "b", *where) as b:
         yield a, b
@@ -54,7 +54,7 @@ def hosts(
 
 @pytest.fixture
 def short_life(nats_server: NatsServer) -> float:
-    """Seconds after which a host that gives no sign of life counts as dead."""
+    """Seconds after which a host that gives no heartbeat counts as dead."""
 
     async def make() -> None:
         client = await nats.connect(nats_server.url)

@@ -150,11 +150,11 @@ def test_a_host_without_the_key_or_with_another_one_goes_on_alone(
 
     assert [done.stdout for done in said.values()] == ["heard: two\n"] * 2
     assert said[without].stderr == (
-        f"{ALONE}the conversations of this fleet are sealed: name the file with their key in"
+        f"{ALONE}the conversations of this fleet are encrypted: name the file with their key in"
         " NSED_FLEET_KEY_FILE\n"
     )
     assert said[wrong].stderr == (
-        f"{ALONE}the conversations of this fleet are sealed with a key that"
+        f"{ALONE}the conversations of this fleet are encrypted with a key that"
         f" {tmp_path}/c.keys lacks\n"
     )
     assert messages(nats_server) == before
@@ -172,8 +172,8 @@ def test_a_host_with_a_key_leaves_an_open_fleet_alone(
 
     assert done.stdout == "heard: two\n"
     assert done.stderr == (
-        f"{ALONE}the conversations of this fleet are open, and NSED_FLEET_KEY_FILE seals: unset it,"
-        " or begin a sealed fleet elsewhere\n"
+        f"{ALONE}the conversations of this fleet are open, and NSED_FLEET_KEY_FILE encrypts: unset"
+        " it, or begin an encrypted fleet elsewhere\n"
     )
     assert messages(nats_server) == before
 
@@ -252,7 +252,7 @@ def test_an_open_fleet_that_is_emptied_is_a_sealed_one_and_all_hosts_go_on(
     b.ask("two", room="r")
     for host in (a, b):
         host.wait_until_given_back()
-        host.kill_courier()
+        host.kill_daemon()
     asyncio.run(empty(nats_server))
     for host, name in ((a, "a"), (b, "b")):
         write(tmp_path / name / "keys", key)

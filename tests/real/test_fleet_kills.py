@@ -82,7 +82,7 @@ def killed_by_chance(
     instant: float,
     chance: random.Random,
 ) -> str:
-    """What a call has printed before it, or the courier, or both were killed at an instant.
+    """What a call has printed before it, or the sync daemon, or both were killed at an instant.
 
     Nothing of one that says that it goes on alone: its turn comes to the fleet later.
     """

@@ -32,7 +32,7 @@ ALONE = "claude-shim: running without the fleet: "
 
 @pytest.fixture
 def newer_launcher(tmp_path: Path) -> Path:
-    """The launcher of a copy of the package that speaks to couriers in the next version."""
+    """The launcher of a copy of the package that speaks to sync daemons in the next version."""
     root = tmp_path / "newer"
     package = shutil.copytree(Path(shim.__file__).parent, root / "shim")
     module = package / "fleet" / "protocol.py"
@@ -62,7 +62,7 @@ def older_and_newer(
         yield older, newer
 
 
-def test_a_newer_package_replaces_the_courier_of_an_older_one(older_and_newer: Hosts) -> None:
+def test_a_newer_package_replaces_the_daemon_of_an_older_one(older_and_newer: Hosts) -> None:
     older, newer = older_and_newer
     older.ask("one", room="r")
     before = older.daemon
@@ -71,18 +71,18 @@ def test_a_newer_package_replaces_the_courier_of_an_older_one(older_and_newer: H
     assert newer.daemon not in (None, before)
 
 
-def test_an_older_package_beside_a_newer_courier_says_what_to_do(older_and_newer: Hosts) -> None:
+def test_an_older_package_beside_a_newer_daemon_says_what_to_do(older_and_newer: Hosts) -> None:
     older, newer = older_and_newer
     newer.ask("one", room="r")
 
     done = older.run("-p", "two", room="r")
 
     assert done.stdout == "heard: two | before: one\n"
-    assert done.stderr == f"{ALONE}the courier is of a newer claude-shim: update this one\n"
+    assert done.stderr == f"{ALONE}the sync daemon is of a newer claude-shim: update this one\n"
     assert newer.ask("three", room="r") == "heard: three | before: one ; two"
 
 
-def test_what_a_claude_says_whose_courier_was_replaced_is_in_the_fleet_in_the_end(
+def test_what_a_claude_says_whose_daemon_was_replaced_is_in_the_fleet_in_the_end(
     older_and_newer: Hosts,
     tmp_path: Path,
     api: MessagesApi,

@@ -205,7 +205,7 @@ def test_a_server_that_is_nearly_full_is_said_once_a_day(place: Place) -> None:
         asyncio.run(make_stream(server.url, max_bytes=1_000_000))
         asyncio.run(fill(server.url, 850_000))
         with place.host(server.url) as host:
-            claude_shim(host, "fleet", "status")  # starts the courier
+            claude_shim(host, "fleet", "status")  # starts the sync daemon
             first, second = (host.run("-p", words, room="r") for words in ("one", "two"))
 
     assert first.stderr == (

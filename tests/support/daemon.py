@@ -1,4 +1,5 @@
-"""A stand-in for the courier of a store: it answers as told, and remembers what it was asked."""
+"""A stand-in for the sync daemon of a store: it answers as told, and remembers what it was
+asked."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ OTHER = "fedcba9876543210fedcba9876543210"
 
 
 class SyncDaemon:
-    """A courier from `with` to its end; any request without an answer of its own is `done`.
+    """A sync daemon from `with` to its end; any request without an answer of its own is `done`.
 
     `backend`, `here`, `elsewhere`, `failed` and `rooms` are what it says of them.
     """
@@ -105,7 +106,7 @@ class SyncDaemon:
 
 
 def room(name: str, session_id: str, host: str = OTHER, **more: Any) -> Json:
-    """A room as a courier tells it, with the agent `claude`."""
+    """A room as a sync daemon tells it, with the agent `claude`."""
     return {
         "room": name,
         "agent": "claude",
@@ -120,7 +121,7 @@ def room(name: str, session_id: str, host: str = OTHER, **more: Any) -> Json:
 
 
 def running(name: str, session_id: str, **more: Any) -> Json:
-    """A claude on another host, as a courier tells it."""
+    """A claude on another host, as a sync daemon tells it."""
     return {
         "room": name,
         "agent": "claude",
@@ -135,7 +136,7 @@ def running(name: str, session_id: str, **more: Any) -> Json:
 
 
 def following(name: str, session_id: str, **more: Any) -> Json:
-    """A conversation of this host, as a courier tells it."""
+    """A conversation of this host, as a sync daemon tells it."""
     return {
         "room": name,
         "agent": "claude",

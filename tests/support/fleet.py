@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class Host(World):
-    """A machine of its own with the launcher, claude, and a courier, that knows of a fleet."""
+    """A machine of its own with the launcher, claude, and a sync daemon, that knows of a fleet."""
 
     def __init__(
         self, root: Path, api_url: str, launcher: Path, fleet: str, version: str = VERSION
@@ -31,10 +31,10 @@ class Host(World):
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        self.kill_courier()
+        self.kill_daemon()
 
     def status(self) -> Json:
-        """What the courier says of itself; empty where there is none."""
+        """What the sync daemon says of itself; empty where there is none."""
         try:
             return daemon_client.ask(str(self.store), "status", starts=False)
         except daemon_client.Unanswered:
@@ -42,33 +42,33 @@ class Host(World):
 
     @property
     def daemon(self) -> int | None:
-        """The courier's pid, if one runs."""
+        """The sync daemon's pid, if one runs."""
         try:
             pid = int((self.store / "courier.lock").read_text() or 0)
         except FileNotFoundError:
             return None
         return pid if pid and os.path.exists(f"/proc/{pid}") else None
 
-    def kill_courier(self) -> None:
-        """SIGKILL the courier, and wait until it is gone."""
+    def kill_daemon(self) -> None:
+        """SIGKILL the sync daemon, and wait until it is gone."""
         pid = self.daemon
         if pid is not None:
             os.kill(pid, signal.SIGCONT)
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the courier's end")
+            wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the sync daemon's end")
 
     def wait_until_given_back(self) -> None:
         """Wait until this host holds no conversation, and has nothing to append."""
         wait_until(lambda: self.status().get("conversations") == [], "everything given back")
 
     def log(self) -> str:
-        """What the courier has complained of."""
+        """What the sync daemon has complained of."""
         try:
             return (self.store / "courier.log").read_text()
         except FileNotFoundError:
             return ""
 
     def note(self, session_id: str) -> Json:
-        """What the courier remembers of a conversation."""
+        """What the sync daemon remembers of a conversation."""
         note: Json = json.loads((self.store / "fleet" / f"{session_id}.json").read_text())
         return note

@@ -8,8 +8,8 @@ It checks of each conversation, given what each host asked for and was told, and
   above that is linearizability of an append-only log: the order of the log is one in which each
   append took effect between its beginning and its end, one without an answer at any time behind
   its beginning, or never;
-- fenced: between the claim of one host and the next claim, the log has records of that host alone;
-- read as it is: what a host that had taken the conversation read, up to its claim, is the log's
+- fenced: between the lease of one host and the next lease, the log has records of that host alone;
+- read as it is: what a host that had taken the conversation read, up to its lease, is the log's
   beginning up to there.
 """
 
@@ -41,7 +41,7 @@ class Append:
 
 @dataclass
 class History:
-    """What happened to one conversation: appends, and what was read up to an own claim."""
+    """What happened to one conversation: appends, and what was read up to an own lease."""
 
     appends: list[Append] = field(default_factory=list)
     reads: list[list[Stored]] = field(default_factory=list)

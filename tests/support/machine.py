@@ -1,4 +1,5 @@
-"""A host of a fleet without claude or courier: a conversation's files, and what happens to them."""
+"""A host of a fleet without claude or sync daemon: a conversation's files, and what happens to
+them."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ class Machine:
         self.start_again()
 
     def start_again(self, remembers: bool = False) -> None:
-        """Have another courier, which remembers what was noted, or nothing."""
+        """Have another sync daemon, which remembers what was noted, or nothing."""
         note = notes.read(notes.directory(str(self.store)), U) if remembers else Note(U)
         note.room, note.agent, note.transcript = "r", "a", str(self.transcript)
         self.it = FleetConversation(

@@ -1,4 +1,4 @@
-"""What subcommands say and do where a fleet is configured, with a stand-in for the courier."""
+"""What subcommands say and do where a fleet is configured, with a stand-in for the sync daemon."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
 
 @pytest.fixture
 def daemon(world: World) -> Iterator[SyncDaemon]:
-    """The courier of a host that is in a fleet."""
+    """The sync daemon of a host that is in a fleet."""
     world.environment["NSED_FLEET_URL"] = "nats://10.0.0.5:4222"
     with SyncDaemon(world.store.parent) as standing_in:
         yield standing_in
@@ -99,7 +99,7 @@ def test_show_says_that_a_conversation_is_elsewhere(world: World, daemon: SyncDa
 
     assert "Live        interactive, claude 17 on build-7, for " in said
     assert "Host        build-7\n" in said
-    assert "Transcript  not here: the next call fetches it from the fleet\n" in said
+    assert "Transcript  on another host: the next call fetches it\n" in said
 
 
 def test_what_other_hosts_parted_from_is_shown_and_linked_to(
@@ -111,7 +111,7 @@ def test_what_other_hosts_parted_from_is_shown_and_linked_to(
     (shown,) = json.loads(told(world, "show", "r", "--json"))
     linked = told(world, "link", "r", V[:6])
 
-    assert f"Earlier     {V}, no transcript, of the fleet\n" in said
+    assert f"Earlier     {V}, no transcript, from the fleet\n" in said
     assert [each["session_id"] for each in shown["earlier"]] == [V]
     assert "the next call fetches it from the fleet" in linked
     assert changes(daemon) == [("head", "r", V)]
@@ -239,9 +239,9 @@ def test_fleet_status_is_one_screen(world: World, daemon: SyncDaemon) -> None:
 
     said = dict(line.split(None, 1) for line in told(world, "fleet", "status").splitlines())
 
-    assert said["Engine"] == "reached: nats-server 2.15.1 at 10.0.0.5:4222"
+    assert said["Backend"] == "reached: nats-server 2.15.1 at 10.0.0.5:4222"
     assert said["Stored"] == "12 MB, in 1,204 records"
-    assert said["Courier"].startswith("process 4711, for ")
+    assert said["Daemon"].startswith("process 4711, for ")
     assert said["Here"] == "mine claude (streaming)"
     assert said["Elsewhere"].startswith("theirs claude on build-7 (one-shot, for ")
     assert said["Behind"] == "5.0 kB: mine claude"
@@ -258,7 +258,7 @@ def test_fleet_status_fails_where_the_server_is_away(world: World, daemon: SyncD
     validate("fleet", json.loads(ask(world, "fleet", "status", "--json").stdout))
 
 
-def test_fleet_status_fails_where_the_courier_cannot_say(world: World, daemon: SyncDaemon) -> None:
+def test_fleet_status_fails_where_the_daemon_cannot_say(world: World, daemon: SyncDaemon) -> None:
     daemon.answers["status"] = AWAY
 
     assert refused(world, "fleet", "status") == "nobody answers at 10.0.0.5:4222"
@@ -270,8 +270,8 @@ def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None
     )
 
 
-def test_fleet_stop_ends_the_courier(world: World, daemon: SyncDaemon) -> None:
-    assert told(world, "fleet", "stop") == "Ended the courier.\n"
+def test_fleet_stop_ends_the_daemon(world: World, daemon: SyncDaemon) -> None:
+    assert told(world, "fleet", "stop") == "Ended the sync daemon.\n"
 
     assert [each["request"] for each in daemon.asked] == ["stop"]
 

@@ -20,14 +20,14 @@ def member(world: World, nats_server: NatsServer) -> Iterator[World]:
     world.environment["NSED_FLEET_URL"] = nats_server.url
     world.environment["NSED_ROOM_ID"] = "r"
     yield world
-    pid = courier_of(world)
+    pid = daemon_of(world)
     if pid is not None:
         os.kill(pid, signal.SIGCONT)
         os.kill(pid, signal.SIGKILL)
 
 
-def courier_of(world: World) -> int | None:
-    """The pid of the courier of a world's store, if one runs."""
+def daemon_of(world: World) -> int | None:
+    """The pid of the sync daemon of a world's store, if one runs."""
     try:
         pid = int((world.store.parent / "courier.lock").read_text())
         os.kill(pid, 0)

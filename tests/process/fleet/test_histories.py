@@ -39,7 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedCluster
 
 
 class Recorded(JetStream):
-    """A host's engine, of which all appends go into the histories."""
+    """A host's backend, of which all appends go into the histories."""
 
     def __init__(self, url: str, histories: dict[str, History]) -> None:
         super().__init__(url, "")

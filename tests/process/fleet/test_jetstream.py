@@ -1,4 +1,4 @@
-"""The engine on a real nats-server: what is stored, what is refused, and what nobody can know."""
+"""The backend on a real nats-server: what is stored, what is refused, and what nobody can know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many calls of a host at once, which have one courier."""
+"""Many calls of a host at once, which have one sync daemon."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +11,7 @@ MANY = 20
 
 
 def followed(world: World) -> set[str]:
-    """The rooms whose claude the courier follows."""
+    """The rooms whose claude the sync daemon follows."""
     try:
         said = daemon_client.ask(str(world.store.parent), "status", starts=False)
     except daemon_client.Unanswered:  # busy with the calls

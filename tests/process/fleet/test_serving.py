@@ -44,7 +44,7 @@ def served(world: World, *args: str) -> str:
 
 
 def records(url: str) -> int:
-    """How many records the server has once one more is stored. Raises Away."""
+    """How many records the server has once one more is stored. Raises Unavailable."""
 
     async def append() -> int:
         backend = JetStream(url, "")

@@ -1,4 +1,4 @@
-"""The courier of a store: one process, this user's alone, which the first call starts."""
+"""The sync daemon of a store: one process, this user's alone, which the first call starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 
 from shim.fleet import daemon_client, sync_daemon
 from tests.process.call.test_imports import FORBIDDEN, imported
-from tests.process.fleet.conftest import courier_of
+from tests.process.fleet.conftest import daemon_of
 from tests.support.recorder import World, derived, wait_until
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def store_of(world: World) -> str:
 
 def test_the_first_call_starts_it_and_the_next_ones_find_it(member: World) -> None:
     member.call("-p", "hi")
-    first = courier_of(member)
+    first = daemon_of(member)
     member.call("-p", "hi")
 
     assert first is not None
-    assert courier_of(member) == first
+    assert daemon_of(member) == first
     assert daemon_client.ask(store_of(member), "status", starts=False)["pid"] == first
 
 
@@ -49,7 +49,7 @@ def test_of_many_first_calls_at_once_one_starts_it(member: World) -> None:
     complaints = b"".join(process.communicate(timeout=60)[1] for process in running)
     assert b"claude-shim" not in complaints
     pid = daemon_client.ask(store_of(member), "status", starts=False)["pid"]
-    assert pid == courier_of(member)
+    assert pid == daemon_of(member)
 
 
 def test_nobody_else_can_use_it_or_read_what_it_keeps(member: World) -> None:
@@ -70,24 +70,24 @@ def test_another_user_is_told_so_on_either_side(
 
 def test_one_that_is_killed_is_started_again_by_the_next_call(member: World) -> None:
     member.call("-p", "hi")
-    killed = courier_of(member) or 0
+    killed = daemon_of(member) or 0
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: courier_of(member) is None)
+    wait_until(lambda: daemon_of(member) is None)
 
     member.call("-p", "hi")
 
-    assert courier_of(member) not in (None, killed)
+    assert daemon_of(member) not in (None, killed)
 
 
 def test_one_that_hangs_costs_half_a_second_and_a_warning(member: World) -> None:
     member.call("-p", "hi")
-    os.kill(courier_of(member) or 0, signal.SIGSTOP)
+    os.kill(daemon_of(member) or 0, signal.SIGSTOP)
 
     run = member.run("-p", "hi")
 
     assert run.exit_code == 0
     assert run.warning == (
-        "claude-shim: running without the fleet: the courier does not answer:"
+        "claude-shim: running without the fleet: the sync daemon does not answer:"
         " `claude-shim fleet stop` ends it"
     )
     assert len(member.claude.calls) == 2
@@ -106,14 +106,14 @@ def test_it_is_found_where_the_stores_path_is_too_long_for_a_sockets(member: Wor
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"\n", "the courier does not understand"),
-        (b"not json\n", "the courier does not understand"),
-        (b"[1]\n", "the courier does not understand"),
-        (b'{"version":1,"request":"begin"}\n', "the courier does not understand"),
-        (b'{"version":1,"request":"flush","event":1}\n', "the courier does not understand"),
-        (b'{"version":"1","request":"status"}\n', "the courier does not understand"),
-        (b'{"version":0,"request":"status"}\n', "the courier is of a newer claude-shim"),
-        (b'{"version":1,"request":"dance"}\n', "the courier does not understand"),
+        (b"\n", "the sync daemon does not understand"),
+        (b"not json\n", "the sync daemon does not understand"),
+        (b"[1]\n", "the sync daemon does not understand"),
+        (b'{"version":1,"request":"begin"}\n', "the sync daemon does not understand"),
+        (b'{"version":1,"request":"flush","event":1}\n', "the sync daemon does not understand"),
+        (b'{"version":"1","request":"status"}\n', "the sync daemon does not understand"),
+        (b'{"version":0,"request":"status"}\n', "the sync daemon is of a newer claude-shim"),
+        (b'{"version":1,"request":"dance"}\n', "the sync daemon does not understand"),
         (b'{"version":1,"request":"rooms","fleet":"nats://x"}\n', "has another NSED_FLEET_URL"),
     ],
 )
@@ -133,19 +133,19 @@ def test_what_it_cannot_answer_it_says(member: World, line: bytes, why: str) -> 
 def test_a_stop_ends_it(member: World) -> None:
     member.call("-p", "hi")
     assert daemon_client.ask(store_of(member), "stop", starts=False) == {"answer": "done"}
-    wait_until(lambda: courier_of(member) is None)
+    wait_until(lambda: daemon_of(member) is None)
     assert not (member.store.parent / "courier").exists()
 
 
 def is_deleted(directory: Path) -> bool:
-    """Whether it is now; a courier may be writing there meanwhile."""
+    """Whether it is now; a sync daemon may be writing there meanwhile."""
     shutil.rmtree(directory, ignore_errors=True)
     return not directory.exists()
 
 
 def test_one_whose_store_was_deleted_ends(member: World) -> None:
     member.call("-p")
-    pid = courier_of(member)
+    pid = daemon_of(member)
     assert pid
     wait_until(lambda: is_deleted(Path(store_of(member))))
     wait_until(lambda: not psutil.pid_exists(pid))
@@ -163,7 +163,7 @@ def test_a_second_one_ends_at_once(member: World) -> None:
         second, timeout=30, check=False, cwd=Path(sync_daemon.__file__).parents[2]
     )
     assert done.returncode == 0
-    assert daemon_client.ask(store_of(member), "status", starts=False)["pid"] == courier_of(member)
+    assert daemon_client.ask(store_of(member), "status", starts=False)["pid"] == daemon_of(member)
 
 
 def test_a_call_in_a_fleet_imports_nothing_heavy(member: World) -> None:

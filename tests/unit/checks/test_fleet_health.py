@@ -1,4 +1,4 @@
-"""What doctor says of a fleet, with a stand-in for the courier."""
+"""What doctor says of a fleet, with a stand-in for the sync daemon."""
 
 import posix
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def test_all_is_well() -> None:
     assert found(OK) == [
         "nats-server 2.15.1 at 10.0.0.5:4222",
         "a power cut of the server loses nothing if it has `sync_interval: always`",
-        "the courier is process 4711, and follows 0 conversations",
+        "the sync daemon is process 4711, and follows 0 conversations",
     ]
 
 
@@ -66,7 +66,7 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def key_file(tmp_path: Path, environ: dict[bytes, bytes], daemon: SyncDaemon) -> Path:
-    """A fleet that is sealed, and the file of keys of this host."""
+    """A fleet that is encrypted, and the file of keys of this host."""
     path = tmp_path / "fleet.key"
     keys.make(str(path))
     environ[b"NSED_FLEET_KEY_FILE"] = bytes(path)

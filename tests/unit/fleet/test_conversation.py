@@ -60,7 +60,7 @@ def test_what_was_said_on_one_host_is_there_on_the_other(a: Machine, b: Machine)
     assert a.said == b.said == turn("1") + turn("2") + turn("3")
 
 
-def test_a_courier_without_a_memory_does_as_well(a: Machine, b: Machine) -> None:
+def test_a_daemon_without_a_memory_does_as_well(a: Machine, b: Machine) -> None:
     async def story() -> None:
         await a.turn(turn("1"))
         await b.turn(turn("2"))
@@ -73,7 +73,7 @@ def test_a_courier_without_a_memory_does_as_well(a: Machine, b: Machine) -> None
     assert a.said == b.said == turn("1") + turn("2") + turn("3")
 
 
-def test_a_courier_that_is_started_in_mid_turn_goes_on(a: Machine, b: Machine) -> None:
+def test_a_daemon_that_is_started_in_mid_turn_goes_on(a: Machine, b: Machine) -> None:
     async def story() -> None:
         await a.begins()
         a.says(turn("1"))
@@ -295,7 +295,7 @@ def test_a_long_log_is_written_anew(
 
 
 class Killed(BaseException):
-    """The courier, in the middle of something."""
+    """The sync daemon, in the middle of something."""
 
 
 @pytest.mark.parametrize("remembers", [True, False])

@@ -49,7 +49,7 @@ def test_one_bit_that_is_changed_is_noticed(
     start = len(b"\x00sealed 1\n") + 4
     payload[start + at % (len(payload) - start)] ^= 1 << bit
 
-    with pytest.raises(Hostile, match="was not sealed for its place"):
+    with pytest.raises(Hostile, match="was not encrypted for its place"):
         encrypted.decrypt(bytes(payload), SUBJECT, 4)
 
 
@@ -90,19 +90,19 @@ def test_a_second_key_reads_and_the_first_one_writes(tmp_path: Path) -> None:
     assert after.decrypt(old, SUBJECT, 1) == (b"old", 1)
     assert after.writes_with == code(tmp_path, NEW).writes_with != before.writes_with
     assert list(after.names(U)[1:]) == before.names(U)
-    with pytest.raises(Unavailable, match=r"are sealed with a key that .* lacks"):
+    with pytest.raises(Unavailable, match=r"are encrypted with a key that .* lacks"):
         before.decrypt(new, SUBJECT, 2)
 
 
 def test_who_has_no_key_is_told_that_it_takes_one(encrypted: encryption.Cipher) -> None:
     payload = encrypted.encrypt(b"hello", SUBJECT, 0)
 
-    with pytest.raises(Unavailable, match="are sealed: name the file with their key"):
+    with pytest.raises(Unavailable, match="are encrypted: name the file with their key"):
         encryption.code("").decrypt(payload, SUBJECT, 0)
 
 
 def test_who_has_a_key_believes_no_open_record(encrypted: encryption.Cipher) -> None:
-    with pytest.raises(Unavailable, match="are open, and NSED_FLEET_KEY_FILE seals"):
+    with pytest.raises(Unavailable, match="are open, and NSED_FLEET_KEY_FILE encrypts"):
         encrypted.decrypt(b'{"version": 1}', SUBJECT, 0)
 
 

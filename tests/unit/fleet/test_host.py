@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_store_is_one_host_in_each_of_its_couriers_lives(tmp_path: Path) -> None:
+def test_a_store_is_one_host_in_each_of_its_daemons_lives(tmp_path: Path) -> None:
     one, other = (host.identify(str(tmp_path), str(tmp_path)) for _ in range(2))
     assert one.host == other.host
     assert one.incarnation != other.incarnation

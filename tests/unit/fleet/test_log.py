@@ -1,4 +1,4 @@
-"""Taking a conversation by a claim, and losing it by the first append that is refused."""
+"""Taking a conversation by a lease, and losing it by the first append that is refused."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_host_whose_sign_was_only_forgotten_keeps_what_it_has(backend: MemoryB
     run(story)
 
 
-def test_another_life_of_this_hosts_courier_takes_over_at_once(backend: MemoryBackend) -> None:
+def test_another_life_of_this_hosts_daemon_takes_over_at_once(backend: MemoryBackend) -> None:
     async def story() -> None:
         await Log(backend, U, A).acquire(7, "streaming")
         again = Log(backend, U, Host("a", "host a", "2"))

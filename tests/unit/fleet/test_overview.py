@@ -1,4 +1,4 @@
-"""What a courier says, as subcommands see it."""
+"""What a sync daemon says, as subcommands see it."""
 
 from collections.abc import Iterator
 from pathlib import Path

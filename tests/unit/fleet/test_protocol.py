@@ -1,4 +1,4 @@
-"""The lines on the courier's socket, as the calls write and read them."""
+"""The lines on the sync daemon's socket, as the calls write and read them."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_a_message_is_a_line_of_json(message: dict[str, object]) -> None:
 
 
 @given(st.recursive(values, lambda it: st.lists(it) | st.dictionaries(st.text(), it)))
-def test_what_a_courier_answers_is_read_as_json_has_it(value: object) -> None:
+def test_what_a_daemon_answers_is_read_as_json_has_it(value: object) -> None:
     assert protocol.decode(json.dumps({"answer": value}).encode()) == {"answer": value}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from shim.fleet.backend import Stored
 
-ACTS = ("begin", "say", "flush", "end", "kill courier", "forget", "cut off", "reach", "freeze")
+ACTS = ("begin", "say", "flush", "end", "kill daemon", "forget", "cut off", "reach", "freeze")
 steps = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(ACTS)), max_size=40)
 
 
@@ -62,9 +62,9 @@ class Walk:
         elif act == "end" and is_live:
             it.claudes.clear()
             await self.try_to(machine.it.finish())
-        elif act in ("kill courier", "forget"):
+        elif act in ("kill daemon", "forget"):
             claudes = it.claudes
-            machine.start_again(remembers=act == "kill courier")
+            machine.start_again(remembers=act == "kill daemon")
             machine.it.claudes = claudes
         elif act in ("cut off", "reach"):
             machine.backend.why = "away" if act == "cut off" else ""
@@ -96,7 +96,7 @@ class Walk:
                     await self.push(machine, fork.session_id)
 
     async def push(self, machine: Machine, session_id: str) -> None:
-        """Append a fork, as the courier does when it hears of it."""
+        """Append a fork, as the sync daemon does when it hears of it."""
         other = machine.conversation(session_id)
         if other.note.behind:
             await other.finish()
