@@ -14,7 +14,12 @@ _claude_shim_completion() {
       file,*) compopt -o default 2>/dev/null ;;
       plain,*)
         item=${item#plain,}
-        [[ $word == [\"\']* ]] || printf -v item %q "$item"
+        # Between quotes bash inserts a name as it is, and would run or end what it holds.
+        if [[ $word != *[\"\']* ]]; then
+          printf -v item %q "$item"
+        elif [[ $item == *[\$\`\"\'\\!]* ]]; then
+          continue
+        fi
         COMPREPLY+=("${item#"$kept"}")
         ;;
     esac

@@ -245,6 +245,27 @@ def test_odd_names_are_completed(
     bash.close(force=True)
 
 
+@pytest.mark.parametrize("typed", ['"$', "'$", '"', "'", 'a"', "$'", '"!'])
+@pytest.mark.parametrize("answer", ["$(touch ran)", 'a`touch ran`"', "';touch ran;'"])
+def test_no_name_is_run_or_expanded(
+    world: World, bash: "pexpect.spawn[str]", answer: str, typed: str
+) -> None:
+    (world.home / "answers").write_text(f"plain,{answer}\n")
+    bash.send(f"claude-shim show {typed}\t\n")
+    bash.expect_exact("> ")  # a quote that stays open has bash ask for more
+    bash.close(force=True)
+    assert not (world.directory / "ran").exists()
+
+
+def test_between_quotes_a_name_that_needs_none_is_completed(
+    world: World, bash: "pexpect.spawn[str]"
+) -> None:
+    (world.home / "answers").write_text("plain,my room\nplain,my $(touch ran)\n")
+    bash.send('claude-shim show "my\t')
+    bash.expect_exact('claude-shim show "my room" ')
+    bash.close(force=True)
+
+
 def test_subcommands_are_completed(world: World) -> None:
     code = world.root / "code"
     code.write_text(told(world, "bash"))
