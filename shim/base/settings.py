@@ -5,10 +5,20 @@ For each the table has its kind of value, its default, who reads it, and its mea
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# NSED has variables of its own: only names as similar as this are taken for a misspelling.
+_SIMILAR = 0.8
+# How the table marks the variables that the shim sets, and nobody else.
+_SET_BY_US = "Set "
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,21 @@ def table() -> dict[str, Setting]:
         kind, default, readers = (line.partition(": ")[2] for line in told[:3])
         found[name] = Setting(section, name, kind, default, readers, " ".join(told[3:]))
     return found
+
+
+def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Those of some variables that are misspelt ones of ours, each with the right name."""
+    ours = {
+        setting.name.replace("_", ""): setting.name
+        for setting in table().values()
+        if setting.name.startswith("NSED_") and not setting.meaning.startswith(_SET_BY_US)
+    }
+    for name in sorted(names):
+        if name.startswith("NSED") and name not in table():
+            plain = name.replace("_", "")
+            close = difflib.get_close_matches(plain, ours, n=1, cutoff=_SIMILAR)
+            if close:
+                yield name, ours[close[0]]
 
 
 def _is_number(text: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import environment, settings
+from shim.base.plain_text import shell_word
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.opencode import plugin
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from shim.checks.setup import Setup
 
-
-# NSED has variables of its own: only names as similar as this are taken for a misspelling.
-_LIKE = 0.8
 
 _PYTHON_SDK = "lib/python*/site-packages/claude_agent_sdk/_bundled/claude"
 _NODE_SDK = "node_modules/@anthropic-ai/claude-agent-sdk"
@@ -85,8 +82,12 @@ def opencode(_: Setup) -> Iterator[Finding]:
 def _faults(setup: Setup) -> Iterator[Finding]:
     if not _is_somewhere():
         yield problem("the working directory is gone", "cd to one that is there")
-    for name, meant in _look_alikes():
-        yield warning(f"{name} is no variable that is read", f"did you mean {meant}? Rename it")
+    for name, meant in settings.misspelt(os.environ):
+        value = shell_word(os.environ[name])
+        yield warning(
+            f"{name} is no variable that is read: did you mean {meant}?",
+            f"unset {name}; export {meant}={value}",
+        )
     for setting in settings.table().values():
         value = environment.get(setting.name)
         if value and (fault := setting.fault(value)):
@@ -94,17 +95,6 @@ def _faults(setup: Setup) -> Iterator[Finding]:
             yield problem(f"{setting.name}={value} {fault}", fix)
     for warned in setup.answer.warnings:
         yield problem(warned, "set it to the real claude, an executable file, or unset it")
-
-
-def _look_alikes() -> Iterator[tuple[str, str]]:
-    """Variables that are misspelt ones of ours, each with the right name."""
-    known = [name for name in settings.table() if name.startswith("NSED_")]
-    ours = {name.replace("_", ""): name for name in known}
-    for name in sorted(os.environ):
-        if name.startswith("NSED") and name not in known:
-            close = difflib.get_close_matches(name.replace("_", ""), ours, n=1, cutoff=_LIKE)
-            if close:
-                yield name, ours[close[0]]
 
 
 def _is_somewhere() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from shim.base import settings
 from shim.base.plain_text import printable
 from shim.call.dry_run import DryRun
 from shim.cli.output import as_json, show_json
@@ -35,8 +36,9 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     ours = Path(first) if first and real_claude.is_launcher(first) else None
     directory = ours.parent if ours else default_bin_directory()
     dry_run = DryRun(real_claude.find, args, str(launcher.plugin(directory)))
+    steps = [*_misspelt(), *dry_run.steps]
     if as_json:
-        show_json(_account(ours, dry_run))
+        show_json(_as_json(ours, steps, dry_run))
         return
     if first is None:
         click.echo("! there is no claude on PATH, and no launcher: see `install`")
@@ -44,7 +46,7 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
         click.echo(f"! the launcher is not first on PATH, {first} is: see `install`")
     else:
         click.echo(f"  the launcher is {ours}")
-    for message, is_warning in dry_run.steps:
+    for message, is_warning in steps:
         click.echo(f"{'!' if is_warning else ' '} {printable(message)}")
     if dry_run.command is None:
         click.echo(f"claude would not run: exit code {dry_run.exit_code}")
@@ -53,13 +55,21 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
         click.echo(f"  {printable(shlex.join(dry_run.command))}")
 
 
-def _account(ours: Path | None, dry_run: DryRun) -> dict[str, object]:
+def _misspelt() -> list[tuple[str, bool]]:
+    """A warning for each variable that looks like a misspelt one of ours."""
+    return [
+        (f"{name} is no variable that is read: did you mean {meant}?", True)
+        for name, meant in settings.misspelt(os.environ)
+    ]
+
+
+def _as_json(
+    ours: Path | None, steps: list[tuple[str, bool]], dry_run: DryRun
+) -> dict[str, object]:
     command = dry_run.command
     return {
         "launcher": str(ours) if ours else None,
-        "steps": [
-            {"message": message, "is_warning": is_warning} for message, is_warning in dry_run.steps
-        ],
+        "steps": [{"message": message, "is_warning": is_warning} for message, is_warning in steps],
         "claude": command[0] if command else None,
         "args": command[1:] if command else None,
         "environment": {name: os.fsdecode(value) for name, value in dry_run.added.items()},

@@ -33,6 +33,14 @@ def explain(world: World, *args: str) -> Run:
     return ask(world, "explain", *args)
 
 
+def test_a_misspelt_variable_is_named(world: World) -> None:
+    world.environment["NSED_AGENT"] = "bot"
+    said = "NSED_AGENT is no variable that is read: did you mean NSED_AGENT_NAME?"
+    assert f"! {said}" in explain(world, "-p").stdout.decode().splitlines()
+    steps = json.loads(explain(world, "--json", "--", "-p").stdout)["steps"]
+    assert {"message": said, "is_warning": True} in steps
+
+
 @pytest.fixture
 def one_shot_holder(world: World) -> Iterator[None]:
     with live(world, ROOM, is_long_running=False):

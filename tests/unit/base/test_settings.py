@@ -47,3 +47,15 @@ def test_a_variable_of_ours_is_seen_in_any_other_way() -> None:
 )
 def test_what_a_variable_takes(name: str, value: str, fault: str) -> None:
     assert settings.table()[name].fault(value) == fault
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("NSED_ROOM", "NSED_ROOM_ID"),
+        ("NSED_AGENT", "NSED_AGENT_NAME"),
+        ("NSED_BUSYTIMEOUT", "NSED_BUSY_TIMEOUT"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_one_that_people_set(name: str, meant: str) -> None:
+    assert list(settings.misspelt([name, "HOME", "NSED_ROUND", "NSED_ROOM_ID"])) == [(name, meant)]
