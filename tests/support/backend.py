@@ -1,4 +1,4 @@
-"""A backend of a fleet in memory, for tests of what is built on one."""
+"""A fleet's backend in memory, for tests of what is built on one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """What the servers of a backend have."""
+    """What the servers of a backend store."""
 
     def __init__(self) -> None:
         self.stored: list[tuple[str, Stored]] = []
@@ -29,7 +29,7 @@ class Memory:
 
 
 class MemoryBackend:
-    """A host's line to a backend; `why`, set, is why it is away from that host."""
+    """A host's connection to a backend; `why`, where set, is why it is unavailable to that host."""
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory or Memory()

@@ -68,7 +68,7 @@ def ask_process(world: World, *args: str, program: str = PROGRAM, **how: Any) ->
     return world.run("-c", program, *args, program=Path(sys.executable), **how)
 
 
-def told(world: World, *args: str, **how: Any) -> str:
+def printed(world: World, *args: str, **how: Any) -> str:
     """What a command that succeeds prints, with nothing on stderr."""
     done = ask(world, *args, **how)
     assert (done.exit_code, done.stderr) == (0, b"")

@@ -1,5 +1,4 @@
-"""A stand-in for the sync daemon of a store: it answers as told, and remembers what it was
-asked."""
+"""A stand-in for the sync daemon of a store: it gives set answers and records its requests."""
 
 from __future__ import annotations
 
@@ -106,7 +105,7 @@ class SyncDaemon:
 
 
 def room(name: str, session_id: str, host: str = OTHER, **more: Any) -> Json:
-    """A room as a sync daemon tells it, with the agent `claude`."""
+    """A room as a sync daemon reports it, with the agent `claude`."""
     return {
         "room": name,
         "agent": "claude",
@@ -121,7 +120,7 @@ def room(name: str, session_id: str, host: str = OTHER, **more: Any) -> Json:
 
 
 def running(name: str, session_id: str, **more: Any) -> Json:
-    """A claude on another host, as a sync daemon tells it."""
+    """A claude on another host, as a sync daemon reports it."""
     return {
         "room": name,
         "agent": "claude",
@@ -136,7 +135,7 @@ def running(name: str, session_id: str, **more: Any) -> Json:
 
 
 def following(name: str, session_id: str, **more: Any) -> Json:
-    """A conversation of this host, as a sync daemon tells it."""
+    """A conversation of this host, as a sync daemon reports it."""
     return {
         "room": name,
         "agent": "claude",

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class Host(World):
-    """A machine of its own with the launcher, claude, and a sync daemon, that knows of a fleet."""
+    """A machine of its own with the launcher, claude and a sync daemon, that belongs to a fleet."""
 
     def __init__(
         self, root: Path, api_url: str, launcher: Path, fleet: str, version: str = VERSION
@@ -34,7 +34,7 @@ class Host(World):
         self.kill_daemon()
 
     def status(self) -> Json:
-        """What the sync daemon says of itself; empty where there is none."""
+        """What the sync daemon reports of itself; empty where there is none."""
         try:
             return daemon_client.ask(str(self.store), "status", starts=False)
         except daemon_client.Unanswered:
@@ -49,7 +49,7 @@ class Host(World):
             return None
         return pid if pid and os.path.exists(f"/proc/{pid}") else None
 
-    def kill_daemon(self) -> None:
+    def kill_courier(self) -> None:
         """SIGKILL the sync daemon, and wait until it is gone."""
         pid = self.daemon
         if pid is not None:
@@ -62,13 +62,13 @@ class Host(World):
         wait_until(lambda: self.status().get("conversations") == [], "everything given back")
 
     def log(self) -> str:
-        """What the sync daemon has complained of."""
+        """What the sync daemon has logged."""
         try:
             return (self.store / "courier.log").read_text()
         except FileNotFoundError:
             return ""
 
     def note(self, session_id: str) -> Json:
-        """What the sync daemon remembers of a conversation."""
+        """What the sync daemon has noted of a conversation."""
         note: Json = json.loads((self.store / "fleet" / f"{session_id}.json").read_text())
         return note

@@ -1,4 +1,4 @@
-"""A lease as tests take it: on a descriptor of its own, which no program they start gets."""
+"""A lock as tests acquire it: on a descriptor of its own, which no program they start inherits."""
 
 import os
 
@@ -8,7 +8,7 @@ from shim.locks.record_lock import Holder, Lock, key_offset, open_lock_file
 
 
 def lock_of_key(directory: str, key: SessionKey) -> Lock:
-    """The lease of a key, not taken yet."""
+    """The lock of a key, not acquired yet."""
     file = open_lock_file(directory)
     os.set_inheritable(file, False)
     return Lock(file, key_offset(key.room, key.agent))

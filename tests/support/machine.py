@@ -1,5 +1,4 @@
-"""A host of a fleet without claude or sync daemon: a conversation's files, and what happens to
-them."""
+"""A host of a fleet without claude or sync daemon: a conversation and what happens to it."""
 
 from __future__ import annotations
 

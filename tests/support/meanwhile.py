@@ -1,4 +1,4 @@
-"""Work of asyncio that goes on meanwhile, and is over when its `async with` is."""
+"""Tasks of asyncio that run beside the body of an `async with`, and end with it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def meanwhile(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have it go on, none of it to its end; at the end it is cancelled, however often that takes.
+    """Run these tasks, of which none ends by itself; at the end cancel them, as often as it takes.
 
     nats-py swallows a cancellation now and then, and so does `wait_for` before Python 3.12.
     """

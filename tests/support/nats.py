@@ -113,7 +113,7 @@ class NatsServer:
         wait_until(self._is_stopped, "a server that does nothing more")
 
     def cont(self) -> None:
-        """Let it go on."""
+        """Let it run again."""
         self._send(signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> None:

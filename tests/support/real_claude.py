@@ -39,7 +39,7 @@ STREAM_JSON = ("--input-format", "stream-json", "--output-format", "stream-json"
 _GAP = r"(?:\x1b\[[0-9;?]*[A-Za-z]|\s)+"
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 _KILL_LINE = "\x15"
-# What claude says in the user's name: to go on after a turn with no answer, and of /fork.
+# What claude adds in the user's name: after a turn with no answer, and of /fork.
 _BY_CLAUDE = ("Continue from where you left off.", "The fork runs as its own separate session")
 # Seconds within which a pasted line mostly shows; where it takes longer, it is pasted anew.
 _SHOWS_WITHIN = 0.5

@@ -2,7 +2,7 @@
 
 Its argument is a JSON object: `prompts`, the `room` whose conversation it resumes, `begins`
 where it begins that itself, and the `claude` to run. It prints a line of JSON for each answer and
-each problem, and goes on at each line of its stdin.
+each problem, and waits for a line on its stdin before the next.
 """
 
 from __future__ import annotations

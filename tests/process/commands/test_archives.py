@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shim.claude import transcripts
-from tests.support.claude_shim import ask, refused, told
+from tests.support.claude_shim import ask, printed, refused
 from tests.support.recorder import PATIENCE, World, wait_until
 from tests.support.rooms import U, V, W, entry, register, store, transcript
 
@@ -53,7 +53,7 @@ def here(world: World, session_id: str, directory: str = "/home/ada/app") -> Pat
 
 def test_rooms_go_on_on_another_machine(there: World, archive: Path) -> None:
     assert archive.stat().st_mode & 0o777 == 0o600
-    said = told(there, "import", str(archive))
+    said = printed(there, "import", str(archive))
     assert said.startswith(
         "Conversations: 2 added.\n1 of their directories are missing here, such as"
     )
@@ -91,8 +91,8 @@ def test_a_conversation_of_another_account_goes_too(world: World, there: World) 
     kept.with_suffix(".from").symlink_to(transcript(world, U))
     work = {"CLAUDE_CONFIG_DIR": str(world.home / "work")}
     run = ask(world, "export", "--with-conversations", "-", env=work)
-    told = ask(there, "import", "-", "--json", input=run.stdout)
-    assert [each["action"] for each in json.loads(told.stdout)["conversations"]] == ["added"]
+    arrived = ask(there, "import", "-", "--json", input=run.stdout)
+    assert [each["action"] for each in json.loads(arrived.stdout)["conversations"]] == ["added"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -119,11 +119,11 @@ def test_an_archive_goes_through_a_pipe(world: World, there: World) -> None:
         (U, "added"),
         (V, "added"),
     ]
-    assert json.loads(told(world, "export", "/dev/stdout"))["format"] == "claude-shim mappings"
+    assert json.loads(printed(world, "export", "/dev/stdout"))["format"] == "claude-shim mappings"
 
 
 def test_a_dry_run_writes_nothing(there: World, archive: Path) -> None:
-    said = told(there, "import", str(archive), "--dry-run", "--map", "/home/ada=/Users/ada")
+    said = printed(there, "import", str(archive), "--dry-run", "--map", "/home/ada=/Users/ada")
     assert "Conversations: 2 added (dry run)." in said
     assert "no transcript here" not in said
     assert list(there.home.iterdir()) == []
@@ -132,9 +132,9 @@ def test_a_dry_run_writes_nothing(there: World, archive: Path) -> None:
 def test_directories_have_another_place_from_then_on(there: World, archive: Path) -> None:
     new = there.root / "ada"
     (new / "app").mkdir(parents=True)
-    told(there, "import", str(archive), "--map", f"/home/ada={new}")
+    printed(there, "import", str(archive), "--map", f"/home/ada={new}")
     assert here(there, U, f"{new}/app").exists()
-    resume = told(there, "show", "r").splitlines()[-1].split(None, 1)[1]
+    resume = printed(there, "show", "r").splitlines()[-1].split(None, 1)[1]
     assert resume == f"cd {new}/app && NSED_SHIM_DISABLE=1 claude --resume {U}"
     call = there.call("-p", env={"NSED_ROOM_ID": "r"}, cwd=new / "app")
     assert call.args[:2] == [b"--resume", U.encode()]
@@ -144,16 +144,16 @@ def test_what_is_longer_here_stays(there: World, archive: Path) -> None:
     transcript(there, U)
     longer = here(there, U).read_text() + LINE
     here(there, U).write_text(longer)
-    assert "1 added, 1 kept." in told(there, "import", str(archive))
+    assert "1 added, 1 kept." in printed(there, "import", str(archive))
     assert here(there, U).read_text() == longer
 
 
 def test_what_was_begun_here_goes_on(there: World, world: World, archive: Path) -> None:
-    told(there, "import", str(archive))
+    printed(there, "import", str(archive))
     with here(world, U).open("a") as lines:
         lines.write(LINE)
     assert ask(world, "export", "--with-conversations", str(archive)).exit_code == 0
-    assert "1 extended, 1 unchanged." in told(there, "import", str(archive))
+    assert "1 extended, 1 unchanged." in printed(there, "import", str(archive))
     assert here(there, U).read_text() == here(world, U).read_text()
     assert here(there, U).samefile(there.store.parent / "kept" / f"{U}.jsonl")
 

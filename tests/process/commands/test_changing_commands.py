@@ -15,7 +15,15 @@ import pytest
 import shim
 from shim.retention import pins
 from tests.support.children import child
-from tests.support.claude_shim import PROGRAM, ask, ask_process, exit_code, refused, terminal, told
+from tests.support.claude_shim import (
+    PROGRAM,
+    ask,
+    ask_process,
+    exit_code,
+    printed,
+    refused,
+    terminal,
+)
 from tests.support.recorder import World, derived
 from tests.support.rooms import (
     THREE_DAYS,
@@ -39,7 +47,7 @@ ODD_WORDS = r"-- $'-a\x0ab \xf0\x9f\x99\x82\x27'"
 class TestLink:
     def test_the_room_goes_on_with_the_conversation(self, world: World) -> None:
         transcript(world, U)
-        assert told(world, "link", "refactor", "claude", U) == (
+        assert printed(world, "link", "refactor", "claude", U) == (
             f"Room 'refactor', agent 'claude' now resumes {U}\n"
             "  /home/ada/app, last written 3 days ago\n"
             "  it began with: Which word was it?\n"
@@ -53,29 +61,29 @@ class TestLink:
     def test_what_was_there_before_is_told_and_can_be_had_back(self, world: World) -> None:
         transcript(world, U)
         transcript(world, V)
-        told(world, "link", "r", "a", U)
+        printed(world, "link", "r", "a", U)
 
-        lines = told(world, "link", "r", "a", V).splitlines()
+        lines = printed(world, "link", "r", "a", V).splitlines()
 
         assert lines[-2:] == [
             f"Before, it was {U}. To go back:",
             f"  claude-shim link r a {U}",
         ]
         assert history(world) == [("r", "a", U)]
-        told(world, *lines[-1].split()[1:])
+        printed(world, *lines[-1].split()[1:])
         assert world.mappings == {"r": {"a": U}}
 
     def test_the_conversation_a_name_derives_can_be_had_back(self, world: World) -> None:
         transcript(world, U)
         transcript(world, derived("r"))
-        lines = told(world, "link", "r", "claude", U).splitlines()
+        lines = printed(world, "link", "r", "claude", U).splitlines()
         assert lines[-1] == f"  claude-shim link r claude {derived('r')}"
 
     @pytest.mark.parametrize("how", ["6f2a", "6F2A0D3E-", U, U.upper(), "path"])
     def test_a_conversation_has_several_names(self, world: World, how: str) -> None:
         path = transcript(world, U)
         transcript(world, V)
-        told(world, "link", "r", "a", str(path) if how == "path" else how)
+        printed(world, "link", "r", "a", str(path) if how == "path" else how)
         assert world.mappings == {"r": {"a": U}}
 
     @pytest.mark.parametrize(("agents", "agent"), [(["x"], "x"), (["x", "y"], "claude")])
@@ -84,7 +92,7 @@ class TestLink:
     ) -> None:
         transcript(world, U)
         store(world, {"r": {each: entry(V) for each in agents}})
-        found = json.loads(told(world, "link", "r", "6f2a", "--json"))
+        found = json.loads(printed(world, "link", "r", "6f2a", "--json"))
         assert (found["room"], found["agent"], found["session_id"]) == ("r", agent, U)
         assert found["transcript"].endswith(f"/{U}.jsonl")
         assert world.mappings["r"][agent] == U
@@ -93,7 +101,7 @@ class TestLink:
         transcript(world, U)
         store(world, {"r": {"a": entry(U)}})
         before = files(world)
-        assert told(world, "link", "r", "a", U) == f"Room 'r', agent 'a' resumes {U} already.\n"
+        assert printed(world, "link", "r", "a", U) == f"Room 'r', agent 'a' resumes {U} already.\n"
         assert files(world) == before
 
     def test_a_second_room_of_a_conversation_is_told_of_the_first(self, world: World) -> None:
@@ -106,8 +114,8 @@ class TestLink:
     def test_names_of_any_kind_come_back_as_words_for_a_shell(self, world: World) -> None:
         transcript(world, U)
         transcript(world, V)
-        told(world, "link", "--", ODD, "claude", U)
-        lines = told(world, "link", "--", ODD, "claude", V).splitlines()
+        printed(world, "link", "--", ODD, "claude", U)
+        lines = printed(world, "link", "--", ODD, "claude", V).splitlines()
         assert lines[0] == f"Room {ODD!r}, agent 'claude' now resumes {V}"
         assert lines[-1] == f"  claude-shim link {ODD_WORDS} claude {U}"
         shell = f"claude-shim() {{ printf '%s|' \"$@\"; }}; {lines[-1]}"
@@ -174,7 +182,7 @@ class TestForget:
         store(world, {"refactor": {"claude": entry(U)}})
         transcript(world, U)
 
-        assert told(world, "forget", "refactor", "claude") == (
+        assert printed(world, "forget", "refactor", "claude") == (
             "Forgot room 'refactor', agent 'claude': its next call starts a new conversation.\n"
             f"  to go back: claude-shim link refactor claude {U}\n"
         )
@@ -192,7 +200,7 @@ class TestForget:
         store(world, {"r": {"claude": entry(old)}} if mapped else {})
         transcript(world, old, str(world.directory))
 
-        assert f"claude-shim link r claude {old}\n" in told(world, "forget", "r")
+        assert f"claude-shim link r claude {old}\n" in printed(world, "forget", "r")
 
         first = world.call("-p", env={"NSED_ROOM_ID": "r"})
         new = first.args[1].decode()
@@ -206,14 +214,14 @@ class TestForget:
         old = derived("r")
         store(world, {"r": {"claude": entry(old)}})
         transcript(world, old)
-        line = told(world, "forget", "r").splitlines()[-1]
-        told(world, *line.split("claude-shim ")[1].split())
+        line = printed(world, "forget", "r").splitlines()[-1]
+        printed(world, *line.split("claude-shim ")[1].split())
         assert world.mappings == {"r": {"claude": old}}
 
     def test_without_an_agent_all_of_the_room_are_forgotten(self, world: World) -> None:
         store(world, {"r": {"a": entry(U), "b": entry(V)}, "s": {"a": entry(U)}})
         transcript(world, V)
-        assert told(world, "forget", "r") == (
+        assert printed(world, "forget", "r") == (
             "Forgot room 'r', agent 'a': its next call starts a new conversation.\n"
             "Forgot room 'r', agent 'b': its next call starts a new conversation.\n"
             f"  to go back: claude-shim link r b {V}\n"
@@ -222,13 +230,13 @@ class TestForget:
 
     def test_an_agent_leaves_the_others_of_its_room(self, world: World) -> None:
         store(world, {"r": {"a": entry(U), "b": entry(V)}})
-        told(world, "forget", "r", "a")
+        printed(world, "forget", "r", "a")
         assert world.mappings == {"r": {"b": V}}
 
     def test_names_of_any_kind_can_be_forgotten(self, world: World) -> None:
         store(world, {ODD: {"🙂\n": entry(U)}, "": {"": entry(V)}})
-        assert ascii(told(world, "forget", "--", ODD)).count("\\n") == 1 + 2
-        told(world, "forget", "", "")
+        assert ascii(printed(world, "forget", "--", ODD)).count("\\n") == 1 + 2
+        printed(world, "forget", "", "")
         assert world.mappings == {}
 
     @pytest.mark.parametrize(
@@ -253,7 +261,7 @@ class TestForget:
 
     def test_what_is_forgotten_already_stays_so(self, world: World) -> None:
         transcript(world, derived("r"))
-        told(world, "forget", "r")
+        printed(world, "forget", "r")
         before = files(world)
         assert refused(world, "forget", "r") == (
             "room 'r' is forgotten already: the next call starts a new conversation"
@@ -278,26 +286,26 @@ class TestKeptConversations:
 
     def test_what_is_forgotten_is_kept_no_longer(self, world: World) -> None:
         kept = self.keep(world, U)
-        told(world, "forget", "r")
+        printed(world, "forget", "r")
         assert not kept.exists()
         assert world.call("-p", env={"NSED_ROOM_ID": "r"}).args[0] == b"--session-id"
 
     def test_what_another_room_goes_on_with_stays_kept(self, world: World) -> None:
         kept = self.keep(world, U)
         store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(U)}})
-        told(world, "forget", "r")
+        printed(world, "forget", "r")
         assert kept.exists()
 
     def test_the_only_copy_stays_and_is_not_gone_back_to_until_linked(self, world: World) -> None:
         old = derived("r")
         kept = self.keep(world, old, is_cleaned_up=True)
-        way_back = told(world, "forget", "r").splitlines()[-1]
+        way_back = printed(world, "forget", "r").splitlines()[-1]
         assert kept.exists()
         fresh = world.call("-p", env={"NSED_ROOM_ID": "r"})
         assert fresh.args[0] == b"--session-id"
         assert fresh.args[1] != old.encode()
 
-        told(world, *way_back.split("claude-shim ")[1].split())
+        printed(world, *way_back.split("claude-shim ")[1].split())
 
         back = world.call("-p", env={"NSED_ROOM_ID": "r"})
         assert back.args[0] == b"--resume"
@@ -361,7 +369,7 @@ class TestBesideLiveClaudes:
 
     def test_a_claude_of_another_room_is_no_matter(self, world: World) -> None:
         with live(world, "s"):
-            told(world, "forget", "r")
+            printed(world, "forget", "r")
 
     @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
     def test_on_a_terminal_a_person_is_asked(self, world: World, answer: str, code: int) -> None:
@@ -404,7 +412,7 @@ class TestPrune:
     def test_a_dry_run_shows_what_would_go(self, world: World) -> None:
         store(world, OLD)
         before = files(world)
-        assert without_ages(told(world, "prune", "--older-than", "30d", "-n")) == (
+        assert without_ages(printed(world, "prune", "--older-than", "30d", "-n")) == (
             "ROOM\tAGENT\tID\tLAST USED\n"
             f"r\tb\t{V}\t… ago\n"
             f"r\ta\t{U}\t… ago\n"
@@ -415,7 +423,7 @@ class TestPrune:
 
     def test_with_yes_it_goes(self, world: World) -> None:
         store(world, OLD)
-        lines = told(world, "prune", "--yes").splitlines()
+        lines = printed(world, "prune", "--yes").splitlines()
         assert (len(lines), lines[-1]) == (1 + 3 + 1, "Removed 3 mappings.")
         assert world.mappings == {"new": {"claude": U}}
 
@@ -438,22 +446,22 @@ class TestPrune:
     def test_what_a_claude_is_live_on_stays(self, world: World, who: str) -> None:
         store(world, OLD)
         with somebody(world, who, "r", "a", U):
-            assert told(world, "prune", "-y").endswith("Removed 2 mappings.\n")
+            assert printed(world, "prune", "-y").endswith("Removed 2 mappings.\n")
         assert world.mappings == {"r": {"a": U}, "new": {"claude": U}}
 
     def test_a_forgotten_conversation_does_not_come_back(self, world: World) -> None:
         transcript(world, derived("r"))
         store(world, {"r": {"claude": entry(derived("r"))}})
-        told(world, "forget", "r")
+        printed(world, "forget", "r")
         fresh = world.mappings["r"]["claude"]
-        pruned = told(world, "prune", "--older-than", "0s", "-y")
+        pruned = printed(world, "prune", "--older-than", "0s", "-y")
         assert pruned == "Nothing has been unused for 0s.\n"
         assert world.mappings == {"r": {"claude": fresh}}
 
     def test_what_goes_is_told_and_noted_to_have_it_back(self, world: World) -> None:
         transcript(world, U)
         store(world, OLD)
-        lines = told(world, "prune", "-y").splitlines()
+        lines = printed(world, "prune", "-y").splitlines()
         assert lines[4:] == [
             "Removed 3 mappings.",
             f"  to go back: claude-shim link r a {U}",
@@ -472,13 +480,13 @@ class TestPrune:
         assert world.mappings == {"new": {"claude": U}}
 
     def test_where_there_is_nothing_old_nothing_happens(self, world: World) -> None:
-        assert told(world, "prune") == "Nothing has been unused for 30d.\n"
+        assert printed(world, "prune") == "Nothing has been unused for 30d.\n"
         assert not world.store.parent.exists()
 
     @pytest.mark.parametrize("dry_run", [["--dry-run"], []])
     def test_what_it_prints_as_json_can_be_imported(self, world: World, dry_run: list[str]) -> None:
         store(world, OLD)
-        removed = told(world, "prune", "--json", "--yes", *dry_run)
+        removed = printed(world, "prune", "--json", "--yes", *dry_run)
         records = json.loads(removed)["mappings"]
         assert [(r["room"], r["agent"], r["session_id"]) for r in records] == [
             ("r", "b", V),
@@ -486,7 +494,7 @@ class TestPrune:
             (ODD, "claude", W),
         ]
         (world.directory / "removed.json").write_text(removed)
-        told(world, "import", "removed.json")
+        printed(world, "import", "removed.json")
         assert json.loads(world.store.read_text()) == OLD
 
     def test_an_age_that_is_none_is_a_wrong_use(self, world: World) -> None:
@@ -530,9 +538,9 @@ class TestExport:
         (world.store.parent / "history.jsonl").write_text(json.dumps(EARLIER) + "\n")
 
     def test_it_is_the_same_text_for_the_same_mappings(self, world: World) -> None:
-        assert told(world, "export") == EXPORTED
+        assert printed(world, "export") == EXPORTED
         store(world, dict(reversed(EXPORTED_STORE.items())))
-        assert told(world, "export", env={"LC_ALL": "C"}) == EXPORTED
+        assert printed(world, "export", env={"LC_ALL": "C"}) == EXPORTED
 
     def test_a_file_is_this_users_alone(self, world: World) -> None:
         path = world.directory / "mappings.json"
@@ -544,10 +552,10 @@ class TestExport:
         assert [*world.directory.iterdir()] == [path]
 
     def test_another_machine_has_the_same_after_the_import(self, world: World) -> None:
-        text = told(world, "export")
+        text = printed(world, "export")
         other = {"NSED_SESSION_DIR": str(world.root / "other")}
-        assert "3 added" in told(world, "import", "-", input=text.encode(), env=other)
-        assert told(world, "export", env=other) == EXPORTED
+        assert "3 added" in printed(world, "import", "-", input=text.encode(), env=other)
+        assert printed(world, "export", env=other) == EXPORTED
 
     def test_an_entry_that_is_no_uuid_is_left_out(self, world: World) -> None:
         store(world, {**EXPORTED_STORE, "bad": {"a": entry("../x")}})
@@ -560,7 +568,7 @@ class TestExport:
     def test_half_a_character_is_written_as_json_can(self, world: World) -> None:
         store(world, {"r": {"\\ud800": entry(U)}})
         world.store.write_text(world.store.read_text().replace("\\\\ud800", "\\ud800"))
-        assert '"agent": "\\ud800"' in told(world, "export")
+        assert '"agent": "\\ud800"' in printed(world, "export")
 
     @pytest.mark.parametrize(
         ("file", "line"),
@@ -584,7 +592,7 @@ class TestExport:
 class TestImportOfAFile:
     def test_into_an_empty_home(self, world: World, exported: Path) -> None:
         transcript(world, W)
-        assert told(world, "import", "mappings.json") == (
+        assert printed(world, "import", "mappings.json") == (
             "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
             f"-a\\nb 🙂'\tclaude\t{W}\tadded\t\n"
             f"r\ta\t{U}\tadded\tno transcript here\n"
@@ -611,7 +619,7 @@ class TestImportOfAFile:
                 ODD: {"claude": entry(W, "2026-01-01T00:00:00Z")},
             },
         )
-        assert told(world, "import", "mappings.json") == (
+        assert printed(world, "import", "mappings.json") == (
             "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
             f"r\ta\t{U}\treplaced\tit was {V}\n"
             f"r\tb\t{V}\tkept\tused later here\n"
@@ -622,20 +630,20 @@ class TestImportOfAFile:
         assert sorted(history(world)) == [("r", "a", V), ("r", "a", W), ("r", "b", V)]
 
     def test_a_second_time_nothing_changes(self, world: World, exported: Path) -> None:
-        told(world, "import", "mappings.json")
+        printed(world, "import", "mappings.json")
         before = files(world)
-        assert told(world, "import", "mappings.json") == "3 unchanged.\n"
+        assert printed(world, "import", "mappings.json") == "3 unchanged.\n"
         assert files(world) == before
 
     def test_a_dry_run_shows_it_and_changes_nothing(self, world: World, exported: Path) -> None:
-        dry = told(world, "import", "mappings.json", "--dry-run")
+        dry = printed(world, "import", "mappings.json", "--dry-run")
         assert not world.store.parent.exists()
-        assert dry.replace(" (dry run)", "") == told(world, "import", "mappings.json")
+        assert dry.replace(" (dry run)", "") == printed(world, "import", "mappings.json")
 
     def test_another_sessions_json_is_read_too(self, world: World) -> None:
         other = world.root / "sessions.json"
         other.write_text(json.dumps(OLD))
-        told(world, "import", str(other))
+        printed(world, "import", str(other))
         assert json.loads(world.store.read_text()) == OLD
 
     @pytest.mark.parametrize("who", ["holder", "unmanaged"])
@@ -652,7 +660,7 @@ class TestImportOfAFile:
 
     def test_as_json(self, world: World, exported: Path) -> None:
         store(world, {"r": {"a": entry(V, "2025-06-01T00:00:00Z")}})
-        shown = json.loads(told(world, "import", "mappings.json", "--json", "-n"))
+        shown = json.loads(printed(world, "import", "mappings.json", "--json", "-n"))
         assert shown["dry_run"] is True
         assert [*shown["mappings"][1].items()] == [
             ("room", "r"),
@@ -735,7 +743,7 @@ class TestImportOfProjects:
         transcript(world, V, "/srv/app")
         transcript(world, W, "/home/ada/web")
         world.transcript(str(uuid.uuid4()), Path("/empty"), messages=False)
-        assert told(world, "import", "--from-projects") == (
+        assert printed(world, "import", "--from-projects") == (
             "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
             f"ada/app\tclaude\t{U}\tadded\t\n"
             f"srv/app\tclaude\t{V}\tadded\t\n"
@@ -749,9 +757,9 @@ class TestImportOfProjects:
         written = transcript(world, U).stat().st_mtime
         transcript(world, V, age=THREE_DAYS * 2)
         world.transcript(W, Path("/home/ada/app"), messages=False)  # now, but not to be resumed
-        told(world, "import", "--from-projects")
+        printed(world, "import", "--from-projects")
         assert world.mappings == {"app": {"claude": U}}
-        used = json.loads(told(world, "export"))["mappings"][0]["last_used"]
+        used = json.loads(printed(world, "export"))["mappings"][0]["last_used"]
         assert used.startswith(iso(written))
 
     def test_what_has_a_room_is_skipped(self, world: World) -> None:
@@ -763,7 +771,7 @@ class TestImportOfProjects:
         mappings["api"]["claude"]["uuid"] = derived("y")
         store(world, mappings)
         before = files(world)
-        assert told(world, "import", "--from-projects") == (
+        assert printed(world, "import", "--from-projects") == (
             "ROOM\tAGENT\tID\tCHANGE\tWHY\n"
             f"api\tclaude\t{other}\tskipped\tthe room has {derived('y')}:"
             " --replace replaces it\n"
@@ -776,7 +784,7 @@ class TestImportOfProjects:
     def test_with_replace_it_takes_the_place(self, world: World) -> None:
         transcript(world, U)
         store(world, {"app": {"claude": entry(V)}})
-        assert told(world, "import", "--from-projects", "--replace").endswith("1 replaced.\n")
+        assert printed(world, "import", "--from-projects", "--replace").endswith("1 replaced.\n")
         assert world.mappings == {"app": {"claude": U}}
         assert history(world) == [("app", "claude", V)]
 
@@ -791,9 +799,9 @@ class TestImportOfProjects:
 
     def test_a_second_time_nothing_changes(self, world: World) -> None:
         transcript(world, U)
-        told(world, "import", "--from-projects")
+        printed(world, "import", "--from-projects")
         before = files(world)
-        assert told(world, "import", "--from-projects") == "1 unchanged.\n"
+        assert printed(world, "import", "--from-projects") == "1 unchanged.\n"
         assert files(world) == before
 
     def test_one_project_by_its_directory(self, world: World) -> None:
@@ -801,12 +809,12 @@ class TestImportOfProjects:
         app.mkdir()
         transcript(world, U, str(app))
         transcript(world, V, "/srv/web")
-        told(world, "import", "--project", str(app))
+        printed(world, "import", "--project", str(app))
         assert world.mappings == {"my_app": {"claude": U}}
 
     def test_this_project_with_a_name_and_an_agent(self, world: World) -> None:
         transcript(world, U, str(world.directory))
-        told(world, "import", "--project", "--room", "r", "--agent", "a")
+        printed(world, "import", "--project", "--room", "r", "--agent", "a")
         assert world.mappings == {"r": {"a": U}}
 
     def test_a_project_deeper_than_a_name_can_tell(self, world: World) -> None:
@@ -818,7 +826,7 @@ class TestImportOfProjects:
             line = path.read_text().replace(f"/hash{ending}", f"{deep}{ending}")
             path.write_text(line)
             path.parent.rename(path.parent.parent / f"{name}{path.parent.name}")
-        told(world, "import", "--project", str(deep))
+        printed(world, "import", "--project", str(deep))
         assert world.mappings == {"e" * 120: {"claude": U}}
 
     def test_a_room_that_is_taken_is_a_failure(self, world: World) -> None:
@@ -836,7 +844,7 @@ class TestImportOfProjects:
         )
 
     def test_an_empty_home_has_nothing(self, world: World) -> None:
-        assert told(world, "import", "--from-projects") == "There is nothing to import.\n"
+        assert printed(world, "import", "--from-projects") == "There is nothing to import.\n"
         assert not world.store.parent.exists()
 
 
@@ -848,7 +856,7 @@ def iso(seconds: float) -> str:
 
 class TestWhich:
     def test_it_is_the_claude_behind_the_launcher(self, world: World) -> None:
-        assert told(world, "which") == f"{world.claude.path}\n"
+        assert printed(world, "which") == f"{world.claude.path}\n"
 
     def test_all_are_listed_once_in_their_order(self, world: World) -> None:
         usual = world.home / ".local" / "bin"
@@ -856,11 +864,11 @@ class TestWhich:
         (usual / "claude").write_text("#!/bin/sh\n")
         (usual / "claude").chmod(0o755)
         world.path(world.launcher.parent, usual, world.claude.path.parent, usual)
-        assert told(world, "which", "--all") == f"{usual}/claude\n{world.claude.path}\n"
+        assert printed(world, "which", "--all") == f"{usual}/claude\n{world.claude.path}\n"
 
     def test_a_path_from_the_working_directory_is_told_in_full(self, world: World) -> None:
         world.path(world.launcher.parent, "../real")
-        assert told(world, "which") == f"{world.claude.path}\n"
+        assert printed(world, "which") == f"{world.claude.path}\n"
 
     def test_without_any_it_is_exit_code_127(self, world: World) -> None:
         world.path(world.launcher.parent)
@@ -992,8 +1000,8 @@ class TestManyMappings:
 
     def test_one_is_forgotten_and_linked(self, world: World, many: list[str]) -> None:
         transcript(world, many[7])
-        told(world, "forget", "oc-ses_3", "b")
-        told(world, "link", "oc-ses_3", "b", many[7])
+        printed(world, "forget", "oc-ses_3", "b")
+        printed(world, "link", "oc-ses_3", "b", many[7])
         assert world.mappings["oc-ses_3"] == {"a": many[6], "b": many[7]}
         assert sum(map(len, world.mappings.values())) == len(many)
 
@@ -1008,7 +1016,7 @@ class TestManyMappings:
     def test_all_are_exported_pruned_and_imported(self, world: World, many: list[str]) -> None:
         ask(world, "export", "all.json")
         before = world.mappings
-        assert told(world, "prune", "--yes").endswith(f"Removed {len(many):,} mappings.\n")
+        assert printed(world, "prune", "--yes").endswith(f"Removed {len(many):,} mappings.\n")
         assert world.mappings == {}
-        assert f"{len(many):,} added." in told(world, "import", "all.json")
+        assert f"{len(many):,} added." in printed(world, "import", "all.json")
         assert world.mappings == before

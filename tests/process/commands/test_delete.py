@@ -7,7 +7,7 @@ import pytest
 
 from shim.retention import pins
 from shim.store import markers
-from tests.support.claude_shim import ask, exit_code, refused, terminal, told
+from tests.support.claude_shim import ask, exit_code, printed, refused, terminal
 from tests.support.real_claude import STREAM_JSON
 from tests.support.recorder import World, derived
 from tests.support.rooms import U, V, W, entry, files, history, live, register, store, transcript
@@ -50,7 +50,7 @@ def test_nothing_is_left_of_a_conversation(world: World) -> None:
     with_all(world, U)
     transcript(world, V)
 
-    said = told(world, "delete", "r", "claude", "--yes")
+    said = printed(world, "delete", "r", "claude", "--yes")
 
     assert said == "Deleted 1 conversation, 5.1 kB.\n"
     assert not everything(world, U)
@@ -66,7 +66,7 @@ def test_nothing_says_that_there_was_the_room(world: World) -> None:
     world.call("-p", *STREAM_JSON, env={"NSED_ROOM_ID": room})
     assert named(world, room)
 
-    told(world, "delete", room, "--yes")
+    printed(world, "delete", room, "--yes")
 
     # The backup is what the store held before its last change.
     assert {path.name for path in named(world, room)} <= {"sessions.json.bak"}
@@ -82,7 +82,7 @@ def test_what_its_name_derives_does_not_come_back(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}})
     transcript(world, U)
     transcript(world, derived("r"))
-    told(world, "delete", "r", "--yes")
+    printed(world, "delete", "r", "--yes")
     assert not everything(world, derived("r"))
 
 
@@ -92,7 +92,7 @@ def test_earlier_conversations_go_too_or_alone(world: World) -> None:
         transcript(world, session_id)
     earlier(world, "r", "claude", V)
 
-    found = json.loads(told(world, "delete", "r", "--earlier", "--yes", "--json"))
+    found = json.loads(printed(world, "delete", "r", "--earlier", "--yes", "--json"))
 
     assert [(each["session_id"], each["earlier"]) for each in found] == [(V, True)]
     assert world.mappings == {"r": {"claude": U}}
@@ -102,7 +102,7 @@ def test_earlier_conversations_go_too_or_alone(world: World) -> None:
 
     earlier(world, "r", "claude", V)
     transcript(world, V)
-    told(world, "delete", "r", "--yes")
+    printed(world, "delete", "r", "--yes")
     assert not everything(world, V)
     assert history(world) == []
 
@@ -164,7 +164,7 @@ def test_an_earlier_one_that_others_go_on_with_stays_theirs(world: World) -> Non
     path = transcript(world, V)
     transcript(world, U)
     earlier(world, "r", "claude", V)
-    told(world, "delete", "r", "--yes")
+    printed(world, "delete", "r", "--yes")
     assert path.exists()
     assert world.mappings == {"s": {"a": V}}
 
@@ -172,7 +172,7 @@ def test_an_earlier_one_that_others_go_on_with_stays_theirs(world: World) -> Non
 def test_an_id_that_is_no_uuid_deletes_nothing_else(world: World) -> None:
     store(world, {"r": {"claude": entry("")}})
     path = transcript(world, U)
-    told(world, "delete", "r", "--yes")
+    printed(world, "delete", "r", "--yes")
     assert path.exists()
     assert world.mappings == {}
 

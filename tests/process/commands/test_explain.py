@@ -215,16 +215,16 @@ def test_a_call_that_would_fail_for_a_busy_conversation_is_told_with_its_exit_co
     here(world)
     world.environment["NSED_ON_BUSY"] = "fail"
     said = explain(world, "--json", "-p", "hi")
-    account = json.loads(said.stdout)
-    assert (account["claude"], account["exit_code"]) == (None, 75)
+    explained = json.loads(said.stdout)
+    assert (explained["claude"], explained["exit_code"]) == (None, 75)
     assert world.run("-p", "hi").exit_code == 75
 
 
 def test_without_a_claude_it_says_so_as_the_wrapper_does(world: World) -> None:
     world.claude.path.unlink()
-    account = json.loads(explain(world, "--json", "-p", "hi").stdout)
-    assert account["exit_code"] == world.run("-p", "hi").exit_code == 127
-    assert "there is no claude to run" in account["steps"][-1]["message"]
+    explained = json.loads(explain(world, "--json", "-p", "hi").stdout)
+    assert explained["exit_code"] == world.run("-p", "hi").exit_code == 127
+    assert "there is no claude to run" in explained["steps"][-1]["message"]
 
 
 def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:
@@ -260,17 +260,17 @@ def test_a_launcher_that_is_not_first_on_path_is_told(world: World) -> None:
 def _agree(world: World, args: list[str]) -> list[str]:
     """Explain a call and make it; the arguments that both come to."""
     before = _tree(world.home)
-    account: dict[str, Any] = json.loads(explain(world, "--json", "--", *args).stdout)
+    explained: dict[str, Any] = json.loads(explain(world, "--json", "--", *args).stdout)
     assert _tree(world.home) == before
 
     world.run(*args)
     (call,) = world.claude.calls
-    told = _without_new_ids(account["args"])
-    assert told == _without_new_ids([os.fsdecode(arg) for arg in call.args])
-    assert account["claude"] == str(world.claude.path)
-    for name, value in account["environment"].items():
+    printed = _without_new_ids(explained["args"])
+    assert printed == _without_new_ids([os.fsdecode(arg) for arg in call.args])
+    assert explained["claude"] == str(world.claude.path)
+    for name, value in explained["environment"].items():
         assert call.variable(name) == value.encode()
-    return told
+    return printed
 
 
 def _without_new_ids(args: list[str]) -> list[str]:

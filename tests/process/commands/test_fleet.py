@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from shim.fleet import daemon_client
 from tests.process.commands.test_schemas import validate
-from tests.support.claude_shim import ask, refused, told
+from tests.support.claude_shim import ask, printed, refused
 from tests.support.daemon import THIS, SyncDaemon, following, room, running
-from tests.support.recorder import World, derived
+from tests.support.recorder import PATIENCE, World, derived
 from tests.support.rooms import U, V, W, entry, live, store, transcript
 
 AWAY = {"answer": "alone", "why": "nobody answers at 10.0.0.5:4222"}
 
 
 @pytest.fixture
-def daemon(world: World) -> Iterator[SyncDaemon]:
-    """The sync daemon of a host that is in a fleet."""
+def daemon(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncDaemon]:
+    """The sync daemon of a host that is in a fleet, with all the time it may need to answer."""
+    monkeypatch.setattr(daemon_client, "_ACKNOWLEDGES_WITHIN", PATIENCE)
     world.environment["NSED_FLEET_URL"] = "nats://10.0.0.5:4222"
     with SyncDaemon(world.store.parent) as standing_in:
         yield standing_in
@@ -42,7 +44,7 @@ def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, daemon: 
     daemon.rooms = [room("mine", U, host=THIS), room("ours", W), room("theirs", V)]
     daemon.elsewhere = [running("theirs", V)]
 
-    header, *found = rows(told(world, "list", "--sort", "room"))
+    header, *found = rows(printed(world, "list", "--sort", "room"))
 
     assert (header[0], header[-1]) == ("ROOM", "HOST")
     assert [(it[0], it[2], it[4], it[-1]) for it in found] == [
@@ -57,9 +59,9 @@ def test_programs_are_told_the_host_too(world: World, daemon: SyncDaemon) -> Non
     daemon.rooms = [room("mine", U, host=THIS), room("theirs", V)]
     daemon.elsewhere = [running("theirs", V)]
 
-    listed = json.loads(told(world, "list", "--json"))
-    shown = json.loads(told(world, "show", "theirs", "--json"))
-    ran = json.loads(told(world, "ps", "--json"))
+    listed = json.loads(printed(world, "list", "--json"))
+    shown = json.loads(printed(world, "show", "theirs", "--json"))
+    ran = json.loads(printed(world, "ps", "--json"))
 
     validate("list", listed)
     validate("show", shown)
@@ -86,16 +88,16 @@ def test_without_a_fleet_nothing_has_a_host(world: World) -> None:
     store(world, {"mine": {"claude": entry(U)}})
     transcript(world, U)
 
-    assert "HOST" not in told(world, "list")
-    assert "host" not in json.loads(told(world, "list", "--json"))[0]
-    assert "Host" not in told(world, "show", "mine")
+    assert "HOST" not in printed(world, "list")
+    assert "host" not in json.loads(printed(world, "list", "--json"))[0]
+    assert "Host" not in printed(world, "show", "mine")
 
 
 def test_show_says_that_a_conversation_is_elsewhere(world: World, daemon: SyncDaemon) -> None:
     daemon.rooms = [room("theirs", V)]
     daemon.elsewhere = [running("theirs", V, kind="interactive")]
 
-    said = told(world, "show", "theirs")
+    said = printed(world, "show", "theirs")
 
     assert "Live        interactive, claude 17 on build-7, for " in said
     assert "Host        build-7\n" in said
@@ -107,9 +109,9 @@ def test_what_other_hosts_parted_from_is_shown_and_linked_to(
 ) -> None:
     daemon.rooms = [room("r", U, earlier=[V])]
 
-    said = told(world, "show", "r")
-    (shown,) = json.loads(told(world, "show", "r", "--json"))
-    linked = told(world, "link", "r", V[:6])
+    said = printed(world, "show", "r")
+    (shown,) = json.loads(printed(world, "show", "r", "--json"))
+    linked = printed(world, "link", "r", V[:6])
 
     assert f"Earlier     {V}, no transcript, from the fleet\n" in said
     assert [each["session_id"] for each in shown["earlier"]] == [V]
@@ -122,7 +124,7 @@ def test_ps_has_other_hosts_claudes_and_who_was_fenced(world: World, daemon: Syn
     daemon.elsewhere = [running("theirs", V)]
     with live(world, "mine") as pid:
         daemon.here = [following("mine", U, pid=pid, is_fenced=True, fork=W)]
-        _, mine, theirs = rows(told(world, "ps"))
+        _, mine, theirs = rows(printed(world, "ps"))
 
     assert (mine[0], mine[3], mine[-1]) == ("mine", "interactive, fenced", "here")
     assert (theirs[0], theirs[2], theirs[-1]) == ("theirs", "17", "build-7")
@@ -143,7 +145,7 @@ def test_ps_says_what_the_fleet_does_not_have(world: World, daemon: SyncDaemon) 
 def test_forget_means_every_host(world: World, daemon: SyncDaemon) -> None:
     daemon.rooms = [room("r", U)]
 
-    said = told(world, "forget", "r")
+    said = printed(world, "forget", "r")
 
     ((request, where, new),) = changes(daemon)
     assert (request, where) == ("head", "r")
@@ -181,7 +183,7 @@ def test_link_means_every_host(world: World, daemon: SyncDaemon) -> None:
     daemon.rooms = [room("r", V)]
     transcript(world, U)
 
-    told(world, "link", "r", U)
+    printed(world, "link", "r", U)
 
     assert changes(daemon) == [("head", "r", U)]
     assert world.mappings == {"r": {"claude": U}}
@@ -194,7 +196,7 @@ def test_delete_takes_it_from_the_servers_and_lets_no_host_go_on(
     transcript(world, U)
     daemon.rooms = [room("r", U, earlier=[V])]
 
-    told(world, "delete", "r", "--yes")
+    printed(world, "delete", "r", "--yes")
 
     (first, _, deleted), (second, _, new), (third, _, earlier) = changes(daemon)
     assert (first, second, third) == ("drop", "head", "drop")
@@ -218,7 +220,7 @@ def test_prune_says_what_the_fleet_goes_on_having(world: World, daemon: SyncDaem
     store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(V)}})
     daemon.rooms = [room("r", U)]
 
-    said = told(world, "prune", "--older-than", "1d", "--yes")
+    said = printed(world, "prune", "--older-than", "1d", "--yes")
 
     assert "The fleet still has 1 mapping of these: a call resumes it.\n" in said
     assert changes(daemon) == []
@@ -228,7 +230,7 @@ def test_export_has_the_rooms_of_the_fleet(world: World, daemon: SyncDaemon) -> 
     store(world, {"r": {"claude": entry(U)}})
     daemon.rooms = [room("r", V), room("s", W)]
 
-    exported = json.loads(told(world, "export"))
+    exported = json.loads(printed(world, "export"))
 
     assert {it["room"]: it["session_id"] for it in exported["mappings"]} == {"r": V, "s": W}
 
@@ -237,7 +239,7 @@ def test_fleet_status_is_one_screen(world: World, daemon: SyncDaemon) -> None:
     daemon.here = [following("mine", U, pid=9, kind="streaming", behind=5000)]
     daemon.elsewhere = [running("theirs", V)]
 
-    said = dict(line.split(None, 1) for line in told(world, "fleet", "status").splitlines())
+    said = dict(line.split(None, 1) for line in printed(world, "fleet", "status").splitlines())
 
     assert said["Backend"] == "reached: nats-server 2.15.1 at 10.0.0.5:4222"
     assert said["Stored"] == "12 MB, in 1,204 records"
@@ -245,7 +247,7 @@ def test_fleet_status_is_one_screen(world: World, daemon: SyncDaemon) -> None:
     assert said["Here"] == "mine claude (streaming)"
     assert said["Elsewhere"].startswith("theirs claude on build-7 (one-shot, for ")
     assert said["Behind"] == "5.0 kB: mine claude"
-    validate("fleet", json.loads(told(world, "fleet", "status", "--json")))
+    validate("fleet", json.loads(printed(world, "fleet", "status", "--json")))
 
 
 def test_fleet_status_fails_where_the_server_is_away(world: World, daemon: SyncDaemon) -> None:
@@ -271,13 +273,13 @@ def test_fleet_status_without_a_fleet_says_how_to_have_one(world: World) -> None
 
 
 def test_fleet_stop_ends_the_daemon(world: World, daemon: SyncDaemon) -> None:
-    assert told(world, "fleet", "stop") == "Ended the sync daemon.\n"
+    assert printed(world, "fleet", "stop") == "Ended the sync daemon.\n"
 
     assert [each["request"] for each in daemon.asked] == ["stop"]
 
 
 def test_a_new_key_is_beside_the_store_and_said_in_one_line(world: World) -> None:
-    said = told(world, "fleet", "key", "new")
+    said = printed(world, "fleet", "key", "new")
 
     path = world.store.parent / "fleet.key"
     assert said == f"export NSED_FLEET_KEY_FILE={path}\n"
@@ -286,7 +288,7 @@ def test_a_new_key_is_beside_the_store_and_said_in_one_line(world: World) -> Non
 
 def test_a_key_that_is_there_is_not_overwritten(world: World, tmp_path: Path) -> None:
     path = tmp_path / "my.key"
-    told(world, "fleet", "key", "new", str(path))
+    printed(world, "fleet", "key", "new", str(path))
     before = path.read_text()
 
     assert "is there already, and is left as it is" in refused(

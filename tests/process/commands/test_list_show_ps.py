@@ -700,21 +700,19 @@ class TestRunning:
         }
         claude.communicate(b"\n", PATIENCE)
 
-    def test_a_claude_on_the_conversation_without_its_lease_is_a_stranger(
-        self, world: World
-    ) -> None:
+    def test_a_claude_on_the_conversation_without_its_lock_is_unmanaged(self, world: World) -> None:
         world.map("r", "claude", U)
-        stranger = self.started(world, "--input-format", "stream-json", "--resume", U)
+        unmanaged = self.started(world, "--input-format", "stream-json", "--resume", U)
         sessions = world.home / ".claude" / "sessions"
         sessions.mkdir(parents=True)
-        start = Path(f"/proc/{stranger.pid}/stat").read_text().rpartition(")")[2].split()[19]
-        entry = {"pid": stranger.pid, "sessionId": U, "procStart": start}
-        (sessions / f"{stranger.pid}.json").write_text(json.dumps(entry))
+        start = Path(f"/proc/{unmanaged.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        entry = {"pid": unmanaged.pid, "sessionId": U, "procStart": start}
+        (sessions / f"{unmanaged.pid}.json").write_text(json.dumps(entry))
         _, cells = self.run(world, "ps")
-        assert cells[:4] == ["r", "claude", str(stranger.pid), "streaming, unmanaged"]
+        assert cells[:4] == ["r", "claude", str(unmanaged.pid), "streaming, unmanaged"]
         _, cells = self.run(world, "list", "--live")
         assert cells[4] == "streaming, unmanaged"
-        stranger.communicate(b"\n", PATIENCE)
+        unmanaged.communicate(b"\n", PATIENCE)
 
     def test_a_fork_is_told_with_the_room_it_comes_from(self, world: World) -> None:
         holder = self.started(world, "--input-format", "stream-json", NSED_ROOM_ID="r")
@@ -732,8 +730,8 @@ class TestRunning:
             ["r", "claude", str(holder.pid), "streaming"],
             ["r", "claude", str(fork.pid), "streaming, fork"],
         ]
-        *_, told = json.loads(ask(world, "ps", "--json").stdout)
-        assert (told["session_id"], told["forked_from"]) == (V, U)
+        *_, printed = json.loads(ask(world, "ps", "--json").stdout)
+        assert (printed["session_id"], printed["forked_from"]) == (V, U)
         for process in (holder, fork):
             process.communicate(b"\n", PATIENCE)
 

@@ -62,7 +62,7 @@ def changed(tmp_path: Path, launcher_path: Path) -> Iterator[World]:
         yield world
 
 
-def printed(world: World, *args: str) -> Any:
+def printed_json(world: World, *args: str) -> Any:
     return json.loads(ask(world, *args, env={"NSED_ROOM_ID": "refactor"}).stdout)
 
 
@@ -87,7 +87,7 @@ def printed(world: World, *args: str) -> Any:
     ],
 )
 def test_what_a_command_prints(unchanged: World, name: str, args: list[str]) -> None:
-    value = printed(unchanged, *args)
+    value = printed_json(unchanged, *args)
     assert value
     validate(name, value)
 
@@ -105,7 +105,7 @@ def test_what_a_command_prints(unchanged: World, name: str, args: list[str]) -> 
 def test_what_a_command_that_changes_something_prints(
     changed: World, name: str, args: list[str]
 ) -> None:
-    value = printed(changed, *args)
+    value = printed_json(changed, *args)
     assert value
     validate(name, value)
 
@@ -113,7 +113,7 @@ def test_what_a_command_that_changes_something_prints(
 def test_what_an_import_of_an_archive_prints(changed: World) -> None:
     archive = str(changed.home / "rooms.tar.gz")
     assert ask(changed, "export", "--with-conversations", archive).exit_code == 0
-    value = printed(changed, "import", archive, "--json")
+    value = printed_json(changed, "import", archive, "--json")
     assert value["conversations"]
     validate("import", value)
 
@@ -135,7 +135,7 @@ def test_a_definition_is_a_schema_with_words(definition: str) -> None:
 
 
 def test_a_field_that_is_not_in_the_schema_is_seen(unchanged: World) -> None:
-    value = printed(unchanged, "list", "--json")
+    value = printed_json(unchanged, "list", "--json")
     value[0]["new"] = 1
     with pytest.raises(ValidationError, match="'new' was unexpected"):
         validate("list", value)

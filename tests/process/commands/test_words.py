@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.claude_shim import ask_process, refused, told
+from tests.support.claude_shim import ask_process, printed, refused
 from tests.support.recorder import Call, World, derived
 from tests.support.rooms import U, V, entry, live, store, transcript
 
@@ -43,8 +43,8 @@ def test_status_is_one_screen(world: World) -> None:
     store(world, {"r": {"a": entry(U), "b": entry(V)}, "s": {"a": entry(U)}})
     transcript(world, U)
     with live(world, "r", "a"):
-        said = told(world, "status").splitlines()
-        found = json.loads(told(world, "status", "--json"))
+        said = printed(world, "status").splitlines()
+        found = json.loads(printed(world, "status", "--json"))
     labels = [line.split(None, 1) for line in said]
     assert [label for label, _ in labels] == ["Launcher", "Claude", "Rooms", "Live", "Doctor"]
     assert labels[0][1].endswith(", first on PATH")
@@ -57,7 +57,7 @@ def test_status_is_one_screen(world: World) -> None:
 
 @pytest.mark.parametrize("words", [["version"], ["-V"], ["--version"]])
 def test_version(world: World, words: list[str]) -> None:
-    assert told(world, *words).startswith("claude-shim ")
+    assert printed(world, *words).startswith("claude-shim ")
 
 
 def test_a_word_that_is_missing_is_said_on_one_line_with_what_it_can_be(world: World) -> None:
@@ -73,7 +73,7 @@ def test_words_of_other_programs_are_understood(world: World, word: str, meant: 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_code_that_the_shell_takes(world: World, shell: str) -> None:
-    code = told(world, "completion", shell)
+    code = printed(world, "completion", shell)
     assert "_CLAUDE_SHIM_COMPLETE" in code
     assert ".nsed/bin" not in code
     done = subprocess.run(["bash", "-n"], input=code.encode()) if shell == "bash" else None
@@ -83,11 +83,11 @@ def test_completion_is_code_that_the_shell_takes(world: World, shell: str) -> No
 def test_results_have_the_same_keys_as_json(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}})
     transcript(world, U)
-    assert json.loads(told(world, "which", "--json")) == {
+    assert json.loads(printed(world, "which", "--json")) == {
         "claude": str(world.claude.path),
         "all": [str(world.claude.path)],
     }
-    (forgotten,) = json.loads(told(world, "forget", "r", "--json"))
+    (forgotten,) = json.loads(printed(world, "forget", "r", "--json"))
     assert forgotten == {
         "room": "r",
         "agent": "claude",
@@ -100,4 +100,4 @@ def test_results_have_the_same_keys_as_json(world: World) -> None:
 def test_rooms_are_completed_where_one_is_opened(world: World) -> None:
     store(world, {"refactor": {"planner": entry(U)}})
     asked = {"_CLAUDE_SHIM_COMPLETE": "fish_complete", "COMP_WORDS": "claude-shim open re"}
-    assert told(world, env={**asked, "COMP_CWORD": "re"}) == "plain,refactor\n"
+    assert printed(world, env={**asked, "COMP_CWORD": "re"}) == "plain,refactor\n"

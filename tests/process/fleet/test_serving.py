@@ -19,7 +19,7 @@ from shim.fleet.backend import Unavailable
 from shim.fleet.jetstream import JetStream
 from shim.fleet.records import CLAIM, LeaseHolder, Record
 from tests.support.certificates import Authority
-from tests.support.claude_shim import ask, refused, told
+from tests.support.claude_shim import ask, printed, refused
 from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
 from tests.support.recorder import PATIENCE, World
@@ -37,7 +37,7 @@ def port(world: World) -> Iterator[str]:
 
 def served(world: World, *args: str) -> str:
     """The URL that hosts are told, once a server runs in the background."""
-    (line,) = told(world, "fleet", "serve", "--detach", *args).splitlines()
+    (line,) = printed(world, "fleet", "serve", "--detach", *args).splitlines()
     word, _, url = line.partition("NSED_FLEET_URL=")
     assert word == "export "
     return shlex.split(url)[0]
@@ -61,7 +61,7 @@ def test_a_server_keeps_its_records_and_its_token(world: World, port: str) -> No
     url = served(world, "--port", port)
     assert records(url) == 1
 
-    assert told(world, "fleet", "stop") == "Ended the server.\n"
+    assert printed(world, "fleet", "stop") == "Ended the server.\n"
 
     assert served(world, "--port", port) == url
     assert records(url) == 2
@@ -157,7 +157,7 @@ def test_three_of_them_are_a_cluster_that_bears_the_loss_of_one(
     try:
         for env, port in zip(stores, ports, strict=True):
             told_of = {"NSED_FLEET_URL": line} if line else {}
-            said = told(
+            said = printed(
                 world,
                 *("fleet", "serve", "--detach", "--port", str(port), *given),
                 env={**env, **told_of},

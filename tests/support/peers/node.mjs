@@ -8,7 +8,7 @@ const { HOME, NSED_SESSION_DIR, NSED_ROOM_ID, NSED_CLAUDE_BIN } = process.env;
 const agent = process.env.NSED_AGENT_NAME || "claude";
 
 // One live claude at a time: its parent, or it itself, keeps this lock.
-const name = `lease-${NSED_ROOM_ID}-${agent}`.replaceAll("/", "_");
+const name = `lock-${NSED_ROOM_ID}-${agent}`.replaceAll("/", "_");
 lock(openSync(`${NSED_SESSION_DIR}/${name}`, "a"));
 const sessionId = lookUpAndRecord(`${NSED_SESSION_DIR}/sessions.json`);
 const args = [...flags(sessionId), ...process.argv.slice(2)];

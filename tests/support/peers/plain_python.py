@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import filelock
-import psutil  # noqa: F401 - it would say who has the lease, where somebody has
+import psutil  # noqa: F401 - it would name the holder of a lock
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -18,10 +18,10 @@ def claude(args: tuple[str, ...]) -> None:
     room, agent = os.environ["NSED_ROOM_ID"], os.environ.get("NSED_AGENT_NAME", "claude")
     directory = Path(os.environ["NSED_SESSION_DIR"])
     # One live claude at a time: it keeps this lock through the exec.
-    name = f"lease-{room}-{agent}".replace("/", "_")
-    lease = os.open(directory / name, os.O_RDWR | os.O_CREAT, 0o600)
-    filelock.lock_descriptor(lease)
-    os.set_inheritable(lease, True)
+    name = f"lock-{room}-{agent}".replace("/", "_")
+    lock = os.open(directory / name, os.O_RDWR | os.O_CREAT, 0o600)
+    filelock.lock_descriptor(lock)
+    os.set_inheritable(lock, True)
     session_id = look_up_and_record(directory / "sessions.json", room, agent)
     os.execv(os.environ["NSED_CLAUDE_BIN"], ["claude", *flags(session_id), *args])
 
