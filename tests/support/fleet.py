@@ -49,7 +49,7 @@ class Host(World):
             return None
         return pid if pid and os.path.exists(f"/proc/{pid}") else None
 
-    def kill_courier(self) -> None:
+    def kill_daemon(self) -> None:
         """SIGKILL the sync daemon, and wait until it is gone."""
         pid = self.daemon
         if pid is not None:

@@ -251,8 +251,10 @@ def test_a_bug_in_the_shim_is_one_warning(world: World) -> None:
 
 @pytest.mark.parametrize("variable", ["HOME", "PATH"])
 def test_a_missing_variable_is_no_obstacle(world: World, variable: str) -> None:
+    # Without HOME both would be in the home of the password database: of whoever runs the tests.
+    places = {"NSED_SESSION_DIR": world.store.parent, "CLAUDE_CONFIG_DIR": world.home / ".claude"}
     env = {variable: None, "NSED_CLAUDE_BIN": str(world.claude.path), "TMPDIR": str(world.root)}
-    run = world.run("-p", env=env)
+    run = world.run("-p", env={**env, **{name: str(path) for name, path in places.items()}})
     assert run.exit_code == 42
     assert world.claude.calls[0].args == [b"--session-id", U.encode(), b"-p"]
 

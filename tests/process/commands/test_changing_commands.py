@@ -840,7 +840,7 @@ class TestImportOfProjects:
     def test_a_directory_without_conversations(self, world: World) -> None:
         assert refused(world, "import", "--project") == (
             f"{world.directory} has no conversation that claude can resume:"
-            " --from-projects --dry-run shows where there are some"
+            " --from-projects --dry-run lists the projects that have"
         )
 
     def test_an_empty_home_has_nothing(self, world: World) -> None:
