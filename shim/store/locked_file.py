@@ -1,16 +1,18 @@
-"""sessions.json as a file: opened, locked and written so that nobody's change is lost.
+"""sessions.json as a file: opening, locking and writing it so that no change is lost.
 
-The lock is an exclusive `flock` on the file itself, for the whole of each change; the file is
-written in place, and a kill or a power cut at any instant loses nothing.
+The lock is an exclusive `flock` on the file itself, for the whole of each change. The file is
+written in place, because others wait for its lock, and a kill or a power cut at any instant loses
+nothing: what is torn is seen as such, and the backup beside it has the mappings.
 """
 
 import _signal
+import errno
 import fcntl
 import posix
 import time
 
 from shim.base.files import content, is_regular, replace, write, write_new
-from shim.base.messages import EXIT_BUSY, Failure, warn
+from shim.base.messages import EXIT_BUSY, Failure, explain, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Stands for the document's `{` while the rest is rewritten: no parser takes what is there then,
-# and what is to be there is in the backup.
+# Takes the place of the document's `{` while the document is rewritten: no parser accepts it then,
+# and the backup has what the document will be.
 TORN: "Final" = b"!"
 
-# Seconds to wait for the lock. Holders need milliseconds, so one that outlasts this is stuck, and
-# no agent should hang for it.
-PATIENCE: "Final" = 5.0
+# Seconds to wait for the lock. Its holders need milliseconds, so one that keeps it for longer is
+# stuck, and no agent should hang for it.
+TIMEOUT: "Final" = 5.0
 _ASK_FOR = 0.3
 _SHORTEST_NAP = 0.0002
 _LONGEST_NAP = 0.005
@@ -42,16 +44,16 @@ class StoreLocked(Failure):
 
 
 def with_lock(
-    path: str, action: "Callable[[int], T]", create: bool = False, patience: float = PATIENCE
+    path: str, action: "Callable[[int], T]", create: bool = False, timeout: float = TIMEOUT
 ) -> "T | None":
-    """What the action returns, given the open file and its lock; None where there is no file.
+    """What the action returns, given the open file with its lock; None if there is no file.
 
-    Waits up to `patience` seconds for the lock, then raises Busy. Raises Failure where the file
+    Waits up to `timeout` seconds for the lock, then raises StoreLocked. Raises Failure if the file
     cannot be used.
     """
 
     def wait_and_act(file: int) -> "T":
-        _wait_for_lock(file, path, patience)
+        _wait_for_lock(file, path, timeout)
         return action(file)
 
     for _ in range(_TRIES):
@@ -63,7 +65,10 @@ def with_lock(
 
 
 def with_file(path: str, action: "Callable[[int], T]", create: bool = False) -> "T | None":
-    """The same without the lock."""
+    """What the action returns, given the open file without a lock; None if there is no file.
+
+    Raises Failure if the file cannot be used.
+    """
     try:
         file = _open(path, create)
     except (FileNotFoundError, NotADirectoryError) as problem:
@@ -71,8 +76,6 @@ def with_file(path: str, action: "Callable[[int], T]", create: bool = False) -> 
             raise Failure(f"{path}: {problem.strerror}") from problem
         return None
     except OSError as problem:
-        import errno
-
         is_no_file = problem.errno in (errno.EISDIR, errno.ELOOP)
         advice = ": move it away" if is_no_file else ""
         raise Failure(f"{path}: {problem.strerror}{advice}") from problem
@@ -88,24 +91,62 @@ def with_file(path: str, action: "Callable[[int], T]", create: bool = False) -> 
 
 
 def commit(path: str, file: int, data: bytes) -> None:
-    """Make the open, locked file hold a new document, with the document safe in its backup first.
+    """Make the open, locked file hold a new document.
 
-    The file is written in place and keeps its inode, because others wait for its lock. Raises
-    OSError: before the file is touched where the disk is full, and at worst with the file torn and
-    the backup whole.
+    The backup is on disk before the file is touched, and the mark of a torn file before the rest:
+    a power cut keeps any mixture of old and new blocks of 4 KiB, and one of two documents can be a
+    valid third (help facts, "Disk"). Raises OSError: before the file is touched if the disk is
+    full, and at worst with the file torn and the backup whole.
     """
     replace(backup_of(path), data)
-    size = posix.fstat(file).st_size
-    if len(data) > size:
-        _reserve(file, size, len(data))
+    _reserve(file, len(data))
     write(file, TORN, 0)
+    posix.fsync(file)
     write(file, data[1:], 1)
     posix.ftruncate(file, len(data))
+    posix.fsync(file)
     write(file, data[:1], 0)
 
 
+def append(path: str, file: int, text: bytes, at: int, is_durable: bool) -> None:
+    """Write a text over the end of the open, locked file, and over that of its backup.
+
+    Both must hold the same document, or none. Nothing else moves, so that a power cut can tear only
+    what is added; `is_durable` says that it must be on disk, because it could not be derived again.
+    Raises OSError: before the file is touched if the disk is full.
+    """
+    _reserve(file, at + len(text))
+    write(file, text, at)
+    if is_durable:
+        posix.fsync(file)
+    with_backup(path, lambda backup: _append_to_backup(backup, text, at))
+
+
+def _append_to_backup(backup: int, text: bytes, at: int) -> None:
+    _reserve(backup, at + len(text))
+    write(backup, text, at)
+
+
+def with_backup(path: str, action: "Callable[[int], T]", create: bool = True) -> "T | None":
+    """What the action returns, given the open backup; None if that cannot be read or written."""
+    try:
+        how = posix.O_RDWR | (posix.O_CREAT if create else 0)
+        backup = posix.open(backup_of(path), how, 0o600)
+    except OSError as problem:
+        if create:
+            explain(f"{backup_of(path)} cannot be written: {problem.strerror}")
+        return None
+    try:
+        return action(backup)
+    except OSError as problem:
+        explain(f"{backup_of(path)} cannot be written: {problem.strerror}")
+        return None
+    finally:
+        posix.close(backup)
+
+
 def backup(path: str) -> bytes:
-    """What the backup of a document holds; nothing where there is none. Raises OSError."""
+    """The content of a document's backup; empty if there is none. Raises OSError."""
     try:
         file = posix.open(backup_of(path), posix.O_RDONLY)
     except FileNotFoundError:
@@ -125,12 +166,18 @@ def has_shrunk(path: str, file: int) -> bool:
 
 
 def backup_of(path: str) -> str:
-    """Where the backup of a document is, if there is one."""
+    """The path of a document's backup."""
     return path + ".bak"
 
 
+def is_full(file: int) -> bool:
+    """Whether the filesystem may have no space for an open document and its backup anew."""
+    space = posix.fstatvfs(file)
+    return space.f_bavail * space.f_frsize < 2 * posix.fstat(file).st_size
+
+
 def keep_aside(path: str, data: bytes) -> str:
-    """Write damaged content beside the document, and return where. Raises OSError."""
+    """Write damaged content beside the document, and return its path. Raises OSError."""
     aside = f"{path}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     while True:
         try:
@@ -142,27 +189,25 @@ def keep_aside(path: str, data: bytes) -> str:
 
 
 def _open(path: str, create: bool) -> int:
-    # O_NONBLOCK: should it be a FIFO, not to wait for whoever holds its other end.
+    # O_NONBLOCK: not to wait for the other end of a FIFO.
     flags = posix.O_RDWR | posix.O_NONBLOCK | (posix.O_CREAT if create else 0)
     try:
         return posix.open(path, flags, 0o600)
     except FileNotFoundError:
-        # A store that is gone while its backup is there was lost, not given up: an empty one is
+        # A store that is missing while its backup exists was lost, not deleted: an empty one is
         # filled from the backup.
         if create or not posix.access(backup_of(path), posix.F_OK):
             raise
         return _open(path, create=True)
     except OSError as problem:
-        import errno
-
         if create or problem.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        # What can only be read still says which conversation to continue.
+        # A file that can only be read still names the conversation to resume.
         return posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK)
 
 
 def _require_private(file: int, path: str) -> None:
-    """Make sure that an open file is a regular one, of this user, that nobody else can read."""
+    """Check that an open file is a regular one of this user, and that nobody else can read it."""
     status = posix.fstat(file)
     if not is_regular(status):
         raise Failure(f"{path} is no regular file: move it away")
@@ -172,7 +217,7 @@ def _require_private(file: int, path: str) -> None:
 
 
 def _tighten(path: str, status: "stat_result") -> None:
-    """Take away what others may do with a file or directory of this user's."""
+    """Remove the permissions of others from a file or directory of this user."""
     if not status.st_mode & _OTHERS:
         return
     if status.st_uid != posix.geteuid() or status.st_mode & _STICKY:
@@ -184,19 +229,19 @@ def _tighten(path: str, status: "stat_result") -> None:
 
 
 class _Replaced(Exception):
-    """Another file has taken the path while this one's lock was waited for."""
+    """Another file took the path while this process waited for the lock."""
 
 
-def _wait_for_lock(file: int, path: str, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    if not _asks_for_lock(file, deadline) and not _stands_in_line(file, deadline):
+def _wait_for_lock(file: int, path: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    if not _polls_for_lock(file, deadline) and not _queues_for_lock(file, deadline):
         from shim.store import lock_holders
 
         raise StoreLocked(
             f"{path} stays locked by another process{lock_holders.named_holders(path)}"
         )
-    held, there = posix.fstat(file), posix.stat(path)
-    if (held.st_ino, held.st_dev) != (there.st_ino, there.st_dev):
+    own, there = posix.fstat(file), posix.stat(path)
+    if (own.st_ino, own.st_dev) != (there.st_ino, there.st_dev):
         raise _Replaced
 
 
@@ -208,8 +253,8 @@ def _locks(file: int) -> bool:
     return True
 
 
-def _asks_for_lock(file: int, deadline: float) -> bool:
-    """Ask for the lock again and again for a moment: holders mostly need no longer."""
+def _polls_for_lock(file: int, deadline: float) -> bool:
+    """Try to lock again and again for a moment: most holders need no longer."""
     end = min(time.monotonic() + _ASK_FOR, deadline)
     nap = _SHORTEST_NAP
     while not _locks(file):
@@ -220,12 +265,13 @@ def _asks_for_lock(file: int, deadline: float) -> bool:
     return True
 
 
-def _stands_in_line(file: int, deadline: float) -> bool:
-    """Wait for the lock among all others in the kernel's line.
+def _queues_for_lock(file: int, deadline: float) -> bool:
+    """Wait for the lock in the kernel's queue, up to a deadline.
 
-    Who only asks may never find it free beside processes that stand in line, and flock itself
-    knows no time-out. So a child waits: the lock it gets is that of the open file it shares with
-    us. (No thread: an exec beside one loses the lease on Linux before 5.11.)
+    A process that polls, as filelock does, may never find it free beside others that queue, such
+    as NSED's; and flock itself has no time-out. So a child queues: the lock it gets is that of the
+    open file, which it shares with this process. (A thread would not do: an exec beside one loses
+    the lock on Linux before 5.11.)
     """
     if time.monotonic() >= deadline:
         return False
@@ -236,8 +282,8 @@ def _stands_in_line(file: int, deadline: float) -> bool:
     if not child:
         _wait_and_exit(file, writing)
     posix.close(writing)
-    # It ends, and with it the pipe, as soon as it has the lock.
-    # Not select.select: with a thousand files open it has no place for another.
+    # The child ends, and closes the pipe, as soon as it has the lock. Not select.select: that has
+    # no room for descriptors beyond 1,023.
     waiting = select.poll()
     waiting.register(reading, select.POLLIN)
     has_ended = bool(waiting.poll(max(0, deadline - time.monotonic()) * 1000))
@@ -247,13 +293,13 @@ def _stands_in_line(file: int, deadline: float) -> bool:
     try:
         posix.waitpid(child, 0)
     except ChildProcessError:
-        pass  # the caller ignores SIGCHLD: it is gone without a trace
+        pass  # the caller ignores SIGCHLD: the kernel has reaped the child
     return has_ended and _locks(file)
 
 
 def _wait_and_exit(file: int, pipe: int) -> "NoReturn":
     try:
-        # Should we be killed, nobody is to wait for the end of an output that the child has open.
+        # If this process is killed, nobody must wait for the end of an output that the child has.
         for number in {0, 1, 2} - {file, pipe}:
             _close(number)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -268,8 +314,11 @@ def _close(file: int) -> None:
         return  # the caller had closed it
 
 
-def _reserve(file: int, size: int, wanted: int) -> None:
-    """Have the disk give the space now; line ends behind a document leave it valid."""
+def _reserve(file: int, wanted: int) -> None:
+    """Reserve space on the disk for so many bytes; line ends behind a document leave it valid."""
+    size = posix.fstat(file).st_size
+    if wanted <= size:
+        return
     try:
         write(file, b"\n" * (wanted - size), size)
     except OSError:

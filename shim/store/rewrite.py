@@ -1,6 +1,6 @@
 """The store's rare ways: those that parse the whole of sessions.json, repair or rewrite it.
 
-The functions on an open file are called with its lock held.
+The functions on an open file are called with its lock.
 """
 
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Change = Callable[[Document], Iterable[Head]]
 
-# Nanoseconds since its last use in which nobody cleans a mapping up for its age.
+# Nanoseconds since its last use within which nobody cleans up a mapping for its age.
 _IN_USE = int(7 * times.DAY * 1e9)
 
 
@@ -37,37 +37,40 @@ def find(path: str, file: int, room: str, agent: str, touch: bool, is_locked: bo
     return str(entry["uuid"])
 
 
-def recorded(path: str, file: int, room: str, agent: str, session_id: str) -> bytes:
-    """The document with a room and agent mapped to a session id, used now."""
+def record(path: str, file: int, room: str, agent: str, session_id: str) -> None:
+    """Map a room and agent to a session id, used now, in a file of any layout. Raises OSError."""
     mappings = load(path, file)
     entries = mappings.setdefault(room, {})
     known = entries.get(agent, {})
     if known and known["uuid"] != session_id:
-        _remember(path, room, agent, known)
+        remember(path, room, agent, known)
     entries[agent] = {**known, "uuid": session_id, "last_used": times.now()}
-    return document.dump(mappings)
+    _commit(path, file, mappings)
 
 
-def _remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
+def remember(path: str, room: str, agent: str, entry: "dict[str, Any]") -> bool:
+    """Note an earlier head in the history; whether that worked."""
     from shim.store import history
 
     try:
         history.remember(path.rpartition("/")[0], room, agent, entry)
     except OSError as problem:
-        warn(f"the earlier conversation {entry['uuid']} is not noted: {problem.strerror}")
+        warn(f"the earlier session {entry['uuid']} is not noted: {problem.strerror}")
+        return False
+    return True
 
 
 def load(path: str, file: int, is_locked: bool = True) -> "Document":
-    """The parsed document; one that is damaged is kept aside and repaired from its backup.
+    """The parsed document; a damaged one is kept aside and repaired from its backup.
 
-    Without the lock nothing is touched: what looks damaged may be half written.
+    Without the lock nothing is written: what looks damaged may be half written.
     """
     data = content(file)
     try:
         if data.strip():
             mappings = document.parse(data)
             if locked_file.has_shrunk(path, file):
-                _require_the_past(mappings, _backup(path), path)
+                _require_continuity(mappings, _backup(path), path)
             return mappings
         problem = "it is empty"
     except document.InvalidDocument as damage:
@@ -79,25 +82,26 @@ def load(path: str, file: int, is_locked: bool = True) -> "Document":
         repaired = backup
     else:
         repaired = document.merge(document.salvage(data), backup)
-    _bring_up_to_date(repaired)
+    _update_times(repaired)
     if is_locked:
         _repair(path, file, data, repaired, problem)
     return repaired
 
 
 def _backup(path: str) -> "Document":
+    """What the backup has, also where a power cut has torn what was appended to it last."""
+    data = locked_file.backup(path)
     try:
-        return document.parse(locked_file.backup(path))
+        return document.parse(data)
     except document.InvalidDocument:
-        return {}
+        return document.salvage(data)
 
 
-def _require_the_past(mappings: "Document", backup: "Document", path: str) -> None:
-    """Make sure that the document goes on from what we last wrote. Raises Damaged.
+def _require_continuity(mappings: "Document", backup: "Document", path: str) -> None:
+    """Check that the document continues what we last wrote. Raises InvalidDocument.
 
-    The seed's program begins a new one where it finds it damaged or empty, as when a process was
-    killed: then all that is there was used since, and what is missing was in use. What it cleans
-    up was not.
+    NSED starts a new one where it finds it damaged or empty, as after a kill: then everything in it
+    was used since, and what is missing was in use. What NSED cleans up was not in use.
     """
     used = [_used(entry) for agents in mappings.values() for entry in agents.values()]
     missing = [
@@ -115,11 +119,10 @@ def _used(entry: "dict[str, Any]") -> int:
     return stamps.nanoseconds(entry["last_used"]) or 0
 
 
-def _bring_up_to_date(repaired: "Document") -> None:
-    """Let what was written to a conversation since the backup count as its use.
+def _update_times(repaired: "Document") -> None:
+    """Set the time of each entry to that of its transcript, if the transcript is younger.
 
-    The backup's times are those of the last change of structure, and nothing may be cleaned up for
-    that.
+    The backup does not have the times of use, and nothing may be cleaned up for an old one.
     """
     from shim.claude import projects
 
@@ -132,16 +135,15 @@ def _bring_up_to_date(repaired: "Document") -> None:
 
 
 def change(path: str, file: int, action: "Change") -> None:
-    """Change the mappings as the action does, and note in the history the heads it returns.
+    """Change the mappings as the action does, and note the heads that it returns in the history.
 
-    The history is written first: what it lacks could not be restored.
+    The history is written first, because what it lacks could not be restored.
     """
     from shim.store import history
 
     mappings = load(path, file)
     history.remember_all(path.rpartition("/")[0], action(mappings))
-    kept = {room: entries for room, entries in mappings.items() if entries}
-    locked_file.commit(path, file, document.dump(kept))
+    _commit(path, file, {room: entries for room, entries in mappings.items() if entries})
 
 
 def drop(path: str, file: int, doomed: "Document") -> int:
@@ -154,7 +156,7 @@ def drop(path: str, file: int, doomed: "Document") -> int:
                 left.setdefault(room, {})[agent] = entry
     dropped = sum(map(len, mappings.values())) - sum(map(len, left.values()))
     if dropped:
-        locked_file.commit(path, file, document.dump(left))
+        _commit(path, file, left)
     return dropped
 
 
@@ -162,7 +164,7 @@ def _repair(path: str, file: int, data: bytes, repaired: "Document", problem: st
     kept = ""
     if data.strip():
         try:
-            kept = f"; what it held is kept as {locked_file.keep_aside(path, data)}"
+            kept = f"; the damaged file is kept as {locked_file.keep_aside(path, data)}"
         except OSError as reason:
             warn(f"{path} is damaged: {problem}; left as it is ({reason.strerror})")
             return
@@ -174,6 +176,29 @@ def _repair(path: str, file: int, data: bytes, repaired: "Document", problem: st
 
 def _try_to_commit(path: str, file: int, mappings: "Document") -> None:
     try:
-        locked_file.commit(path, file, document.dump(mappings))
+        _commit(path, file, mappings)
     except OSError as problem:
         explain(f"{path} cannot be written: {problem.strerror}")
+
+
+def _commit(path: str, file: int, mappings: "Document") -> None:
+    """Write a document, and before that note the heads that only the backup still has."""
+    _remember_replaced_heads(path, file)
+    locked_file.commit(path, file, document.dump(mappings))
+
+
+def _remember_replaced_heads(path: str, file: int) -> None:
+    """Note the heads of the backup that another program has replaced in the file."""
+    from shim.store import history
+
+    try:
+        mappings, backup = document.parse(content(file)), _backup(path)
+        heads = [
+            (room, agent, entry)
+            for room, entries in backup.items()
+            for agent, entry in entries.items()
+            if mappings.get(room, {}).get(agent, entry)["uuid"] != entry["uuid"]
+        ]
+        history.remember_all(path.rpartition("/")[0], heads)
+    except (document.InvalidDocument, OSError):
+        return  # a damaged file is repaired from the backup

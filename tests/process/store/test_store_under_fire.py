@@ -78,9 +78,9 @@ def add_keys(sessions: Store, life: int, report: int) -> None:
 
 
 # The calls of one change: those of the backup (open, write, fsync, close, rename, and the
-# directory's open, fsync, close) and of the file itself (open, reserve, mark, rest, truncate,
-# unmark, close).
-CALLS_OF_A_CHANGE = 15
+# directory's open, fsync, close) and of the file itself (open, reserve, mark, fsync, rest, truncate,
+# fsync, unmark, close).
+CALLS_OF_A_CHANGE = 17
 
 
 def test_kills_lose_no_key_whose_call_returned(tmp_path: Path, long: bool) -> None:

@@ -360,7 +360,7 @@ class TestLocking:
     def test_a_lock_that_is_never_given_up_is_waited_for_only_so_long(
         self, sessions: Store
     ) -> None:
-        sessions.patience = 0.05
+        sessions.timeout = 0.05
         sessions.record("r", "a", "id")
         with open(sessions.path) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -374,7 +374,7 @@ class TestLocking:
         sessions.record("r", "a", "id")
         half = Path(sessions.path).read_bytes()[:50]
         Path(sessions.path).write_bytes(half)
-        sessions.patience = 0.05
+        sessions.timeout = 0.05
         with open(sessions.path) as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             assert sessions.recall("r", "a") == "id"  # as the backup has it
@@ -756,7 +756,7 @@ class TestChanging:
 class TestWhoHasTheLock:
     def test_a_lock_that_stays_taken_names_its_holder(self, sessions: Store) -> None:
         sessions.record("r", "a", "id")
-        sessions.patience = 0.05
+        sessions.timeout = 0.05
         hold = "import fcntl, sys; fcntl.flock(sys.stdin, fcntl.LOCK_EX); print(flush=True)"
         wait = "; sys.stdout.close(); import signal; signal.pause()"
         with (
