@@ -275,8 +275,18 @@ def is_ending(entry: Entry) -> bool:
     """
     if kind(entry) != ANSWER or entry["message"].get("stop_reason") not in _ENDINGS:
         return False
+    return not is_thinking(entry)
+
+
+def is_thinking(entry: Entry) -> bool:
+    """Whether a message's line holds nothing but what the model thought."""
     parts = blocks(entry)
-    return not parts or any(part.get("type") not in _THOUGHTS for part in parts)
+    return bool(parts) and all(map(is_thought, parts))
+
+
+def is_thought(block: object) -> bool:
+    """Whether a content block is what the model thought."""
+    return isinstance(block, dict) and block.get("type") in _THOUGHTS
 
 
 def state(entries: Iterable[Entry]) -> str | None:

@@ -63,16 +63,25 @@ def drop(store: str, session_id: str) -> None:
 def copy_to_fork(transcript: str, fork: str) -> None:
     """Copy the subagents of a fork's parent to it; claude does not (help facts, "Forks").
 
-    They are no hard links, because claude appends to them. Tool results stay: a fork reads them
-    from its parent's directory. Raises OSError.
+    Tool results stay: a fork reads them from its parent's directory. Raises OSError.
     """
     project = transcripts.this_project()
+    if project is not None:
+        explain(f"its subagents are copied for conversation {fork}")
+        copy_subagents(transcript, f"{project}/{fork}{transcripts.ENDING}")
+
+
+def copy_subagents(transcript: str, other: str) -> None:
+    """Copy the subagents of one transcript to another. Raises OSError.
+
+    They are no hard links, because claude appends to them.
+    """
     source = f"{transcripts.sidecars_of(transcript)}/{_SUBAGENTS}"
-    if project is not None and os.path.isdir(source):
+    if os.path.isdir(source):
         import shutil
 
-        explain(f"its subagents are copied for conversation {fork}")
-        shutil.copytree(source, f"{project}/{fork}/{_SUBAGENTS}", dirs_exist_ok=True)
+        target = f"{transcripts.sidecars_of(other)}/{_SUBAGENTS}"
+        shutil.copytree(source, target, dirs_exist_ok=True)
 
 
 def _name(source: str) -> str:

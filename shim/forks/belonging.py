@@ -1,0 +1,124 @@
+"""Whose forks are whose: which one a call may resume, and what `/clear` and `link` make of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from shim.base import times
+from shim.claude import lines, transcripts
+from shim.claude.chain import Chain, end_of
+from shim.forks import fork_marker
+from shim.forks.fork_marker import Marker, Place
+from shim.forks.lacking import family_of
+from shim.store import markers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+def resumable(store: str, head: str) -> Iterator[tuple[str, str]]:
+    """The forks of a conversation that a call may resume, the newest first, each with its path.
+
+    Not one whose head was compacted since: with it, the whole history would come back. Whether a
+    fork is free only its lock tells, and claude's registry. Raises OSError.
+    """
+    family = family_of(store, head)
+    if family is None:
+        return
+    for fork in family.forks:
+        with lines.open_regular(family.head.path) as file:
+            known = fork.marker.head_known if fork.marker else Place()
+            start = known.size if known.holds(file) else 0
+            if not Chain(file, family.head.path, start).has_compaction:
+                yield fork.session_id, fork.path
+
+
+def note_anew(store: str, fork: str) -> None:
+    """Note that a fork that was over is resumed: for who has its lock. Raises OSError, Failure."""
+    marker = fork_marker.of_fork(store, fork)
+    if marker is not None and marker.is_over:
+        fork_marker.update(store, fork, lambda found: replace(found, is_over=False))
+
+
+def hand_on(store: str, fork: str, head: str, path: str | None) -> None:
+    """Make a fork one of another head from now on, as its claude or the head's moves.
+
+    `path` is the transcript of that head, if there is one yet. Turns that end later go both ways,
+    earlier ones never. Raises OSError, Failure.
+    """
+    marker = fork_marker.of_fork(store, fork)
+    own = transcripts.find(fork)[0]
+    theirs, ours = _settled(path), _settled(own.path if own else None)
+    begun = Marker(fork, head, theirs, ours, theirs, ours, times.now())
+    if marker is None:
+        fork_marker.begin(store, begun)
+    else:
+        fork_marker.update(store, fork, lambda found: replace(begun, by=found.by, path=found.path))
+
+
+def make_head(store: str, fork: str) -> None:
+    """Make a fork the head, and its head and the other forks forks of it.
+
+    What they have of each other is compared whole by the next call. Raises OSError, Failure.
+    """
+    marker = fork_marker.of_fork(store, fork)
+    if marker is None:
+        return
+    others = [each for each in fork_marker.all_of(store, marker.of) if each.fork != fork]
+    fork_marker.drop(store, fork)
+    swapped = Marker(
+        marker.of,
+        fork,
+        marker.fork_known,
+        marker.head_known,
+        marker.fork_read,
+        marker.head_read,
+        times.now(),
+    )
+    fork_marker.begin(store, swapped)
+    for each in others:
+        fork_marker.update(
+            store,
+            each.fork,
+            lambda found: Marker(found.fork, fork, since=found.since, by=found.by, path=found.path),
+        )
+
+
+def take_over(store: str, heads: Collection[str]) -> None:
+    """Note anew the forks of version 0.2.0 that have to do with a head of today.
+
+    Where a fork had become the head, what it is of is a fork of it from now on. They are compared
+    whole with their head by the next call. Raises OSError, Failure.
+    """
+    try:
+        names = os.listdir(f"{store}/{markers.FORKS}")
+    except FileNotFoundError:
+        return
+    parents = {name: parent for name in names if (parent := markers.parent_of(store, name))}
+    for each in {*parents, *parents.values()} - set(heads):
+        above = next((other for other in _ancestors(parents, each) if other in heads), None)
+        below = (head for head in heads if each in _ancestors(parents, head))
+        head = above or next(below, None)
+        if head is not None:
+            fork_marker.begin(store, Marker(each, head))
+    for head in heads:
+        if head in parents:
+            fork_marker.drop(store, head)
+
+
+def _ancestors(parents: dict[str, str], fork: str) -> list[str]:
+    found: list[str] = []
+    at = parents.get(fork)
+    while at is not None and at not in found:
+        found.append(at)
+        at = parents.get(at)
+    return found
+
+
+def _settled(path: str | None) -> Place:
+    if path is None:
+        return Place()
+    with lines.open_regular(path) as file:
+        return Place.at(file, end_of(file, path).settled_end())

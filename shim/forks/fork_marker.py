@@ -1,0 +1,197 @@
+"""What is noted of a fork: whose it is, and how much of each other the two conversations have.
+
+The file `forks/<fork>` beside the store says it. An empty file `forked/<head>/<fork>` stands for
+each fork of a conversation that has turns to give or to get, so that one look tells a conversation
+without any. Version 0.2.0 wrote the parent's session id into `forks/<fork>` and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shim.base import files, times
+from shim.base.json_object import json_object
+from shim.base.session_key import is_session_id
+from shim.store import markers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+FORKED = "forked"
+"""The folder of the conversations that have forks."""
+
+# Bytes before a place by which it is known again.
+_KNOWN_BY = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a transcript, and the checksum of what stands before it."""
+
+    size: int = 0
+    check: int = 0
+
+    @classmethod
+    def at(cls, file: BinaryIO, size: int) -> Place:
+        """The place behind the first `size` bytes of an open file. Raises OSError."""
+        return cls(size, _check(file, size))
+
+    def holds(self, file: BinaryIO) -> bool:
+        """Whether the file is still what it was before this place. Raises OSError."""
+        is_there = os.fstat(file.fileno()).st_size >= self.size
+        return is_there and _check(file, self.size) == self.check
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What is noted of a fork."""
+
+    fork: str
+    """Its session id."""
+    of: str
+    """The session id of the conversation that it is a fork of."""
+    head_known: Place = field(default_factory=Place)
+    fork_known: Place = field(default_factory=Place)
+    """Up to where both files have all of each other: what lies behind is compared."""
+    head_read: Place = field(default_factory=Place)
+    """Up to where the fork has all of the head."""
+    fork_read: Place = field(default_factory=Place)
+    """Up to where the head has all of the fork."""
+    since: str = ""
+    """Since when it is a fork of this conversation."""
+    by: str = ""
+    """Who began it."""
+    path: str = ""
+    """Its transcript."""
+    is_over: bool = False
+    """Whether the head had all of its turns, and no claude lived on it."""
+
+
+def exists(store: str, head: str) -> bool:
+    """Whether a conversation has forks with turns to give or to get."""
+    return os.path.isdir(f"{store}/{FORKED}/{head}")
+
+
+def of_fork(store: str, fork: str) -> Marker | None:
+    """The marker of a fork; None where the conversation is none."""
+    found = markers.read(store, markers.FORKS, fork)
+    if is_session_id(found):
+        return Marker(fork, found)
+    noted = json_object(found)
+    if not is_session_id(str(noted.get("of"))):
+        return None
+    head_known, fork_known, head_read, fork_read = (_place(noted.get(name)) for name in _PLACES)
+    since, by, path = (str(noted.get(name) or "") for name in ("since", "by", "path"))
+    return Marker(
+        fork=fork,
+        of=str(noted["of"]),
+        head_known=head_known,
+        fork_known=fork_known,
+        head_read=head_read,
+        fork_read=fork_read,
+        since=since,
+        by=by,
+        path=path,
+        is_over=bool(noted.get("is_over")),
+    )
+
+
+def all_of(store: str, head: str) -> list[Marker]:
+    """The markers of a conversation's forks, the newest first; of those that are over none."""
+    try:
+        names = os.listdir(f"{store}/{FORKED}/{head}")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [marker for name in names if (marker := of_fork(store, name)) and marker.of == head]
+    return sorted(found, key=lambda marker: marker.since, reverse=True)
+
+
+def begin(store: str, marker: Marker) -> None:
+    """Note a fork, durably. Raises OSError, Failure."""
+    with _locked(store):
+        _write(store, replace(marker, since=marker.since or times.now()), files.replace)
+
+
+def update(store: str, fork: str, change: Callable[[Marker], Marker]) -> None:
+    """Change what is noted of a fork, if it still is one. Raises OSError, Failure.
+
+    Nothing is lost if a power cut takes the change back: the places before are true as well.
+    """
+    with _locked(store):
+        marker = of_fork(store, fork)
+        if marker is not None:
+            changed = change(marker)
+            if changed.of != marker.of:
+                _leave(store, marker)
+            if changed != marker:
+                _write(store, changed, _replace_at_once)
+
+
+def end(store: str, fork: str) -> None:
+    """Note that a fork is over: who resumes it notes it anew. Raises OSError, Failure."""
+    update(store, fork, lambda marker: replace(marker, is_over=True))
+
+
+def drop(store: str, fork: str) -> None:
+    """Note no longer that it is a fork. Raises OSError, Failure."""
+    with _locked(store):
+        marker = of_fork(store, fork)
+        if marker is not None:
+            _leave(store, marker)
+            os.unlink(markers.path(store, markers.FORKS, fork))
+
+
+_PLACES = ("head_known", "fork_known", "head_read", "fork_read")
+
+
+def _place(noted: object) -> Place:
+    match noted:
+        case {"size": int(size), "check": int(check)}:
+            return Place(size, check)
+    return Place()
+
+
+def _write(store: str, marker: Marker, write: Callable[[str, bytes], None]) -> None:
+    write(markers.path(store, markers.FORKS, marker.fork), json.dumps(asdict(marker)).encode())
+    if marker.is_over:
+        _leave(store, marker)
+    else:
+        files.make_directory(f"{store}/{FORKED}/{marker.of}")
+        with open(f"{store}/{FORKED}/{marker.of}/{marker.fork}", "ab"):
+            pass
+
+
+def _leave(store: str, marker: Marker) -> None:
+    """Remove a fork from the list of its head, and the list with the last one."""
+    with contextlib.suppress(OSError):
+        os.unlink(f"{store}/{FORKED}/{marker.of}/{marker.fork}")
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{store}/{FORKED}/{marker.of}")
+
+
+def _replace_at_once(path: str, data: bytes) -> None:
+    files.replace_with(path, lambda file: files.write(file, data, 0))
+
+
+@contextlib.contextmanager
+def _locked(store: str) -> Iterator[None]:
+    """Change markers alone: a head and its forks are different claudes'."""
+    files.make_directory(f"{store}/{markers.FORKS}")
+    directory = os.open(f"{store}/{markers.FORKS}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _check(file: BinaryIO, size: int) -> int:
+    start = max(0, size - _KNOWN_BY)
+    return zlib.crc32(os.pread(file.fileno(), size - start, start))

@@ -1,0 +1,100 @@
+"""Writing a fork: a transcript with the head's chain up to its last finished turn."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from shim.base import files
+from shim.claude import lines, transcripts
+from shim.claude.chain import end_of
+from shim.claude.copying import checkpoint
+from shim.forks import fork_marker
+from shim.forks.fork_marker import Marker, Place
+from shim.retention import sidecars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from shim.claude.chain import Chain
+
+_CHUNK = 1 << 22
+
+
+def write(store: str, head: str, fork: str, by: str) -> str | None:
+    """Write a fork of the conversation in a transcript, and return the path of its own.
+
+    `head` is the transcript's path, `fork` the new session id, `by` who begins it. None where no
+    turn of the head is finished: there is nothing to copy. Raises OSError, Failure.
+
+    It lies beside the head's, in the same config directory. Sidecars that the head's lines name
+    stay where they are; those of subagents are copied, because claude appends to them.
+    """
+    head_id = transcripts.session_id_of(head)
+    path = f"{os.path.dirname(head)}/{fork}{transcripts.ENDING}"
+    with lines.open_regular(head) as file:
+        chain = end_of(file, head)
+        turns = chain.turns()
+        if chain.leaf is None or not (turns or chain.has_compaction):
+            return None
+        left_out = {row.uuid for row in chain.unsettled()}
+        shared = chain.settled_end()
+        leaf = _leaf(chain, left_out)
+        kept = [
+            row
+            for row in dict.fromkeys(chain.rows.values())
+            if row.line.start >= shared and row.uuid not in left_out
+        ]
+        prompt = turns[-1].prompt if turns else ""
+        ids = (_field(head_id), _field(fork))  # as long as one another: places stay the same
+
+        def fill(out: int) -> None:
+            at, piece = 0, b"\n"
+            for piece in _pieces(file, shared):
+                files.write(out, piece.replace(*ids), at)
+                at += len(piece)
+            ended = b"" if piece.endswith(b"\n") else b"\n"
+            last = b"".join(_whole(row.line.content.replace(*ids)) for row in kept)
+            files.write(out, ended + last + checkpoint(fork, leaf, prompt), at)
+            os.fsync(out)
+
+        sidecars.copy_subagents(head, path)
+        files.replace_with(path, fill)
+        known = Place.at(file, shared)
+    with lines.open_regular(path) as file:
+        same = Place.at(file, shared)
+    fork_marker.begin(store, Marker(fork, head_id, known, same, known, by=by, path=path))
+    return path
+
+
+def _leaf(chain: Chain, left_out: set[str]) -> str:
+    """The id of the last row of the chain that is not left out."""
+    uuid = chain.leaf
+    while uuid in left_out:
+        uuid = chain.rows[uuid].parent
+    return str(uuid)
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The first bytes of a file, in pieces of whole lines."""
+    file.seek(0)
+    left = size
+    while left:
+        piece = file.read(min(_CHUNK, left))
+        left -= len(piece)
+        if not piece:
+            raise OSError(f"{file.name} was cut")
+        if left and not piece.endswith(b"\n"):
+            rest = file.readline(left)
+            left -= len(rest)
+            piece += rest
+        yield piece
+
+
+def _whole(line: bytes) -> bytes:
+    return line if line.endswith(b"\n") else line + b"\n"
+
+
+def _field(session_id: str) -> bytes:
+    return f'"sessionId":"{session_id}"'.encode()
