@@ -60,6 +60,7 @@ class DryRun:
         else:
             try:
                 arguments, self.added = wrapper.prepare(args, claude, plugin, _Effects)
+                self.added.pop("NSED_SHIM_PID", None)  # a call has its own
             except Exception as problem:
                 wrapper.warn_of_no_management(problem)
         self.command = [claude, *arguments]

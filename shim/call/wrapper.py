@@ -10,11 +10,12 @@ from shim.call import becoming, identity, resuming
 from shim.call.call import Call
 from shim.call.effects import Effects
 from shim.claude import child_environment
+from shim.claude.cli_spec import built_in
 from shim.claude.invocation import Invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
 # Of a program that is there and cannot be run, as in shells.
@@ -55,16 +56,22 @@ def prepare(
     `make_effects` makes the effects, or their dry run, for the directory of our plugin.
     """
     untouched: tuple[list[str], dict[str, bytes]] = (args, {})
-    environ = identity.put_right(posix.environ)
-    opencode = identity.around(environ)
-    if identity.resolve(environ, b"", opencode) is None:
+    environ = identity.with_workers_names(posix.environ)
+    opencode = identity.opencode_names(environ)
+    found = identity.resolve(environ, b"", opencode)
+    if found is None:
         explain("neither a room nor an agent: claude is left alone")
+        return untouched
+    if found.is_inherited and not _is_from_inside(found, args, environ):
         return untouched
     effects = make_effects(plugin)
     invocation = Invocation(args, effects.sessions.cli_spec(claude))
     agent = invocation.value("--agent") or ""
     found = identity.resolve(environ, agent.encode("utf-8", "surrogateescape"), opencode)
     if found is None:
+        return untouched
+    if found.is_inherited and not found.has_agent:
+        explain(f"{found}: the call comes from inside, claude is left alone")
         return untouched
     if invocation.left_alone:
         explain(f"claude is left alone: {invocation.left_alone}")
@@ -75,8 +82,28 @@ def prepare(
     resumed = resuming.resume(call, effects)
     if resumed is None:
         return untouched
-    added = identity.exports(found.key, environ) | child_environment.variables(invocation, environ)
+    added = identity.variables_inside(found.key, environ) | child_environment.variables(
+        invocation, environ
+    )
     return resumed, added
+
+
+def _is_from_inside(
+    found: identity.Identity, args: list[str], environ: "Mapping[bytes, bytes]"
+) -> bool:
+    """Whether a call comes from inside the claude whose room it inherits; else it is left alone.
+
+    Such a call is one of a program that outlived that claude, or was detached from it.
+    """
+    from shim.call import outer_claude  # few calls inherit a room
+
+    process = identity.outer_process(environ)
+    if outer_claude.is_around(*process):
+        return True
+    explain(f"{found}: not from inside that claude, which is left alone")
+    if not Invocation(args, built_in()).left_alone:
+        outer_claude.warn_of_inherited(found.key, *process)
+    return False
 
 
 def warn_of_no_management(problem: Exception) -> None:

@@ -31,11 +31,12 @@ def variables(setup: Setup) -> Iterator[Finding]:
         yield warning("NSED_SHIM_DISABLE is on: claude is left alone", "unset NSED_SHIM_DISABLE")
     elif not faults:
         found = identity.resolve(os.environb, b"", None)
-        yield ok(
-            f"here, claude is {found.key}"
-            if found
-            else "no room and no agent here: claude runs without the shim"
-        )
+        if found is None:
+            yield ok("no room and no agent here: claude runs without the shim")
+        elif found.is_inherited:
+            yield ok(f"{found.key} is inherited here: claude runs without it")
+        else:
+            yield ok(f"here, claude is {found.key}")
 
 
 def sdks(setup: Setup) -> Iterator[Finding]:

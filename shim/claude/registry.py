@@ -82,6 +82,18 @@ def conversation_of(pid: int) -> str | None:
     return str(entry["sessionId"]) if "sessionId" in entry else None
 
 
+def worker_of(job: str) -> tuple[int, str] | None:
+    """The pid of a job's live worker, and when it was started; None where none lives.
+
+    The start is as `start_of` counts, else in seconds of the system's clock.
+    """
+    for entry in _entries():
+        if entry.get("jobId") == job:
+            pid = int(entry["pid"])
+            return pid, start_of(pid) or f"{float(entry['startedAt']) / 1000:.3f}"
+    return None
+
+
 def is_in_background(pid: int) -> bool:
     """Whether a claude is a worker of claude's own background service (`--bg`, or ←)."""
     return bool(_of(pid).get("kind") == "bg")

@@ -16,6 +16,12 @@ from shim.store import store
 from shim.store.store import Store
 
 _REST = "shim.commands.open.rest"
+# What a claude around the terminal, or one that has ended, leaves there: the call is none of its.
+_INHERITED = (
+    *(b"NSED_SESSION_ID", b"NSED_SHIM_ROOM", b"NSED_SHIM_AGENT", b"NSED_SHIM_PID"),
+    *(b"NSED_SHIM_CHAIN", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_SESSION_ID"),
+    b"CLAUDE_JOB_DIR",
+)
 
 
 class _BeforeDashes(click.Command):
@@ -53,9 +59,10 @@ def command(context: click.Context, room: str, agent: str | None) -> None:
     if room not in mappings:
         warn(f"room {room!r} is new{mapped.close_to(room, mappings)}")
     key = stored_key(room, agent)
-    environ = {**os.environb, b"NSED_ROOM_ID": key.room_bytes, b"NSED_AGENT_NAME": key.agent_bytes}
-    for name in (b"NSED_SESSION_ID", *([] if room else [b"NSED_ROOM_ID"])):
-        environ.pop(name, None)
+    environ = {name: value for name, value in os.environb.items() if name not in _INHERITED}
+    environ |= {b"NSED_ROOM_ID": key.room_bytes, b"NSED_AGENT_NAME": key.agent_bytes}
+    if not room:
+        del environ[b"NSED_ROOM_ID"]
     os.execve(path, ["claude", *context.meta[_REST]], environ)
 
 

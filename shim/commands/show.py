@@ -103,7 +103,7 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
 
 def _here() -> tuple[str, str]:
     """The room and agent that a claude would have here. Raises UsageError if there are none."""
-    found = identity.resolve(posix.environ, b"", identity.around(posix.environ))
+    found = identity.resolve(posix.environ, b"", identity.opencode_names(posix.environ))
     if found is None:
         raise click.UsageError("The environment names no room and no agent: give a ROOM.")
     return found.key.room, found.key.agent

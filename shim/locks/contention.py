@@ -256,10 +256,12 @@ def _is_around_us(pid: int, key: "SessionKey") -> bool:
     the worker that it was left to.
 
     A command that its Bash tool left in the background may have lost its ancestors, but has the
-    session id in its environment.
+    session id in its environment. With `NSED_SHIM_PID` there, too, it names the room on purpose:
+    what it inherits it would not get here with.
     """
     ours = environment.get("CLAUDE_CODE_SESSION_ID")
-    if ours and pid > 0 and registry.conversation_of(pid) == ours:
+    is_cleared = not environment.get("NSED_SHIM_PID")
+    if ours and is_cleared and pid > 0 and registry.conversation_of(pid) == ours:
         return True
     if str(plugin_links.key_of_worker()) == str(key):
         return True

@@ -15,10 +15,12 @@ _NAME = "opencode"
 _SESSION_PREFIX = "ses_"
 
 
-def conversation() -> tuple[bytes, bytes] | None:
+def conversation(outer_pid: int = 0, session: bytes | None = None) -> tuple[bytes, bytes] | None:
     """The room and agent that the nearest OpenCode around us names, or None.
 
-    The agent is empty where it names none. An OpenCode further out has other conversations.
+    The agent is empty where it names none. An OpenCode further out has other conversations, and so
+    has one around the claude `outer_pid`, whose names we inherit. `session` is what a variable
+    names, if any.
     """
     import psutil  # it costs more than `claude-shim list` else needs
 
@@ -27,11 +29,15 @@ def conversation() -> tuple[bytes, bytes] | None:
     except psutil.Error:
         return None
     for process in ancestors:
+        if process.pid == outer_pid:
+            return None
         try:
             command_line = process.cmdline()
         except psutil.Error:
             continue
         if _name_at(command_line) is not None:
+            if session:
+                return ROOM_PREFIX.encode() + session, b""
             return named_by(command_line)
     return None
 
