@@ -78,8 +78,8 @@ def add_keys(sessions: Store, life: int, report: int) -> None:
 
 
 # The calls of one change: those of the backup (open, write, fsync, close, rename, and the
-# directory's open, fsync, close) and of the file itself (open, reserve, mark, fsync, rest, truncate,
-# fsync, unmark, close).
+# directory's open, fsync, close) and of the file itself (open, reserve, mark, fsync, rest,
+# truncate, fsync, unmark, close).
 CALLS_OF_A_CHANGE = 17
 
 
