@@ -111,7 +111,7 @@ def test_each_host_lists_the_rooms_of_the_other(hosts: Hosts) -> None:
 
     assert (listed["room"], listed["session_id"]) == ("r", a.mapping("r"))
     assert listed["host"] == a.status()["hostname"]
-    assert "not here: the next call fetches it from the fleet" in shown
+    assert "on another host: the next call fetches it" in shown
 
 
 def test_ps_shows_the_claude_of_the_other_host(hosts: Hosts) -> None:

@@ -83,7 +83,7 @@ def _jwt(issuer: Any, subject: Any, name: str, **claims: Any) -> str:
         "nats": {"version": 2, **claims},
     }
     signed = f"{_part({'typ': 'JWT', 'alg': 'ed25519-nkey'})}.{_part(payload)}"
-    return f"{signed}.{_encoded(issuer.heartbeat(signed.encode()))}"
+    return f"{signed}.{_encoded(issuer.sign(signed.encode()))}"
 
 
 def _part(value: dict[str, Any]) -> str:

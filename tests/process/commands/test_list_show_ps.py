@@ -343,7 +343,7 @@ class TestList:
         out, err = home.run("list", "--empty")
         assert len(lines(out)) == 2
         assert err == (
-            "claude-shim: who is live cannot be told from the leases in HOME/.nsed:"
+            "claude-shim: cannot read the locks in HOME/.nsed, so who is live is unknown:"
             " No locks available\n"
         )
 

@@ -383,6 +383,6 @@ def test_a_bug_is_traced_to_its_line_where_that_is_asked_for(world: World) -> No
     line = identity.read_text().splitlines().index("    1 / 0") + 1
     for _ in range(2):  # changed since the install, and as it was then
         run = world.run("-p", program=launcher, env={"NSED_ROOM_ID": "r", "NSED_SHIM_DEBUG": "1"})
-        assert f'File "{identity}", line {line}, in around' in run.stderr.decode()
+        assert f'File "{identity}", line {line}, in opencode_names' in run.stderr.decode()
         assert world.claude.calls[-1].args == [b"-p"]
         install_from(world, world.root / "package")

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shim.base.session_key import SessionKey
 from shim.call import plan
+from shim.call.call import Call
 from shim.claude import invocation
 from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, CliSpec
 from shim.claude.transcripts import Transcript
@@ -207,7 +209,9 @@ def test_the_callers_arguments_stay_unchanged_and_in_order_behind_our_flags(
     args: list[str],
 ) -> None:
     asked = invocation.read(args, SMALL)
-    ours = plan.flags(U, Transcript(f"/projects/-work/{U}.jsonl", True, os.stat("/")), [], False)
+    call = Call(SessionKey(b"r", b"a"), asked, U)
+    call.transcript = Transcript(f"/projects/-work/{U}.jsonl", True, os.stat("/"))
+    ours = plan.flags(call)
     args_of_claude = asked.with_flags(ours)
     if not asked.has("--session-id"):
         assert args_of_claude == ["--resume", U, *args]
