@@ -7,12 +7,10 @@ was read in its programs and measured; help facts, "Catching up".
 from __future__ import annotations
 
 import os
-from itertools import chain
-from typing import TYPE_CHECKING
 
-from shim.base import stamps
 from shim.claude import lines, notice
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
     from typing import BinaryIO
@@ -84,7 +82,8 @@ class Turn:
         self.rows = rows
         # All rows by their ids, those that belong to no turn included.
         self.within = within
-        self.ended = stamps.nanoseconds(rows[-1].entry.get("timestamp")) or 0
+        self.ended = str(rows[-1].entry.get("timestamp") or "")
+        """When it ended, as claude writes it: RFC 3339 in UTC, of one length, so that it sorts."""
 
     @property
     def id(self) -> str:
@@ -186,12 +185,9 @@ class Chain:
             and row.kind in (lines.ANSWER, lines.RESULT)
             and row.line.start > max(done, default=-1)
         ]
-        unfinished = (
-            part.rows
-            for part in parts
-            if not part.is_finished and not self._current.isdisjoint(part.ids())
-        )
-        return [*chain(*unfinished), *strays]
+        # Only the last one: what a kill left unfinished before it stays so.
+        last = (part for part in parts if self.leaf in part.ids() and not part.is_finished)
+        return [*(row for part in last for row in part.rows), *strays]
 
     def settled_end(self) -> int:
         """The place behind which all rows are that may yet be part of a finished turn."""

@@ -11,13 +11,13 @@ import errno
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, Any
 
 from shim.base.json_object import json_object
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import BinaryIO, Final
+    from typing import Any, BinaryIO, Final
 
     Entry = dict[str, Any]
 

@@ -6,8 +6,8 @@ A notice tells a live claude which turns others had in its room (help facts, "Ca
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 

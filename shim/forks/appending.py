@@ -13,8 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from typing import TYPE_CHECKING
 
 from shim.base import files
 from shim.base.messages import Failure
@@ -23,6 +21,7 @@ from shim.claude.chain import Chain, leaf_of
 from shim.claude.copying import Passage, checkpoint
 from shim.forks.fork_marker import FORKED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.claude.chain import Row, Turn
     from shim.forks.lacking import Lacking
@@ -67,7 +66,7 @@ def append(store: str, path: str, lacking: Lacking) -> None:
 def undo(store: str, session_id: str) -> None:
     """Cut off what a kill left of an append, if anything. Raises OSError.
 
-    Nothing is cut off where somebody wrote behind it, nor an append that was completed.
+    Nothing is cut off where somebody wrote behind it.
     """
     intent = _intent(store, session_id)
     try:
@@ -87,7 +86,7 @@ def _cut(path: str, size: int, payload: bytes) -> None:
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         behind = os.fstat(file).st_size - size
-        if 0 < behind < len(payload) and os.pread(file, behind, size) == payload[:behind]:
+        if 0 < behind <= len(payload) and os.pread(file, behind, size) == payload[:behind]:
             os.ftruncate(file, size)
             os.fsync(file)
     finally:
@@ -119,6 +118,8 @@ def _copy_sidecars(turns: list[Turn], passages: dict[str, Passage]) -> None:
     for path, passage in passages.items():
         for source, copy in passage.sidecars(rows[path]):
             os.makedirs(os.path.dirname(copy), mode=0o700, exist_ok=True)
+            import shutil  # few turns name a file
+
             # Another name first: a copy that a kill left unfinished would count as whole.
             unfinished = copy + files.UNFINISHED
             shutil.copyfile(source, unfinished)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from shim.base import times
 from shim.claude import lines, transcripts
@@ -14,6 +12,7 @@ from shim.forks.fork_marker import Marker, Place
 from shim.forks.lacking import family_of
 from shim.store import markers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -39,7 +38,7 @@ def note_anew(store: str, fork: str) -> None:
     """Note that a fork that was over is resumed: for who has its lock. Raises OSError, Failure."""
     marker = fork_marker.of_fork(store, fork)
     if marker is not None and marker.is_over:
-        fork_marker.update(store, fork, lambda found: replace(found, is_over=False))
+        fork_marker.update(store, fork, _revive)
 
 
 def hand_on(store: str, fork: str, head: str, path: str | None) -> None:
@@ -48,42 +47,40 @@ def hand_on(store: str, fork: str, head: str, path: str | None) -> None:
     `path` is the transcript of that head, if there is one yet. Turns that end later go both ways,
     earlier ones never. Raises OSError, Failure.
     """
-    marker = fork_marker.of_fork(store, fork)
     own = transcripts.find(fork)[0]
     theirs, ours = _settled(path), _settled(own.path if own else None)
-    begun = Marker(fork, head, theirs, ours, theirs, ours, times.now())
-    if marker is None:
-        fork_marker.begin(store, begun)
-    else:
-        fork_marker.update(store, fork, lambda found: replace(begun, by=found.by, path=found.path))
+
+    def change(marker: Marker) -> None:
+        marker.of, marker.since = head, times.now()
+        marker.head_known = marker.head_read = theirs
+        marker.fork_known = marker.fork_read = ours
+
+    if fork_marker.of_fork(store, fork) is None:
+        fork_marker.begin(store, Marker(fork, head, path=own.path if own else ""))
+    fork_marker.update(store, fork, change)
 
 
 def make_head(store: str, fork: str) -> None:
     """Make a fork the head, and its head and the other forks forks of it.
 
-    What they have of each other is compared whole by the next call. Raises OSError, Failure.
+    The other forks are compared whole with it by the next call. Raises OSError, Failure.
     """
     marker = fork_marker.of_fork(store, fork)
     if marker is None:
         return
     others = [each for each in fork_marker.all_of(store, marker.of) if each.fork != fork]
     fork_marker.drop(store, fork)
-    swapped = Marker(
-        marker.of,
-        fork,
-        marker.fork_known,
-        marker.head_known,
-        marker.fork_read,
-        marker.head_read,
-        times.now(),
-    )
-    fork_marker.begin(store, swapped)
+    former = Marker(marker.of, fork)
+    former.head_known, former.fork_known = marker.fork_known, marker.head_known
+    former.head_read, former.fork_read = marker.fork_read, marker.head_read
+    fork_marker.begin(store, former)
+
+    def change(other: Marker) -> None:
+        other.of = fork
+        other.compare_whole()
+
     for each in others:
-        fork_marker.update(
-            store,
-            each.fork,
-            lambda found: Marker(found.fork, fork, since=found.since, by=found.by, path=found.path),
-        )
+        fork_marker.update(store, each.fork, change)
 
 
 def take_over(store: str, heads: Collection[str]) -> None:
@@ -115,6 +112,10 @@ def _ancestors(parents: dict[str, str], fork: str) -> list[str]:
         found.append(at)
         at = parents.get(at)
     return found
+
+
+def _revive(marker: Marker) -> None:
+    marker.is_over = False
 
 
 def _settled(path: str | None) -> Place:

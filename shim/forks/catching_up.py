@@ -6,17 +6,27 @@ This is what a call uses before it resumes a conversation that it has for itself
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
-
+from shim.claude import lines, notice
 from shim.forks import appending, fork_marker
 from shim.forks.lacking import end_of, family_of, find
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shim.claude.chain import Turn
     from shim.forks.fork_marker import Marker, Place
     from shim.forks.lacking import Family, Lacking, Member
+
+
+def compare(store: str, session_id: str) -> tuple[Family, Lacking] | None:
+    """A conversation's head and forks, and what it lacks of them; None where it has no others.
+
+    Changes nothing. Raises OSError.
+    """
+    family = family_of(store, session_id)
+    target = family.member(session_id) if family else None
+    return (family, find(family, target)) if family and target else None
 
 
 def lacking(store: str, session_id: str) -> list[Turn]:
@@ -24,9 +34,8 @@ def lacking(store: str, session_id: str) -> list[Turn]:
 
     Changes nothing. Raises OSError.
     """
-    family = family_of(store, session_id)
-    target = family.member(session_id) if family else None
-    return find(family, target).turns if family and target else []
+    found = compare(store, session_id)
+    return found[1].turns if found else []
 
 
 def catch_up(store: str, session_id: str) -> list[Turn]:
@@ -53,33 +62,52 @@ def _note(family: Family, target: Member, found: Lacking) -> None:
     for fork in family.forks if target.marker is None else [target]:
         other = fork if target.marker is None else family.head
         place = found.read.get(other.session_id)
-        if place is not None and found.chain is not None and fork.marker is not None:
-            is_only = all(turn.path == other.path for turn in found.turns)
-            before = found.chain.end if is_only else -1
-            change = _of_head if target.marker is None else _of_fork
-            now = end_of(target.path)
-            fork_marker.update(
-                family.store, fork.session_id, partial(change, fork.marker, place, before, now)
-            )
+        seen = fork.marker
+        if place is None or found.chain is None or seen is None:
+            continue
+        had = seen.head_read if target.marker is None else seen.fork_read
+        # Where the other had all of this one, too, each has all of the other from now on: unless
+        # this one got turns of a third as well.
+        is_mutual = (
+            had.size == found.chain.end
+            and all(turn.path == other.path for turn in found.turns)
+            and not _were_told(family, fork)
+        )
+        head, own = end_of(target.path), place
+        if target.marker is not None:
+            head, own = own, head
+        news = _news(seen.of, head, own, target.marker is None, is_mutual)
+        fork_marker.update(family.store, fork.session_id, news)
 
 
-def _of_head(seen: Marker, place: Place, before: int, now: Place, marker: Marker) -> Marker:
-    """The marker of a fork whose turns up to a place the head has now.
+def _news(
+    of: str, head: Place, fork: Place, is_of_head: bool, is_mutual: bool
+) -> Callable[[Marker], None]:
+    """What changes of a fork's marker, unless the fork has come to another head meanwhile."""
 
-    Where the fork had all of the head as it was before, both have all of each other: unless the
-    head got turns of another fork as well.
-    """
-    if seen.of != marker.of:
-        return marker
-    if seen.head_read.size == before:
-        return replace(marker, head_known=now, head_read=now, fork_known=place, fork_read=place)
-    return replace(marker, fork_read=place)
+    def change(marker: Marker) -> None:
+        if marker.of != of:
+            return
+        if is_of_head or is_mutual:
+            marker.fork_read = fork
+        if not is_of_head or is_mutual:
+            marker.head_read = head
+        if is_mutual:
+            marker.head_known, marker.fork_known = head, fork
+
+    return change
 
 
-def _of_fork(seen: Marker, place: Place, before: int, now: Place, marker: Marker) -> Marker:
-    """The marker of a fork that has the head's turns up to a place now."""
-    if seen.of != marker.of:
-        return marker
-    if seen.fork_read.size == before:
-        return replace(marker, head_known=place, head_read=place, fork_known=now, fork_read=now)
-    return replace(marker, head_read=place)
+def _were_told(family: Family, fork: Member) -> bool:
+    """Whether one of the two was told of turns, so that its notices have to be read again."""
+    marker = fork.marker
+    return marker is not None and (
+        _has_notice(family.head.path, marker.head_known.size)
+        or _has_notice(fork.path, marker.fork_known.size)
+    )
+
+
+def _has_notice(path: str, start: int) -> bool:
+    sought = notice.TAG.encode()
+    with lines.open_regular(path) as file:
+        return any(sought in line.content for line in lines.forward(file, start))

@@ -12,14 +12,13 @@ import fcntl
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from shim.base import files, times
 from shim.base.json_object import json_object
 from shim.base.session_key import is_session_id
 from shim.store import markers
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
@@ -31,17 +30,24 @@ FORKED = "forked"
 _KNOWN_BY = 256
 
 
-@dataclass(frozen=True)
 class Place:
     """A place in a transcript, and the checksum of what stands before it."""
 
-    size: int = 0
-    check: int = 0
+    __slots__ = ("check", "size")
+
+    def __init__(self, size: int = 0, check: int = 0) -> None:
+        self.size = size
+        self.check = check
 
     @classmethod
     def at(cls, file: BinaryIO, size: int) -> Place:
         """The place behind the first `size` bytes of an open file. Raises OSError."""
         return cls(size, _check(file, size))
+
+    @classmethod
+    def at_end(cls, file: BinaryIO) -> Place:
+        """The place behind the last byte of an open file. Raises OSError."""
+        return cls.at(file, os.fstat(file.fileno()).st_size)
 
     def holds(self, file: BinaryIO) -> bool:
         """Whether the file is still what it was before this place. Raises OSError."""
@@ -49,29 +55,55 @@ class Place:
         return is_there and _check(file, self.size) == self.check
 
 
-@dataclass(frozen=True)
 class Marker:
-    """What is noted of a fork."""
+    """What is noted of a fork, the session id of which is `fork`.
 
-    fork: str
-    """Its session id."""
-    of: str
-    """The session id of the conversation that it is a fork of."""
-    head_known: Place = field(default_factory=Place)
-    fork_known: Place = field(default_factory=Place)
-    """Up to where both files have all of each other: what lies behind is compared."""
-    head_read: Place = field(default_factory=Place)
-    """Up to where the fork has all of the head."""
-    fork_read: Place = field(default_factory=Place)
-    """Up to where the head has all of the fork."""
-    since: str = ""
-    """Since when it is a fork of this conversation."""
-    by: str = ""
-    """Who began it."""
-    path: str = ""
-    """Its transcript."""
-    is_over: bool = False
-    """Whether the head had all of its turns, and no claude lived on it."""
+    - `of`: the session id of the conversation that it is a fork of.
+    - `head_known` and `fork_known`: up to where both files have all of each other. What lies behind
+      is compared.
+    - `head_read`: up to where the fork has all of the head; `fork_read`: the other way round.
+    - `since`: since when it is a fork of this conversation; `by`: who began it.
+    - `path`: its transcript.
+    - `is_over`: whether the head had all of its turns, and no claude lived on it.
+    """
+
+    __slots__ = (
+        "by",
+        "fork",
+        "fork_known",
+        "fork_read",
+        "head_known",
+        "head_read",
+        "is_over",
+        "of",
+        "path",
+        "since",
+    )
+
+    def __init__(self, fork: str, of: str, by: str = "", path: str = "") -> None:
+        self.fork = fork
+        self.of = of
+        self.by = by
+        self.path = path
+        self.since = times.now()
+        self.is_over = False
+        self.compare_whole()
+
+    def compare_whole(self) -> None:
+        """Have both files compared from their beginnings."""
+        self.head_known = self.fork_known = self.head_read = self.fork_read = Place()
+
+    def content(self) -> bytes:
+        """What its file holds."""
+        noted: dict[str, object] = {name: getattr(self, name) for name in _TEXTS}
+        for name in _PLACES:
+            place = getattr(self, name)
+            noted[name] = [place.size, place.check]
+        return json.dumps({**noted, "is_over": self.is_over}).encode()
+
+
+_TEXTS = ("of", "since", "by", "path")
+_PLACES = ("head_known", "fork_known", "head_read", "fork_read")
 
 
 def exists(store: str, head: str) -> bool:
@@ -87,20 +119,13 @@ def of_fork(store: str, fork: str) -> Marker | None:
     noted = json_object(found)
     if not is_session_id(str(noted.get("of"))):
         return None
-    head_known, fork_known, head_read, fork_read = (_place(noted.get(name)) for name in _PLACES)
-    since, by, path = (str(noted.get(name) or "") for name in ("since", "by", "path"))
-    return Marker(
-        fork=fork,
-        of=str(noted["of"]),
-        head_known=head_known,
-        fork_known=fork_known,
-        head_read=head_read,
-        fork_read=fork_read,
-        since=since,
-        by=by,
-        path=path,
-        is_over=bool(noted.get("is_over")),
-    )
+    marker = Marker(fork, "")
+    for name in _TEXTS:
+        setattr(marker, name, str(noted.get(name) or ""))
+    for name in _PLACES:
+        setattr(marker, name, _place(noted.get(name)))
+    marker.is_over = noted.get("is_over") is True
+    return marker
 
 
 def all_of(store: str, head: str) -> list[Marker]:
@@ -116,10 +141,10 @@ def all_of(store: str, head: str) -> list[Marker]:
 def begin(store: str, marker: Marker) -> None:
     """Note a fork, durably. Raises OSError, Failure."""
     with _locked(store):
-        _write(store, replace(marker, since=marker.since or times.now()), files.replace)
+        _write(store, marker, files.replace)
 
 
-def update(store: str, fork: str, change: Callable[[Marker], Marker]) -> None:
+def update(store: str, fork: str, change: Callable[[Marker], None]) -> None:
     """Change what is noted of a fork, if it still is one. Raises OSError, Failure.
 
     Nothing is lost if a power cut takes the change back: the places before are true as well.
@@ -127,16 +152,21 @@ def update(store: str, fork: str, change: Callable[[Marker], Marker]) -> None:
     with _locked(store):
         marker = of_fork(store, fork)
         if marker is not None:
-            changed = change(marker)
-            if changed.of != marker.of:
-                _leave(store, marker)
-            if changed != marker:
-                _write(store, changed, _replace_at_once)
+            before, of = marker.content(), marker.of
+            change(marker)
+            if marker.of != of:
+                _leave(store, of, fork)
+            if marker.content() != before:
+                _write(store, marker, _replace_at_once)
 
 
 def end(store: str, fork: str) -> None:
     """Note that a fork is over: who resumes it notes it anew. Raises OSError, Failure."""
-    update(store, fork, lambda marker: replace(marker, is_over=True))
+
+    def change(marker: Marker) -> None:
+        marker.is_over = True
+
+    update(store, fork, change)
 
 
 def drop(store: str, fork: str) -> None:
@@ -144,36 +174,33 @@ def drop(store: str, fork: str) -> None:
     with _locked(store):
         marker = of_fork(store, fork)
         if marker is not None:
-            _leave(store, marker)
+            _leave(store, marker.of, fork)
             os.unlink(markers.path(store, markers.FORKS, fork))
-
-
-_PLACES = ("head_known", "fork_known", "head_read", "fork_read")
 
 
 def _place(noted: object) -> Place:
     match noted:
-        case {"size": int(size), "check": int(check)}:
+        case [int(size), int(check)]:
             return Place(size, check)
     return Place()
 
 
 def _write(store: str, marker: Marker, write: Callable[[str, bytes], None]) -> None:
-    write(markers.path(store, markers.FORKS, marker.fork), json.dumps(asdict(marker)).encode())
+    write(markers.path(store, markers.FORKS, marker.fork), marker.content())
     if marker.is_over:
-        _leave(store, marker)
+        _leave(store, marker.of, marker.fork)
     else:
         files.make_directory(f"{store}/{FORKED}/{marker.of}")
         with open(f"{store}/{FORKED}/{marker.of}/{marker.fork}", "ab"):
             pass
 
 
-def _leave(store: str, marker: Marker) -> None:
+def _leave(store: str, head: str, fork: str) -> None:
     """Remove a fork from the list of its head, and the list with the last one."""
     with contextlib.suppress(OSError):
-        os.unlink(f"{store}/{FORKED}/{marker.of}/{marker.fork}")
+        os.unlink(f"{store}/{FORKED}/{head}/{fork}")
     with contextlib.suppress(OSError):
-        os.rmdir(f"{store}/{FORKED}/{marker.of}")
+        os.rmdir(f"{store}/{FORKED}/{head}")
 
 
 def _replace_at_once(path: str, data: bytes) -> None:

@@ -12,55 +12,66 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from shim.claude import lines, transcripts
 from shim.claude.chain import Chain
 from shim.forks import fork_marker
 from shim.forks.fork_marker import Place
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterator, Sequence
     from typing import BinaryIO
 
     from shim.claude.chain import Turn
     from shim.forks.fork_marker import Marker
 
 
-@dataclass(frozen=True)
 class Member:
-    """A conversation of a room that has a transcript."""
+    """A conversation of a room that has a transcript; `marker` is None of the head."""
 
-    session_id: str
-    path: str
-    marker: Marker | None = None
-    """None of the head."""
+    __slots__ = ("marker", "path", "session_id")
+
+    def __init__(self, session_id: str, path: str, marker: Marker | None = None) -> None:
+        self.session_id = session_id
+        self.path = path
+        self.marker = marker
 
 
-@dataclass
 class Family:
     """A head and its forks that have a transcript, the newest fork first."""
 
-    store: str
-    head: Member
-    forks: list[Member]
+    __slots__ = ("forks", "head", "store")
+
+    def __init__(self, store: str, head: Member, forks: list[Member]) -> None:
+        self.store = store
+        self.head = head
+        self.forks = forks
 
     def member(self, session_id: str) -> Member | None:
         """The member of a session id."""
         return next((it for it in (self.head, *self.forks) if it.session_id == session_id), None)
 
 
-@dataclass
 class Lacking:
-    """What a conversation lacks, and what was read to find out."""
+    """What a conversation lacks, and what was read to find out.
 
-    turns: list[Turn] = field(default_factory=list)
-    """In the order in which they ended."""
-    chain: Chain | None = None
-    """The end of the conversation's own file; None where nothing had to be compared."""
-    read: dict[str, Place] = field(default_factory=dict)
-    """By session id, up to where the others have nothing that is neither here nor told."""
+    `turns` are in the order in which they ended. `chain` is the end of the conversation's own file,
+    None where nothing had to be compared. `read` says by session id up to where the others have
+    nothing that is neither here nor told.
+    """
+
+    __slots__ = ("chain", "read", "turns")
+
+    def __init__(
+        self,
+        turns: Sequence[Turn] = (),
+        chain: Chain | None = None,
+        read: dict[str, Place] | None = None,
+    ) -> None:
+        self.turns = list(turns)
+        self.chain = chain
+        self.read = read or {}
 
     @property
     def here(self) -> Container[str]:
@@ -97,7 +108,7 @@ def path_of(marker: Marker) -> str | None:
 def end_of(path: str) -> Place:
     """The end of a transcript. Raises OSError."""
     with lines.open_regular(path) as file:
-        return Place.at(file, os.fstat(file.fileno()).st_size)
+        return Place.at_end(file)
 
 
 def find(family: Family, target: Member) -> Lacking:
@@ -167,13 +178,15 @@ def _compared(
 ) -> Lacking:
     told = own.notified()
     found: dict[str, Turn] = {}
-    order: dict[str, int] = {}
+    order: dict[str, str] = {}
     for chain in others:
-        last = 0
+        last = ""
         for turn in chain.turns():
-            last = max(last, turn.ended)  # turns of one conversation stay in their order
+            # Turns of one conversation stay in their order; a copy may stand behind later ones.
+            last = max(last, turn.ended)
+            order[turn.id] = min(last, order.get(turn.id, last))
             if turn.id not in told and turn.id not in found and _is_missing(turn, known, own):
-                found[turn.id], order[turn.id] = turn, last
+                found[turn.id] = turn
     read = {}
     for chain in others:
         # What was only told is lacked again after a rewind.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
-
 from shim.claude import notice
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.claude.chain import Turn
     from shim.forks.lacking import Family, Lacking
@@ -79,7 +77,7 @@ def _who(family: Family, turn: Turn) -> str:
 
 
 def _when(turn: Turn) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(turn.ended / 1e9))
+    return turn.ended[:19].replace("T", " ") + " UTC"
 
 
 def _shortened(said: str, most: int, whole: str) -> str:

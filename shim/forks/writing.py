@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from shim.base import files
 from shim.claude import lines, transcripts
@@ -13,6 +12,7 @@ from shim.forks import fork_marker
 from shim.forks.fork_marker import Marker, Place
 from shim.retention import sidecars
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
@@ -61,10 +61,15 @@ def write(store: str, head: str, fork: str, by: str) -> str | None:
 
         sidecars.copy_subagents(head, path)
         files.replace_with(path, fill)
-        known = Place.at(file, shared)
+        # Both are the same up to there; what other forks have to compare with the head, this one
+        # has to compare with them.
+        others = fork_marker.all_of(store, head_id)
+        start = min([shared, *(marker.head_known.size for marker in others)])
+        marker = Marker(fork, head_id, by, path)
+        marker.head_known, marker.head_read = Place.at(file, start), Place.at(file, shared)
     with lines.open_regular(path) as file:
-        same = Place.at(file, shared)
-    fork_marker.begin(store, Marker(fork, head_id, known, same, known, by=by, path=path))
+        marker.fork_known, marker.fork_read = Place.at(file, start), Place.at_end(file)
+    fork_marker.begin(store, marker)
     return path
 
 

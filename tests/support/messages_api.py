@@ -55,8 +55,12 @@ class Reply:
     """The answer; None is the default one (see `Request.default_text`)."""
     tool: tuple[str, Json] | None = None
     """A tool's name and input: the model asks for it, and answers once its result is there."""
+    more_tools: tuple[tuple[str, Json], ...] = ()
+    """Tools that the model asks for in the same message."""
     after: str | None = None
     """The answer to the tool's result; None is the default one."""
+    thought: str | None = None
+    """What the model thinks before it answers, or asks for a tool."""
     delay: float = 0
     """Seconds before answering."""
     hold: threading.Event | None = None
@@ -234,7 +238,8 @@ class MessagesApi:
             return Reply()
         matching = [r for text, r in reversed(self._rules) if text in request.prompt]
         if request.follows_tool:
-            return Reply(text=next((r.after for r in matching if r.tool), None))
+            tool = next((r for r in matching if r.tool), Reply())
+            return Reply(text=tool.after, thought=tool.thought)
         for reply in matching:
             if reply.times is None:
                 return reply
@@ -369,20 +374,24 @@ def _error(status: int, message: str = "") -> Json:
 
 def _message(request: Request, reply: Reply) -> Json:
     """The model's message, as plain JSON has it."""
+    content: list[Json] = []
+    if reply.thought:
+        content.append({"type": "thinking", "thinking": reply.thought, "signature": "c2lnbmVk"})
     if reply.tool:
-        name, given = reply.tool
         # Unique for ever: conversations outlive the API that answered their first turns.
-        tool_id = f"toolu_{uuid.uuid4().hex}"
-        block: Json = {"type": "tool_use", "id": tool_id, "name": name, "input": given}
+        content += (
+            {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex}", "name": name, "input": given}
+            for name, given in (reply.tool, *reply.more_tools)
+        )
     else:
         text = request.default_text if reply.text is None else reply.text
-        block = {"type": "text", "text": text}
+        content.append({"type": "text", "text": text})
     return {
         "id": f"msg_{uuid.uuid4().hex}",
         "type": "message",
         "role": "assistant",
         "model": request.model,
-        "content": [block],
+        "content": content,
         "stop_reason": "tool_use" if reply.tool else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": 10, "output_tokens": 10},
@@ -391,21 +400,30 @@ def _message(request: Request, reply: Reply) -> Json:
 
 def _events(message: Json) -> Iterator[bytes]:
     """The same message as server-sent events."""
-    block = message["content"][0]
-    if block["type"] == "tool_use":
-        start = {**block, "input": {}}
-        delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
-    else:
-        start = {**block, "text": ""}
-        delta = {"type": "text_delta", "text": block["text"]}
     opening = {**message, "content": [], "stop_reason": None}
     ending = {"stop_reason": message["stop_reason"], "stop_sequence": None}
     yield _event("message_start", message=opening)
-    yield _event("content_block_start", index=0, content_block=start)
-    yield _event("content_block_delta", index=0, delta=delta)
-    yield _event("content_block_stop", index=0)
+    for index, block in enumerate(message["content"]):
+        start, deltas = _streamed(block)
+        yield _event("content_block_start", index=index, content_block=start)
+        for delta in deltas:
+            yield _event("content_block_delta", index=index, delta=delta)
+        yield _event("content_block_stop", index=index)
     yield _event("message_delta", delta=ending, usage={"output_tokens": 10})
     yield _event("message_stop")
+
+
+def _streamed(block: Json) -> tuple[Json, list[Json]]:
+    """How a content block starts, and what is added to it."""
+    if block["type"] == "tool_use":
+        given = json.dumps(block["input"])
+        return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": given}]
+    if block["type"] == "thinking":
+        return {**block, "thinking": "", "signature": ""}, [
+            {"type": "thinking_delta", "thinking": block["thinking"]},
+            {"type": "signature_delta", "signature": block["signature"]},
+        ]
+    return {**block, "text": ""}, [{"type": "text_delta", "text": block["text"]}]
 
 
 def _event(kind: str, **fields: Any) -> bytes:

@@ -86,6 +86,11 @@ class Writer:
         self.ask(prompt)
         self.answer(said or f"heard: {prompt}")
 
+    def rewind(self, leaf: str | None) -> None:
+        """Go back to behind a line, as `/rewind` does."""
+        note = {"type": "last-prompt", "leafUuid": leaf, "explicit": True}
+        self.write({**note, "sessionId": self.session_id})
+
     def note(self) -> None:
         """Write what claude notes between turns, which belongs to no chain."""
         self.write({"type": "last-prompt", "leafUuid": self.leaf(), "sessionId": self.session_id})
