@@ -206,7 +206,7 @@ def _hints(
         yield "No room has a conversation yet. After `claude-shim install`, this starts one:"
         yield "  NSED_ROOM_ID=refactor claude"
     elif not found:
-        yield f"No conversation matches{_meant(mappings, room, agent)}"
+        yield f"Nothing matches{_meant(mappings, room, agent)}"
     elif not shown:
         yield f"There are only {len(found):,}: --page 1 shows the first."
     elif start + shown < len(found):

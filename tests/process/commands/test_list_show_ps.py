@@ -273,12 +273,12 @@ class TestList:
         ("args", "hint"),
         [
             (["--live"], "No claude is live for a room or agent."),
-            (["--stale", "9d"], "No conversation matches."),
+            (["--stale", "9d"], "Nothing matches."),
             (
                 ["--room", "refactr"],
-                "No conversation matches: there is no room 'refactr': did you mean 'refactor'?",
+                "Nothing matches: there is no room 'refactr': did you mean 'refactor'?",
             ),
-            (["--agent", "x"], "No conversation matches: there is no agent 'x'"),
+            (["--agent", "x"], "Nothing matches: there is no agent 'x'"),
         ],
     )
     def test_where_nothing_is_like_that_it_says_so(
