@@ -180,8 +180,8 @@ def test_who_would_rather_fail_than_wait_is_told_which_host_has_it(
     assert (done.returncode, done.stdout) == (75, "")
     hostname = a.status()["hostname"]
     assert done.stderr == (
-        f"claude-shim: room 'r', agent 'claude' is busy: a claude on {hostname} has its"
-        " conversation, and NSED_ON_BUSY is fail\n"
+        f"claude-shim: room 'r', agent 'claude' is in use by a claude on {hostname},"
+        " and NSED_ON_BUSY=fail\n"
     )
 
 

@@ -166,7 +166,7 @@ def test_a_transcript_that_lost_every_message_is_replaced_by_its_copy(world: Wor
     assert done.stdout == "heard: three | before: one ; two\n"
     (warning,) = done.stderr.splitlines()
     assert "holds no message; it is kept as" in warning
-    assert "the copy of a day goes on in its place" in warning
+    assert "the compressed copy takes its place" in warning
     (aside,) = transcript.parent.glob(f"{transcript.name}.unusable-*")
     assert "custom-title" in aside.read_text()
     assert world.ask("four", room="refactor") == "heard: four | before: one ; two ; three"

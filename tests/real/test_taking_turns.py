@@ -158,7 +158,7 @@ def test_a_named_conversation_is_never_copied_and_its_caller_is_told_of_the_risk
 
     assert done.stdout == "heard: named | before: one\n"
     assert done.stderr.count("\n") == 1
-    assert "turns may get lost" in done.stderr
+    assert "turns may be lost" in done.stderr
     assert len(world.transcripts(session_id)) == 1
     assert api.turns()[-1].session_id == session_id
     fails = world.run("-p", "named", "--resume", session_id, room="r", env={"NSED_ON_BUSY": "fail"})
