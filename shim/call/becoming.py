@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b"\\", b'"', b"$")
+_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b'"', b"$")
 
 
 class Caller:
@@ -67,10 +67,11 @@ def _begins_like_script(path: str) -> bool:
     with open(path, "rb") as file:
         start = file.read(255)
     word = start.lstrip(b" \t\r\n")
-    name = word.partition(b"=")[0]
-    is_assignment = name != word and name.replace(b"_", b"A").isalnum() and name.isupper()
+    name, equals, _ = word.partition(b"=")
+    letters = name.replace(b"_", b"A")
+    is_assignment = equals and letters.isalnum() and letters.isupper() and not name[:1].isdigit()
     is_command = word.startswith(_STARTS_OF_COMMANDS) or word[:1].islower()
-    return b"\0" not in start and (is_command or is_assignment)
+    return b"\0" not in start and bool(is_command or is_assignment)
 
 
 def _undo_start_up(caller: Caller) -> None:

@@ -544,7 +544,7 @@ static bool begins_like_script(const char *path) {
         const char *word = start + strspn(start, " \t\r\n");
         const char *end = word + strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
         is_script = *word && (strchr("#:./\"$", *word) || (*word >= 'a' && *word <= 'z') ||
-                              (end > word && *end == '='));
+                              (*word > '9' && end > word && *end == '='));
     }
     errno = ENOEXEC;
     return is_script;
