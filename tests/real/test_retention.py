@@ -37,7 +37,11 @@ def age(path: Path, days: float) -> None:
 
 
 def let_claude_clean_up(world: World, *gone: Path) -> None:
-    """Run a claude of nobody's until its own clean-up has deleted these transcripts."""
+    """Run a claude of nobody's until its own clean-up has deleted these transcripts.
+
+    Claude cleans up once a day (help facts, "Clean-up"), so its note of the last time goes first.
+    """
+    (world.home / ".claude/.last-cleanup").unlink(missing_ok=True)
     stream = world.stream(program=real_claude.binary())
     stream.ask("hello")
     wait_until(lambda: not any(path.exists() for path in gone), "claude's clean-up")
