@@ -35,7 +35,9 @@ def on(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["left", "killed"])
-def test_an_earlier_conversation_that_was_only_resumed_goes_on(any_claude: World, how: str) -> None:
+def test_an_earlier_conversation_that_was_only_resumed_becomes_the_head(
+    any_claude: World, how: str
+) -> None:
     screen, before = cleared(any_claude)
     screen.say(f"/resume {before}")
     screen.wait_until(lambda: before in on(any_claude), "claude is on the earlier one")
@@ -58,7 +60,7 @@ def test_a_conversation_that_was_cleared_is_gone_though_claude_is_killed_at_once
     assert any_claude.run("-p", "next", room="r").stdout == "heard: next\n"
 
 
-def test_a_branch_goes_on(any_claude: World) -> None:
+def test_a_branch_is_resumed(any_claude: World) -> None:
     screen = any_claude.screen(room="r")
     screen.ask("one")
     before = any_claude.mapping("r")

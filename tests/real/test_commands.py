@@ -34,7 +34,9 @@ def way_back(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["mapped", "its mapping lost"])
-def test_after_forget_a_call_starts_fresh_and_goes_on_with_that(world: World, stored: bool) -> None:
+def test_after_forget_a_call_begins_anew_and_the_next_resumes_that(
+    world: World, stored: bool
+) -> None:
     world.ask("one", room="refactor")
     if not stored:
         for path in world.store.glob("sessions.json*"):

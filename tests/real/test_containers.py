@@ -104,7 +104,7 @@ def containers(tmp_path: Path, api: MessagesApi, nats_server: NatsServer) -> Con
     return Containers(tmp_path, Image(tmp_path), api.url, nats_server.url)
 
 
-def test_a_container_goes_on_where_one_was_that_is_gone(containers: Containers) -> None:
+def test_a_container_resumes_where_one_was_that_is_gone(containers: Containers) -> None:
     assert containers.run("-p", "one") == "heard: one\n"
     assert containers.run("-p", "two") == "heard: two | before: one\n"
     assert containers.run("-p", "three") == "heard: three | before: one ; two\n"

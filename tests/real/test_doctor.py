@@ -42,7 +42,7 @@ def test_it_has_nothing_to_say_of_claudes_that_were_started_through_the_shim(
     assert found["claudes"]["found"].startswith("1 claude holds a lock")
 
 
-def test_a_claude_that_was_started_without_the_shim_is_a_stranger(world: World) -> None:
+def test_a_claude_that_was_started_without_the_shim_is_unmanaged(world: World) -> None:
     world.ask("hello", room="r")
     session_id = world.mapping("r") or ""
     stranger = world.stream("--resume", session_id, program=real_claude.binary())

@@ -64,7 +64,7 @@ def interactive(host: Host, prompt: str) -> str:
 
 
 @pytest.mark.parametrize("on_b", [one_shot, in_json, streaming, interactive])
-def test_a_room_goes_on_on_another_host_and_back(
+def test_a_room_is_resumed_on_another_host_and_back(
     any_hosts: Hosts, api: MessagesApi, on_b: Callable[[Host, str], str]
 ) -> None:
     a, b = any_hosts
@@ -128,7 +128,7 @@ def test_the_head_moves_with_a_clear_on_all_hosts(hosts: Hosts) -> None:
     assert b.ask("next", room="r") == "heard: next | before: after"
 
 
-def test_a_conversation_that_the_caller_names_goes_on_on_another_host(hosts: Hosts) -> None:
+def test_an_explicit_conversation_is_resumed_on_another_host(hosts: Hosts) -> None:
     a, b = hosts
     a.ask("one", room="r")
     named = a.mapping("r") or ""
@@ -168,9 +168,7 @@ def test_many_turns_at_once_from_two_hosts_are_one_line(
 
 
 @pytest.mark.usefixtures("held")
-def test_who_would_rather_fail_than_wait_is_told_which_host_has_it(
-    hosts: Hosts, api: MessagesApi
-) -> None:
+def test_a_call_that_fails_rather_than_waits_names_the_host(hosts: Hosts, api: MessagesApi) -> None:
     a, b = hosts
     a.start("-p", "take your time", room="r")
     wait_for_turn(api, "take your time")

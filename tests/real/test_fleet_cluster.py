@@ -21,7 +21,7 @@ def is_served(host: Host) -> bool:
     return bool(host.status().get("engine", {}).get("stream"))
 
 
-def test_a_room_goes_on_whichever_server_dies(
+def test_a_room_is_resumed_whichever_server_dies(
     tmp_path: Path, api: MessagesApi, launcher_path: Path, long: bool
 ) -> None:
     (tmp_path / "nats").mkdir()

@@ -84,7 +84,7 @@ def test_what_a_host_said_alone_is_gone_on_with_on_the_other(
     assert sorted(heard) == list(alone)
 
 
-def test_what_is_deleted_is_on_no_server_and_goes_on_on_no_host(
+def test_what_is_deleted_is_on_no_server_and_resumed_on_no_host(
     hosts: Hosts, nats_server: NatsServer
 ) -> None:
     a, b = hosts

@@ -42,7 +42,7 @@ def place(tmp_path: Path, api: MessagesApi, launcher_path: Path) -> Place:
     return Place(tmp_path, api.url, launcher_path)
 
 
-def test_two_accounts_are_two_fleets(place: Place) -> None:
+def test_two_nats_accounts_are_two_fleets(place: Place) -> None:
     accounts = Accounts("mine", "theirs")
     mine, theirs = (
         {"NSED_FLEET_CREDS": str(accounts.write(name, place.root / f"{name}.creds"))}

@@ -59,7 +59,7 @@ def test_cleared_and_left_at_once_the_next_start_is_fresh(world: World) -> None:
     assert world.ask("two", room="r") == "heard: two"
 
 
-def test_left_without_a_word_the_next_start_goes_on(world: World) -> None:
+def test_a_claude_left_without_a_prompt_is_resumed_at_the_next_start(world: World) -> None:
     world.ask("one", room="r")
     assert world.terminal(room="r").exit() == 0
     assert world.ask("two", room="r") == "heard: two | before: one"

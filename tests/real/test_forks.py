@@ -202,7 +202,7 @@ def test_compactions_on_either_side_stay_there(room: Room) -> None:
     assert "three" not in sent
 
 
-def test_what_a_hook_told_is_known_and_is_not_passed_on(room: Room) -> None:
+def test_what_was_notified_is_known_and_is_not_passed_on(room: Room) -> None:
     fork = room.fork()
     room.ask("told", fork)
     found = catching_up.compare(room.store, room.head)

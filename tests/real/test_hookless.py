@@ -93,7 +93,7 @@ def test_what_was_cleared_stays_cleared_after_an_exit(any_claude: World, way: st
         assert answer == f"heard: {prompt} | before: {before}"
 
 
-def test_beside_a_claude_that_lives_a_call_goes_on_from_what_it_moved_to(world: World) -> None:
+def test_beside_a_live_claude_a_call_resumes_what_it_moved_to(world: World) -> None:
     without = Without(world, "user settings")
     stream = world.stream(*without.args, room="r")
     stream.ask("one")

@@ -129,7 +129,7 @@ def test_jobs_of_one_agent_at_once_begin_one_conversation(
     assert {turn.session_id for turn in api.turns()} == {worker.session_id}
 
 
-def test_a_long_prompt_waits_for_the_lease_and_a_killed_job_hands_over(
+def test_a_long_prompt_waits_for_the_lock_and_a_killed_job_hands_over(
     any_claude: World, api: MessagesApi, workers: list[Worker]
 ) -> None:
     worker = workers[0]

@@ -197,7 +197,7 @@ def locks() -> list[tuple[int, int]]:
     return [(int(row[4]), int(row[5].rpartition(":")[2])) for row in rows if row[1] == "POSIX"]
 
 
-def test_a_background_command_of_the_bash_tool_does_not_keep_the_lease(
+def test_a_background_command_of_the_bash_tool_does_not_keep_the_lock(
     world: World, api: MessagesApi, tmp_path: Path
 ) -> None:
     # In any shell: claude takes zsh for it where there is one.
@@ -254,7 +254,7 @@ def test_a_new_conversation_of_the_callers_own_waits_for_nobody(
 
 
 @pytest.mark.usefixtures("held")
-def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesApi) -> None:
+def test_a_person_at_a_terminal_reads_of_the_wait(world: World, api: MessagesApi) -> None:
     holder = world.start("-p", "take your time", room="r")
     wait_for_turn(api, "take your time")
 
@@ -274,7 +274,7 @@ def test_a_person_at_a_terminal_is_told_of_the_wait(world: World, api: MessagesA
 
 
 @pytest.mark.usefixtures("held")
-def test_who_would_rather_fail_than_wait_is_told_who_is_there(
+def test_a_call_that_fails_rather_than_waits_names_who_is_there(
     world: World, api: MessagesApi
 ) -> None:
     world.start("-p", "take your time", room="r")

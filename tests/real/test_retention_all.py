@@ -51,7 +51,7 @@ def test_a_home_that_was_restored_without_hard_links_loses_nothing(world: World)
     assert world.ask("three", room="refactor") == "heard: three | before: one ; two"
 
 
-def test_two_accounts_share_the_one_conversation_of_a_room_and_are_told_so(
+def test_two_config_directories_share_the_one_conversation_of_a_room_with_a_warning(
     any_claude: World,
 ) -> None:
     work = {"CLAUDE_CONFIG_DIR": str(any_claude.home / "work-account")}
@@ -71,7 +71,7 @@ def test_two_accounts_share_the_one_conversation_of_a_room_and_are_told_so(
     assert done.stdout == "heard: four | before: one ; two ; three\n"
 
 
-def test_what_was_said_in_a_temporary_account_outlives_it(any_claude: World) -> None:
+def test_what_was_said_under_a_temporary_config_directory_outlives_it(any_claude: World) -> None:
     temporary = any_claude.directory(any_claude.home / "tmp")
     account = temporary / "of-an-sdk"
     env = {"CLAUDE_CONFIG_DIR": str(account), "TMPDIR": str(temporary)}
@@ -116,7 +116,7 @@ def test_a_tool_result_that_claude_cleaned_up_under_a_live_conversation_comes_ba
     assert result.read_bytes() == said
 
 
-def test_a_fork_goes_on_with_its_parents_subagents(world: World, api: MessagesApi) -> None:
+def test_a_fork_resumes_its_parents_subagents(world: World, api: MessagesApi) -> None:
     task = {
         "description": "sub",
         "prompt": "a task",

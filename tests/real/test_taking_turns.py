@@ -112,7 +112,7 @@ def test_three_calls_of_an_sdk_at_once_are_three_turns_in_one_line(
     ]
 
 
-def test_a_call_beside_a_turn_waits_for_its_end_and_goes_on_with_a_copy_of_all(
+def test_a_call_beside_a_turn_waits_for_its_end_and_forks_with_all_turns(
     world: World, api: MessagesApi, held: threading.Event
 ) -> None:
     stream = world.stream(room="r")
@@ -131,7 +131,7 @@ def test_a_call_beside_a_turn_waits_for_its_end_and_goes_on_with_a_copy_of_all(
     assert "No response requested" not in str(api.turns()[-1].history)
 
 
-def test_who_does_not_wait_for_a_turn_goes_on_from_the_last_finished_one(
+def test_a_call_that_does_not_wait_forks_from_the_last_finished_turn(
     world: World, api: MessagesApi, held: threading.Event
 ) -> None:
     stream = world.stream(room="r")
@@ -147,7 +147,7 @@ def test_who_does_not_wait_for_a_turn_goes_on_from_the_last_finished_one(
     assert stream.next_result()["result"] == "heard: take your time | before: one"
 
 
-def test_a_named_conversation_is_never_copied_and_its_caller_is_told_of_the_risk(
+def test_an_explicit_conversation_is_never_forked_and_its_caller_is_warned(
     world: World, api: MessagesApi
 ) -> None:
     stream = world.stream(room="r")

@@ -121,7 +121,7 @@ def test_on_a_full_disk_the_mapping_is_found_and_nothing_is_lost(world: World) -
 @pytest.mark.parametrize(
     "content", [b"not JSON", b'{"a room": {"claude": {"uuid": "', b"[]", b"\xff\xfe", b"{}{}"]
 )
-def test_a_corrupt_store_is_kept_aside_and_the_call_goes_on(world: World, content: bytes) -> None:
+def test_a_corrupt_store_is_moved_aside_and_the_call_runs(world: World, content: bytes) -> None:
     world.store.parent.mkdir()
     world.store.write_bytes(content)
 

@@ -282,7 +282,7 @@ def test_debug_says_why_and_changes_nothing(world: World) -> None:
 # Forks
 
 
-def test_while_nothing_was_said_in_a_fork_what_it_is_of_goes_on(world: World) -> None:
+def test_an_empty_fork_resolves_to_its_parent(world: World) -> None:
     world.map(ROOM, "claude", OTHER)
     world.transcript(U)
     markers.note_fork(str(world.store.parent), OTHER, U)
@@ -291,7 +291,7 @@ def test_while_nothing_was_said_in_a_fork_what_it_is_of_goes_on(world: World) ->
     assert world.mappings == {ROOM: {"claude": U}}
 
 
-def test_a_fork_in_which_something_was_said_goes_on(world: World) -> None:
+def test_a_fork_with_a_turn_is_resumed(world: World) -> None:
     world.map(ROOM, "claude", OTHER)
     world.transcript(U)
     world.transcript(OTHER)

@@ -84,7 +84,9 @@ def test_a_damaged_transcript_goes_as_the_copy_of_it(world: World, there: World)
     assert arrived.read_text() == LINE
 
 
-def test_a_conversation_of_another_account_goes_too(world: World, there: World) -> None:
+def test_a_conversation_under_another_config_directory_is_packed(
+    world: World, there: World
+) -> None:
     store(world, {"r": {"claude": entry(U)}})
     kept = world.store.parent / "kept" / f"{U}.jsonl"
     kept.parent.mkdir(mode=0o700)
@@ -148,7 +150,7 @@ def test_what_is_longer_here_stays(there: World, archive: Path) -> None:
     assert here(there, U).read_text() == longer
 
 
-def test_what_was_begun_here_goes_on(there: World, world: World, archive: Path) -> None:
+def test_what_was_begun_here_is_resumed(there: World, world: World, archive: Path) -> None:
     printed(there, "import", str(archive))
     with here(world, U).open("a") as lines:
         lines.write(LINE)

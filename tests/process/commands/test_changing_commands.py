@@ -45,7 +45,7 @@ ODD_WORDS = r"-- $'-a\x0ab \xf0\x9f\x99\x82\x27'"
 
 
 class TestLink:
-    def test_the_room_goes_on_with_the_conversation(self, world: World) -> None:
+    def test_the_room_resumes_the_conversation(self, world: World) -> None:
         transcript(world, U)
         assert printed(world, "link", "refactor", "claude", U) == (
             f"Room 'refactor', agent 'claude' now resumes {U}\n"
@@ -58,7 +58,7 @@ class TestLink:
         call = world.call("-p", env={"NSED_ROOM_ID": "refactor"})
         assert call.args[0] == b"--resume"
 
-    def test_what_was_there_before_is_told_and_can_be_had_back(self, world: World) -> None:
+    def test_the_former_conversation_is_named_and_can_be_linked_again(self, world: World) -> None:
         transcript(world, U)
         transcript(world, V)
         printed(world, "link", "r", "a", U)
@@ -104,7 +104,7 @@ class TestLink:
         assert printed(world, "link", "r", "a", U) == f"Room 'r', agent 'a' resumes {U} already.\n"
         assert files(world) == before
 
-    def test_a_second_room_of_a_conversation_is_told_of_the_first(self, world: World) -> None:
+    def test_a_second_room_of_a_conversation_is_warned_about_the_first(self, world: World) -> None:
         transcript(world, U)
         store(world, {"r": {"a": entry(U)}, "s": {"a": entry(V)}})
         run = ask(world, "link", "s", "a", U)
@@ -251,7 +251,7 @@ class TestForget:
             (["x", "claude"], "room 'x', agent 'claude' has no conversation to forget"),
         ],
     )
-    def test_a_name_that_is_not_there_is_told(
+    def test_a_name_that_does_not_exist_is_reported(
         self, world: World, args: list[str], line: str
     ) -> None:
         store(world, {"refactor": {"claude": entry(U)}})
@@ -290,7 +290,7 @@ class TestKeptConversations:
         assert not kept.exists()
         assert world.call("-p", env={"NSED_ROOM_ID": "r"}).args[0] == b"--session-id"
 
-    def test_what_another_room_goes_on_with_stays_kept(self, world: World) -> None:
+    def test_what_another_room_resumes_stays_retained(self, world: World) -> None:
         kept = self.keep(world, U)
         store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(U)}})
         printed(world, "forget", "r")
@@ -345,7 +345,7 @@ class TestBesideLiveClaudes:
     @pytest.mark.parametrize(
         "command", [["forget", "r"], ["link", "r", "claude", V]], ids=["forget", "link"]
     )
-    def test_with_yes_it_is_done_and_told_what_comes(
+    def test_with_yes_it_is_done_and_what_follows_is_printed(
         self, world: World, command: list[str]
     ) -> None:
         with live(world, "r") as pid:
@@ -458,7 +458,7 @@ class TestPrune:
         assert pruned == "Nothing has been unused for 0s.\n"
         assert world.mappings == {"r": {"claude": fresh}}
 
-    def test_what_goes_is_told_and_noted_to_have_it_back(self, world: World) -> None:
+    def test_what_goes_is_listed_and_noted_so_that_it_can_be_linked(self, world: World) -> None:
         transcript(world, U)
         store(world, OLD)
         lines = printed(world, "prune", "-y").splitlines()
@@ -753,7 +753,7 @@ class TestImportOfProjects:
         call = world.call("-p", env={"NSED_ROOM_ID": "web"})
         assert W.encode() in call.args[1]
 
-    def test_the_room_goes_on_with_the_most_recent_conversation(self, world: World) -> None:
+    def test_the_room_resumes_the_most_recent_conversation(self, world: World) -> None:
         written = transcript(world, U).stat().st_mtime
         transcript(world, V, age=THREE_DAYS * 2)
         world.transcript(W, Path("/home/ada/app"), messages=False)  # now, but not to be resumed
@@ -866,7 +866,9 @@ class TestWhich:
         world.path(world.launcher.parent, usual, world.claude.path.parent, usual)
         assert printed(world, "which", "--all") == f"{usual}/claude\n{world.claude.path}\n"
 
-    def test_a_path_from_the_working_directory_is_told_in_full(self, world: World) -> None:
+    def test_a_path_relative_to_the_working_directory_is_printed_in_full(
+        self, world: World
+    ) -> None:
         world.path(world.launcher.parent, "../real")
         assert printed(world, "which") == f"{world.claude.path}\n"
 
@@ -1006,7 +1008,7 @@ class TestManyMappings:
         assert sum(map(len, world.mappings.values())) == len(many)
 
     @pytest.mark.usefixtures("many")
-    def test_a_name_that_is_none_is_told_soon(self, world: World) -> None:
+    def test_an_invalid_name_is_reported_soon(self, world: World) -> None:
         started = time.process_time()
         assert refused(world, "show", "oc-ses_x") == (
             "there is no room 'oc-ses_x': see `claude-shim list`"

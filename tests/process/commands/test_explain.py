@@ -201,7 +201,7 @@ def test_beside_a_one_shot_holder_that_is_not_waited_for_both_fork(
 
 
 @pytest.mark.usefixtures("one_shot_holder")
-def test_a_wait_is_told_and_not_waited(world: World) -> None:
+def test_a_wait_is_reported_and_not_waited_for(world: World) -> None:
     here(world)
     said = explain(world, "-p", "hi")
     assert b"it would wait until that claude ends" in said.stdout
@@ -209,7 +209,7 @@ def test_a_wait_is_told_and_not_waited(world: World) -> None:
 
 
 @pytest.mark.usefixtures("one_shot_holder")
-def test_a_call_that_would_fail_for_a_busy_conversation_is_told_with_its_exit_code(
+def test_a_call_that_would_fail_for_a_busy_conversation_is_reported_with_its_exit_code(
     world: World,
 ) -> None:
     here(world)
@@ -251,7 +251,7 @@ def test_without_any_claude_on_path_there_is_no_launcher_either(world: World) ->
     )
 
 
-def test_a_launcher_that_is_not_first_on_path_is_told(world: World) -> None:
+def test_a_launcher_that_is_not_first_on_path_is_reported(world: World) -> None:
     world.path(world.claude.path.parent, world.launcher.parent)
     assert explain(world, "-p").stdout.startswith(b"! the launcher is not first on PATH")
 

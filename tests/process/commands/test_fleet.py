@@ -55,7 +55,7 @@ def test_list_has_the_rooms_of_all_hosts_and_who_had_them(world: World, daemon: 
     assert [it[7] for it in found][1:] == ["on build-7", "on build-7"]
 
 
-def test_programs_are_told_the_host_too(world: World, daemon: SyncDaemon) -> None:
+def test_json_has_the_host_too(world: World, daemon: SyncDaemon) -> None:
     daemon.rooms = [room("mine", U, host=THIS), room("theirs", V)]
     daemon.elsewhere = [running("theirs", V)]
 
@@ -70,7 +70,7 @@ def test_programs_are_told_the_host_too(world: World, daemon: SyncDaemon) -> Non
     assert [each["host"] for each in (*shown, *ran)] == ["build-7", "build-7"]
 
 
-def test_list_goes_on_where_the_fleet_is_away(world: World, daemon: SyncDaemon) -> None:
+def test_list_works_where_the_fleet_is_unavailable(world: World, daemon: SyncDaemon) -> None:
     store(world, {"mine": {"claude": entry(U)}})
     transcript(world, U)
     daemon.answers["rooms"] = AWAY
@@ -216,7 +216,7 @@ def test_what_another_host_has_open_is_not_deleted(world: World, daemon: SyncDae
     assert changes(daemon) == []
 
 
-def test_prune_says_what_the_fleet_goes_on_having(world: World, daemon: SyncDaemon) -> None:
+def test_prune_says_what_the_fleet_still_has(world: World, daemon: SyncDaemon) -> None:
     store(world, {"r": {"claude": entry(U)}, "s": {"claude": entry(V)}})
     daemon.rooms = [room("r", U)]
 

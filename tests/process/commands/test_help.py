@@ -96,7 +96,7 @@ def test_a_near_miss_is_named(world: World, asked: str, meant: str) -> None:
     assert repr(meant) in warning
 
 
-def test_anything_else_is_told_where_to_look(world: World) -> None:
+def test_any_other_word_gets_a_hint_where_to_look(world: World) -> None:
     assert "`claude-shim help` lists what there is" in refused(world, "help", "xyzzy").warning
 
 

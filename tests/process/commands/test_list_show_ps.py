@@ -714,7 +714,7 @@ class TestRunning:
         assert cells[4] == "streaming, unmanaged"
         unmanaged.communicate(b"\n", PATIENCE)
 
-    def test_a_fork_is_told_with_the_room_it_comes_from(self, world: World) -> None:
+    def test_a_fork_is_listed_with_its_room(self, world: World) -> None:
         holder = self.started(world, "--input-format", "stream-json", NSED_ROOM_ID="r")
         args = ("--resume", U, "--fork-session", "--session-id", V, "--input-format", "stream-json")
         fork = self.started(
@@ -757,7 +757,7 @@ class TestRunning:
         assert (watching.returncode, stderr) == (0, b"")
         claude.communicate(b"\n", PATIENCE)
 
-    def test_watching_takes_two_seconds_unless_told_otherwise(self, world: World) -> None:
+    def test_watching_takes_two_seconds_by_default(self, world: World) -> None:
         watching = world.start("ps", "--watch", "--json", program=CLAUDE_SHIM)
         assert watching.stdout is not None
         assert read_line(watching.stdout) == b"[]\n"

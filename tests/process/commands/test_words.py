@@ -17,7 +17,7 @@ def opened(world: World, *args: str) -> tuple[Call, bytes]:
     return world.claude.calls[-1], run.stderr
 
 
-def test_open_goes_on_with_a_room(world: World) -> None:
+def test_open_resumes_a_room(world: World) -> None:
     store(world, {"refactor": {"planner": entry(U)}})
     transcript(world, U)
     call, said = opened(world, "refactor")

@@ -143,7 +143,7 @@ def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsSe
     run(nats_server.url, story)
 
 
-def test_who_watches_is_told(nats_server: NatsServer) -> None:
+def test_a_watcher_is_notified(nats_server: NatsServer) -> None:
     async def story(backend: JetStream) -> None:
         async with backend.watch(U) as changed:
             assert not changed.is_set()

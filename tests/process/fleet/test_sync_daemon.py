@@ -59,7 +59,7 @@ def test_nobody_else_can_use_it_or_read_what_it_keeps(member: World) -> None:
     assert [it for it in open_to_others if not it.is_symlink()] == []
 
 
-def test_another_user_is_told_so_on_either_side(
+def test_another_user_is_refused_on_either_side(
     member: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member.call("-p", "hi")

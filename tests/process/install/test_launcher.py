@@ -47,7 +47,7 @@ def test_install_writes_a_launcher_that_runs_claude(world: World, bin_dir: Path)
 @pytest.mark.parametrize(
     "env", [{}, {"NSED_SESSION_DIR": "{home}/elsewhere"}], ids=["home", "named"]
 )
-def test_the_launcher_stands_beside_the_store_if_not_told_otherwise(
+def test_the_launcher_is_installed_beside_the_store_by_default(
     world: World, env: dict[str, str]
 ) -> None:
     env = {name: value.format(home=world.home) for name, value in env.items()}
@@ -68,12 +68,12 @@ def test_the_line_it_prints_puts_the_launcher_first(world: World, shell: str, na
 
 
 @pytest.mark.parametrize("shell", ["/bin/bash", "/usr/bin/zsh", ""])
-def test_bash_and_zsh_are_told_to_export_path(world: World, bin_dir: Path, shell: str) -> None:
+def test_bash_and_zsh_get_a_line_that_exports_path(world: World, bin_dir: Path, shell: str) -> None:
     run = claude_shim(world, "install", "--bin-dir", str(bin_dir), SHELL=shell)
     assert run.stdout.decode().splitlines()[-1] == f"  export PATH={bin_dir}:$PATH"
 
 
-def test_fish_is_told_in_its_own_words(world: World, bin_dir: Path) -> None:
+def test_fish_gets_a_line_in_its_own_syntax(world: World, bin_dir: Path) -> None:
     run = claude_shim(world, "install", "--bin-dir", str(bin_dir), SHELL="/usr/bin/fish")
     assert run.stdout.decode().splitlines()[-1] == f"  fish_add_path --move --path {bin_dir}"
 

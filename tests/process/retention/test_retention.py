@@ -162,7 +162,7 @@ def test_a_clock_that_was_ahead_does_not_put_housekeeping_off_for_ever(world: Wo
     wait_until(kept(world).exists)
 
 
-def test_a_store_that_cannot_be_stamped_is_not_kept_house_in(world: World) -> None:
+def test_a_store_that_cannot_be_stamped_gets_no_housekeeping(world: World) -> None:
     stamp(world).unlink()
     stamp(world).mkdir(mode=0o700)
     os.utime(stamp(world), (0, 0))

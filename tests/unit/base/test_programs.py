@@ -28,7 +28,7 @@ def left_behind(tmp_path: Path) -> Iterator[Path]:
     os.kill(int(path.read_text()), signal.SIGKILL)
 
 
-def test_what_it_prints_and_how_it_ends_is_told() -> None:
+def test_what_it_prints_and_how_it_ends_is_returned() -> None:
     outcome = sh("cat; echo bad >&2; exit 3", stdin=b"hello")
     assert outcome == programs.Completed(3, "hello", "bad\n")
 
@@ -43,7 +43,7 @@ def test_a_child_that_keeps_the_output_open_is_not_waited_for(left_behind: Path)
     os.kill(int(left_behind.read_text()), 0)  # an updater may be at work: it is left alone
 
 
-def test_a_child_that_goes_on_printing_is_not_waited_for(left_behind: Path) -> None:
+def test_a_child_that_keeps_printing_is_not_waited_for(left_behind: Path) -> None:
     slowly = "while :; do echo y; sleep 0.01; done"
     program = f"echo hi; ({slowly}) & echo $! >{left_behind}"
     assert sh(program).output.startswith("hi\n")

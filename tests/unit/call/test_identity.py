@@ -167,7 +167,7 @@ def test_the_same_command_means_the_same_conversation_inside_and_outside() -> No
 
 
 @pytest.mark.parametrize("environ", [{ROOM: b"r"}, {SESSION: b"s", AGENT: b"a"}, {AGENT: b"a"}])
-def test_what_a_claude_is_told_means_its_own_key_at_any_depth(environ: Environ) -> None:
+def test_what_a_claude_inherits_means_its_own_key_at_any_depth(environ: Environ) -> None:
     outer = identity.resolve(environ, b"", None)
     assert outer
     for _ in range(3):

@@ -59,7 +59,7 @@ def only(findings: Iterator[Finding]) -> Finding:
         ("", "claude", "NSED_AGENT_NAME=claude claude"),
     ],
 )
-def test_how_a_stranger_is_to_be_started_can_be_typed(
+def test_the_command_that_starts_an_unmanaged_claude_can_be_pasted(
     store: Store, monkeypatch: pytest.MonkeyPatch, room: str, agent: str, call: str
 ) -> None:
     mapped = "0c9b9d52-0d0a-5f0e-8a44-f2f1c4f6b0aa"
@@ -123,7 +123,7 @@ def test_leases_of_another_user(monkeypatch: pytest.MonkeyPatch, home: Path) -> 
 
 
 @pytest.mark.usefixtures("store")
-def test_a_directory_in_the_place_of_the_leases(home: Path) -> None:
+def test_a_directory_in_the_place_of_the_file_of_locks(home: Path) -> None:
     (home / ".nsed" / "leases").mkdir()
     finding = next(locking.locks(Setup()))
     assert finding.status == PROBLEM
@@ -358,7 +358,9 @@ def test_conversations_that_are_kept_are_safe(home: Path, store: Store) -> None:
     )
 
 
-def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, store: Store) -> None:
+def test_a_transcript_that_was_cut_and_one_with_a_twin_are_reported(
+    home: Path, store: Store
+) -> None:
     path = transcript(home, days=1)
     kept = Path(pins.path(store.directory, ID))
     kept.parent.mkdir()
@@ -371,7 +373,7 @@ def test_a_transcript_that_was_cut_and_one_with_a_twin_are_told(home: Path, stor
     assert "1 conversation of this config directory shares its id" in twin.found
 
 
-def test_conversations_of_another_account_are_told(
+def test_conversations_under_another_config_directory_are_reported(
     home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pins.note(pins.origin_of(pins.path(store.directory, ID)), str(transcript(home, days=1)))

@@ -74,7 +74,7 @@ def key_file(tmp_path: Path, environ: dict[bytes, bytes], daemon: SyncDaemon) ->
     return path
 
 
-def test_what_is_sealed_can_be_read(key_file: Path) -> None:
+def test_what_is_encrypted_can_be_read(key_file: Path) -> None:
     assert found(PROBLEM) + found(WARNING) == []
     assert f"1 key in {key_file}, of which the first one seals" in found(OK)
     assert "all conversations of the fleet can be read with the keys here" in found(OK)

@@ -315,7 +315,9 @@ def test_of_a_repeated_option_the_last_value_counts(args: list[str], value: str 
         (["--", "sync"], None),
     ],
 )
-def test_a_subcommand_is_told_from_a_prompt(args: list[str], subcommand: str | None) -> None:
+def test_a_subcommand_is_distinguished_from_a_prompt(
+    args: list[str], subcommand: str | None
+) -> None:
     assert invocation.read(args, SMALL).subcommand == subcommand
 
 
@@ -336,7 +338,7 @@ def test_a_subcommand_is_told_from_a_prompt(args: list[str], subcommand: str | N
         (["--", "-p"], True, True),
     ],
 )
-def test_a_run_goes_on_where_it_streams_or_has_a_terminal(
+def test_a_run_is_long_running_where_it_streams_or_has_a_terminal(
     monkeypatch: pytest.MonkeyPatch, args: list[str], on_a_terminal: bool, expected: bool
 ) -> None:
     monkeypatch.setattr(posix, "isatty", lambda descriptor: descriptor == 1 and on_a_terminal)

@@ -128,7 +128,7 @@ class TestPrompts:
         said = line(type="user", isSidechain=True, message={"role": "user", "content": "sub"})
         assert seen(path, said).turns == 0
 
-    def test_first_and_last_are_told_apart(self, path: Path) -> None:
+    def test_first_and_last_are_kept_apart(self, path: Path) -> None:
         found = seen(path, user("one"), ANSWER, user("two"), ANSWER, user("three"), ANSWER)
         assert (found.turns, found.is_exact) == (3, True)
         assert (found.first_prompt, found.last_prompt) == ("one", "three")

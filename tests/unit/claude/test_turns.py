@@ -93,7 +93,7 @@ def test_the_registry_tells_and_who_waits_for_a_person_has_ended(
     assert turns.is_answering(os.getpid()) is answering
 
 
-def test_one_whose_conversation_is_in_the_background_is_told_by_its_worker(config: Path) -> None:
+def test_the_worker_says_whether_a_conversation_in_the_background_is_busy(config: Path) -> None:
     register(config, status="busy", parkedJobId="j")  # it stays so for ever
     assert turns.is_answering(os.getpid())
     register(config, status="idle", jobId="j", file="worker")

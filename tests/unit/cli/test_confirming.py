@@ -69,7 +69,7 @@ def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
     assert str(claude) == f"claude {posix.getpid()} (one-shot) is live on room 'r', agent 'a'"
 
 
-def test_a_claude_that_goes_on_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_running_claude_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     leases = Leases(monkeypatch, HeldLock(posix.getpid(), is_long_running=True))
     (claude,) = confirming.who_is_live("", [KEY])
     assert (leases.looks, claude.kind) == (1, "interactive")
@@ -84,7 +84,7 @@ def test_a_claude_that_the_system_does_not_show_is_named_all_the_same(
     assert str(claude).startswith("claude in another container (streaming or interactive) is live")
 
 
-def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
+def test_only_locks_of_the_keys_in_question_count(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     holder = os.fork()
     if not holder:  # to a process its own locks are none
@@ -107,7 +107,7 @@ def test_only_leases_of_the_keys_in_question_count(tmp_path: Path) -> None:
         os.close(writing)
 
 
-def test_claudes_without_the_lease_are_found_by_room_and_agent_and_by_conversation(
+def test_claudes_without_the_lock_are_found_by_room_and_agent_and_by_conversation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "conversations", lambda: {11: V, 12: U, 13: V})

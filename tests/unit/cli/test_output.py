@@ -227,7 +227,7 @@ class TestJson:
 
     @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "euc-jp"])
     @pytest.mark.parametrize("text", ["half \ud83d", "réf 🙂", "日本"])
-    def test_any_text_can_be_told_to_any_stdout(
+    def test_any_text_can_be_printed_to_any_stdout(
         self, monkeypatch: pytest.MonkeyPatch, encoding: str, text: str
     ) -> None:
         written = io.BytesIO()

@@ -29,7 +29,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> encryption.Cipher:
 
 
 @given(content=st.binary(max_size=2000), follows=st.integers(0, 2**63))
-def test_what_is_sealed_can_be_read_with_its_key(
+def test_what_is_encrypted_can_be_read_with_its_key(
     encrypted: encryption.Cipher, content: bytes, follows: int
 ) -> None:
     payload = encrypted.encrypt(content, SUBJECT, follows)

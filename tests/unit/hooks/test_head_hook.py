@@ -150,7 +150,7 @@ def test_a_session_id_read_without_a_parse_is_the_one_a_parse_gives(
     assert named is None or named == event["session_id"]
 
 
-def test_an_account_that_starts_with_its_session_id_is_read_without_a_parse() -> None:
+def test_an_event_that_starts_with_its_session_id_is_read_without_a_parse() -> None:
     account = json.dumps({"session_id": U, "prompt": 'print("session_id")\n'})
     assert head_hook._named_first(account.encode()) == U
 

@@ -40,7 +40,7 @@ def test_a_program_is_compiled_for_this_python_alone(tmp_path: Path) -> None:
         assert not manifest.is_compiled(other, text, program)
 
 
-def test_a_line_that_holds_no_more_is_told(tmp_path: Path) -> None:
+def test_a_line_that_holds_no_more_is_reported(tmp_path: Path) -> None:
     installation = tmp_path / "installation"
     gone = tmp_path / "gone"
     installation.write_text(f"claude-shim 1\npython 1 2 /bin/sh\nprogram 3 4 {gone}\n")

@@ -36,13 +36,13 @@ def taken(
 
 
 class TestHolders:
-    def test_without_a_lease_there_is_none_and_no_file_is_made(self, directory: str) -> None:
+    def test_without_a_lock_there_is_none_and_no_file_is_made(self, directory: str) -> None:
         assert live_claudes.held_locks(directory).for_key(KEY.room, KEY.agent) is None
         assert not live_claudes.held_locks(directory)
         assert os.listdir(directory) == []
 
     @pytest.mark.parametrize("is_long_running", [True, False])
-    def test_who_has_it_is_told_with_whether_they_go_on(
+    def test_the_holder_is_known_with_whether_it_is_long_running(
         self, directory: str, fork: Fork, is_long_running: bool
     ) -> None:
         child = fork(taken(directory, is_long_running=is_long_running))
@@ -68,7 +68,7 @@ class TestHolders:
             )
         assert holders.for_key("r", "nobody") is None
 
-    def test_those_in_line_are_told_in_their_order(self, directory: str, fork: Fork) -> None:
+    def test_those_in_line_are_listed_in_their_order(self, directory: str, fork: Fork) -> None:
         holder = fork(taken(directory, is_long_running=True))
         assert holder.said() == "True"
         line: list[int] = []
@@ -215,7 +215,7 @@ class TestProcesses:
             (["--append-system-prompt", "--input-format=stream-json"], True, "interactive"),
         ],
     )
-    def test_the_kind_follows_from_the_lease_and_the_command_line(
+    def test_the_kind_follows_from_the_lock_and_the_command_line(
         self, claude: Claude, args: list[str], is_long_running: bool | None, kind: str
     ) -> None:
         process = live_claudes.process(claude(*args).pid, is_long_running)
@@ -232,11 +232,11 @@ class TestProcesses:
         assert process.directory == os.getcwd()
 
     @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1])
-    def test_of_one_that_is_gone_or_elsewhere_nothing_is_told(self, pid: int) -> None:
+    def test_of_one_that_is_gone_or_elsewhere_nothing_is_known(self, pid: int) -> None:
         assert live_claudes.process(pid) is None
         assert live_claudes.key_of(pid) is None
 
-    def test_one_with_the_lease_goes_before_strangers(self, claude: Claude) -> None:
+    def test_one_with_the_lock_goes_before_unmanaged_ones(self, claude: Claude) -> None:
         own, strange = claude("-p"), claude("--input-format", "stream-json")
         first, second = live_claudes.claudes([HeldLock(own.pid, False, (7, 8))], [strange.pid])
         assert (first.pid, first.kind, first.is_unmanaged) == (own.pid, "one-shot", False)
@@ -244,7 +244,7 @@ class TestProcesses:
         assert (second.pid, second.kind, second.is_unmanaged) == (strange.pid, "streaming", True)
 
     @pytest.mark.parametrize(("is_long_running", "kind"), [(False, "one-shot"), (True, None)])
-    def test_of_one_in_another_container_only_the_lease_tells(
+    def test_one_in_another_container_is_known_by_its_lock_alone(
         self, is_long_running: bool, kind: str | None
     ) -> None:
         (found,) = live_claudes.claudes([HeldLock(0, is_long_running)], [])
@@ -252,7 +252,7 @@ class TestProcesses:
 
 
 class TestStrangers:
-    def test_who_is_on_the_conversation_without_its_lease_is_one(self) -> None:
+    def test_a_claude_on_the_conversation_without_its_lock_is_unmanaged(self) -> None:
         assert live_claudes.unmanaged([], U, {11: U, 12: "another"}) == [11]
 
     def test_the_holder_is_none_nor_is_what_it_started(self, claude: Claude) -> None:

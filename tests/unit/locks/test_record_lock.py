@@ -37,7 +37,7 @@ def taken(
 
 
 @pytest.mark.parametrize("is_long_running", [True, False])
-def test_who_has_it_is_told_with_whether_they_go_on(
+def test_the_holder_is_known_with_whether_it_is_long_running(
     directory: str, fork: Fork, is_long_running: bool
 ) -> None:
     holder = fork(taken(directory, is_long_running))
@@ -60,7 +60,7 @@ def test_it_is_free_the_moment_its_holder_dies(directory: str, fork: Fork) -> No
 
 
 @pytest.mark.parametrize("other", [(b"room", b"other"), (b"other", b"agent"), (b"", b"agent")])
-def test_other_keys_have_leases_of_their_own(
+def test_other_keys_have_locks_of_their_own(
     directory: str, fork: Fork, other: tuple[bytes, bytes]
 ) -> None:
     assert fork(taken(directory)).said() == "True"
@@ -216,7 +216,7 @@ def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
-def test_a_filesystem_without_locks_is_one_warning_and_no_lease(
+def test_a_filesystem_without_locks_is_one_warning_and_no_lock(
     directory: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

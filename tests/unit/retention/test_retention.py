@@ -142,7 +142,7 @@ class TestAResumedConversation:
         assert world.pin(transcript)
         assert idle(transcript) > 0.3
 
-    def test_one_that_claude_takes_at_this_moment_is_told_as_gone(self, world: World) -> None:
+    def test_one_that_claude_takes_at_this_moment_is_reported_as_gone(self, world: World) -> None:
         transcript = world.transcript(idle=40)
         gone = Transcript(str(transcript), True, transcript.stat())
         world.pin(transcript)

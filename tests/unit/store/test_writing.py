@@ -236,7 +236,7 @@ class TestWhatCannotBeRecorded:
         with full_disk(), pytest.raises(Failure):
             sessions.record("new", "claude", UUIDS[1])
 
-    def test_is_told_of_with_the_reason(self, sessions: Store) -> None:
+    def test_is_reported_with_the_reason(self, sessions: Store) -> None:
         (told,) = unrecorded.pending(sessions.directory, sessions.mappings())
         assert told[1] == os.strerror(errno.ENOSPC)
 

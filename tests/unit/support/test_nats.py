@@ -27,7 +27,7 @@ def test_what_was_acknowledged_outlives_a_kill_on_the_same_address(nats_server: 
     assert asyncio.run(append(url, b"two")) == 2
 
 
-def test_a_frozen_server_accepts_and_greets_nobody_until_it_goes_on(
+def test_a_frozen_server_accepts_and_greets_nobody_until_it_is_resumed(
     nats_server: NatsServer,
 ) -> None:
     host, port = nats_server.url.removeprefix("nats://").split(":")
