@@ -107,9 +107,9 @@ class _Sessions(effects.Sessions):
         explain("no hook would report its moves: the next call would ask claude's registry")
 
     def plugin_link(self, key: SessionKey, variant: str) -> str | None:
-        if self.store is None or not os.access(f"{self.plugin}/{variant}", os.R_OK):
+        if self.store is None or not plugin_links.runs(f"{self.plugin}/{variant}"):
             return None
-        return plugin_links.path(self.store.directory, key, variant)
+        return plugin_links.path(self.store.directory, key, self.plugin, variant)
 
     def _recall(self, key: SessionKey) -> str | None:
         if self.store is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -15,12 +16,13 @@ from shim.base.session_key import DEFAULT_AGENT
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.claude import registry
 from shim.locks import live_claudes, record_lock
-from shim.store import lock_holders
+from shim.store import lock_holders, plugin_links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from shim.base.session_key import SessionKey
     from shim.checks.setup import Setup
     from shim.locks.live_claudes import HeldLocks
 
@@ -140,6 +142,13 @@ def claudes(setup: Setup) -> Iterator[Finding]:
     odd = {pid: name for pid in pids if (name := _foreign_name(pid))}
     for pid, name in odd.items():
         yield problem(f"{name} (pid {pid}) holds a lock, and is no claude", f"kill {pid}")
+    deaf = list(_without_their_hooks(setup.store, pids))
+    for key, pid in deaf:
+        yield problem(
+            f"the hooks of claude {pid}, room {key.room!r}, agent {key.agent!r}, are gone with the"
+            " claude-shim that started it: a /clear there is not followed",
+            f"end it, and start it again: {_call(key.room, key.agent)}",
+        )
     unmanaged = list(_unmanaged(setup, held))
     for room, agent, pid in unmanaged:
         yield warning(
@@ -147,9 +156,20 @@ def claudes(setup: Setup) -> Iterator[Finding]:
             " lock: calls fork",
             f"end it, and start it with that room and agent: {_call(room, agent)}",
         )
-    if not odd and not unmanaged:
+    if not odd and not deaf and not unmanaged:
         holding = "holds a lock" if len(pids) == 1 else "hold locks"
         yield ok(f"{counted(len(pids), 'claude')} {holding}, none is unmanaged")
+
+
+def _without_their_hooks(store: Path, pids: Iterable[int]) -> Iterator[tuple[SessionKey, int]]:
+    """Each claude with a link to a plugin that is gone, and the session key of the link."""
+    folder = f"{store.absolute()}/{plugin_links.FOLDER}/"
+    for pid in pids:
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            for word in psutil.Process(pid).cmdline():
+                if word.startswith(folder) and not plugin_links.runs(word):
+                    yield plugin_links.owner(word)[1], pid
+                    break
 
 
 def _call(room: str, agent: str) -> str:

@@ -22,7 +22,7 @@ _LONGEST = 1 << 26
 _LONGEST_START = 256
 _SESSION_ID = b'"session_id"'
 _NO_TURNS = (b"SessionStart", b"SessionEnd")
-_AT_TERMINALS = "/interactive"
+_AT_TERMINALS = "interactive"
 
 
 def main() -> "NoReturn":

@@ -66,7 +66,7 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str | None) -> st
     """The head as a claude ends on a conversation."""
     if session_id == head:
         # A person who goes as soon as ← has left it to a job is faster than that job's worker.
-        of_key = plugin_links.path(store, key, "")
+        of_key = plugin_links.directory_of(store, key) + "/"
         for job in background_jobs.every():
             is_its = any(flag.startswith(of_key) for flag in background_jobs.flags(job))
             if (

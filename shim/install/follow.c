@@ -7,7 +7,7 @@
  *
  * CLAUDE_PLUGIN_ROOT is the path of the plugin as claude was given it,
  *
- *     STORE/plugins/DIGEST/VARIANT
+ *     STORE/plugins/DIGEST/TAG-VARIANT
  *
  * and DIGEST/key holds the room, a NUL and the agent (shim/store/plugin_links.py). The store is read
  * in its canonical layout (shim/store/layout.py). It prints nothing and exits with 0.
@@ -132,7 +132,7 @@ static bool read_session_id(struct text account, char *session_id) {
 
 /* What begins or ends at a terminal may be a conversation that is left to the background. */
 static bool may_leave_head(struct text account, const char *plugin) {
-    static const char at_terminals[] = "/interactive";
+    static const char at_terminals[] = "interactive";
     size_t length = strlen(plugin), ending = strlen(at_terminals);
 
     return length >= ending && strcmp(plugin + length - ending, at_terminals) == 0 &&

@@ -3,7 +3,8 @@
 Claude passes the path to the plugin's hooks as it was given, and keeps it wherever it moves a
 conversation, for instance to a worker with the environment of another room's claude (help facts,
 "Hooks"). The directory `plugins/<digest>` in the store holds the key, and a link to each variant of
-the plugin that a claude of the key was given.
+the plugin that a claude of the key was given. Each installation has links of its own: a host and
+its containers, for example, can share a store.
 """
 
 import posix
@@ -21,19 +22,25 @@ KEY: "Final" = "key"
 
 _LONGEST_KEY = 1 << 20
 _BETWEEN = b"\0"
+# Characters of the digest that tells one installation's links from another's.
+_TAG = 8
+# What the hooks of a variant run, beside the variants: this, but for the fleet's.
+_HOOK = "follow"
+_FLEET, _FLEET_HOOK = "fleet", "flush"
 
 
 def ensure(store: str, key: SessionKey, plugin: str, variant: str) -> str | None:
     """The path of a key's link to a variant of the plugin, which is made if there is none.
 
-    `plugin` is the directory of all variants. None if it has no such variant, or the link cannot be
-    made.
+    `plugin` is the directory of all variants. None if the hook of the variant cannot be run, or the
+    link cannot be made.
     """
-    link = path(store, key, variant)
-    if posix.access(link, posix.R_OK):
+    link = path(store, key, plugin, variant)
+    if runs(link):
         return link
     target = f"{plugin}/{variant}"
-    if not posix.access(target, posix.R_OK):
+    if not posix.access(target, posix.R_OK) or not runs(target):
+        explain(f"{target} has no hook that runs: the head will not follow the conversation")
         return None
     try:
         _make(store, key, link, target)
@@ -43,9 +50,16 @@ def ensure(store: str, key: SessionKey, plugin: str, variant: str) -> str | None
     return link
 
 
-def path(store: str, key: SessionKey, variant: str) -> str:
-    """The path of a key's link to a variant of the plugin."""
-    return f"{directory_of(store, key)}/{variant}"
+def path(store: str, key: SessionKey, plugin: str, variant: str) -> str:
+    """The path of a key's link to a variant of an installation's plugin."""
+    tag = sha1(plugin.encode("utf-8", "surrogateescape")).hex()[:_TAG]
+    return f"{directory_of(store, key)}/{tag}-{variant}"
+
+
+def runs(variant: str) -> bool:
+    """Whether the hook of a variant of the plugin, or of a link to one, can be run."""
+    hook = _FLEET_HOOK if variant.endswith(_FLEET) else _HOOK
+    return posix.access(f"{variant}/../{hook}", posix.X_OK)
 
 
 def directory_of(store: str, key: SessionKey) -> str:

@@ -85,6 +85,7 @@ def hook_of(root: Path, program: Path, room: str, agent: str) -> Hook:
     variants = root / "variants"
     for variant in ("following", "interactive"):
         (variants / variant).mkdir(parents=True, exist_ok=True)
+    (variants / "follow").touch(mode=0o755)
     store = root / "store"
     Store(str(store)).record(room, agent, U)
     key = SessionKey(room.encode("utf-8", "surrogateescape"), agent.encode())
@@ -146,7 +147,7 @@ def test_python_is_asked_where_no_disk_has_space(hook: Hook) -> None:
 
 
 def test_at_a_terminal_a_conversation_that_begins_or_ends_may_leave_the_head(hook: Hook) -> None:
-    terminal = hook.plugin.replace("/following", "/interactive")
+    terminal = hook.plugin.replace("-following", "-interactive")
     assert hook.run(event("UserPromptSubmit", U), terminal) == ""
     for name in ("SessionStart", "SessionEnd"):
         assert hook.run(event(name, U), terminal).startswith("asked")

@@ -1,5 +1,6 @@
 """The checks of doctor that no whole process can be brought into, and their rules."""
 
+import contextlib
 import errno
 import fcntl
 import gzip
@@ -17,12 +18,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from shim.base.session_key import SessionKey
 from shim.checks import examination, installation, locking, retained, setup, storage, surroundings
 from shim.checks.finding import OK, PROBLEM, WARNING, Finding, ok
 from shim.checks.setup import Setup
 from shim.claude import registry
-from shim.locks import contention
+from shim.locks import contention, record_lock
 from shim.retention import pins
+from shim.store import plugin_links
 from shim.store.store import Store
 
 ID = "e02e610b-76e2-53bd-9543-ea295dd26fc7"
@@ -68,6 +71,38 @@ def test_the_command_that_starts_an_unmanaged_claude_can_be_pasted(
     monkeypatch.setattr(registry, "conversations", lambda: {os.getpid(): mapped})
     finding = only(locking.claudes(Setup()))
     assert (finding.fix or "").endswith(f": {call}")
+
+
+def test_a_live_claude_whose_hooks_are_gone_is_named(store: Store, home: Path) -> None:
+    plugin = home / "plugin"
+    (plugin / "following").mkdir(parents=True)
+    (plugin / "follow").touch(mode=0o755)
+    link = plugin_links.ensure(store.directory, SessionKey(b"r", b"b c"), str(plugin), "following")
+    assert link is not None
+    with _holder_of_the_lock(store, "b c", home / "claude", link):
+        assert only(locking.claudes(Setup())).status == OK
+        shutil.rmtree(plugin)
+        finding = only(locking.claudes(Setup()))
+    assert "gone with the claude-shim that started it: a /clear there is not" in finding.found
+    assert (finding.fix or "").endswith(": NSED_ROOM_ID=r NSED_AGENT_NAME='b c' claude")
+
+
+@contextlib.contextmanager
+def _holder_of_the_lock(store: Store, agent: str, program: Path, link: str) -> Iterator[None]:
+    """A process like a claude that has the lock of an agent of room r, and the plugin."""
+    program.write_text(
+        "import fcntl, sys\n"
+        f"file = open({store.directory + '/leases'!r}, 'w')\n"
+        f"fcntl.lockf(file, fcntl.LOCK_EX, 2, {record_lock.key_offset('r', agent)})\n"
+        "print(flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-IS", str(program), "--plugin-dir", link]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.communicate()
 
 
 # What cannot be had in a test

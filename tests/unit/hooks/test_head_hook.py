@@ -30,7 +30,9 @@ KEY = SessionKey(b"r", b"a")
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     """The plugin, as it is beside a launcher."""
-    return Path(shutil.copytree(CLAUDE_PLUGIN, tmp_path / "bin" / "plugin"))
+    copied = Path(shutil.copytree(CLAUDE_PLUGIN, tmp_path / "bin" / "plugin"))
+    (copied / "follow").touch(mode=0o755)
+    return copied
 
 
 @pytest.fixture

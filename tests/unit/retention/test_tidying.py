@@ -31,12 +31,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def link(store: Path, tmp_path: Path) -> Link:
     """Makes the link of a room, so many days ago."""
     (tmp_path / "plugin" / "following").mkdir(parents=True)
+    (tmp_path / "plugin" / "follow").touch(mode=0o755)
 
     def make(room: bytes = b"r", days: float = 31) -> Path:
         key = SessionKey(room, b"claude")
         made = plugin_links.ensure(str(store), key, str(tmp_path / "plugin"), "following")
         assert made
-        return aged(Path(made).parent, days) / "following"
+        return aged(Path(made).parent, days) / Path(made).name
 
     return make
 

@@ -17,6 +17,7 @@ def plugin(tmp_path: Path) -> Path:
     """A plugin of two variants."""
     for variant in ("following", "interactive"):
         (tmp_path / "plugin" / variant).mkdir(parents=True)
+    (tmp_path / "plugin" / "follow").touch(mode=0o755)
     return tmp_path / "plugin"
 
 
@@ -70,10 +71,34 @@ def test_a_link_is_made_once(store: str, plugin: Path) -> None:
 def test_a_link_whose_plugin_is_gone_leads_to_the_new_one(
     store: str, plugin: Path, tmp_path: Path
 ) -> None:
-    link = made(store, plugin)
+    made(store, plugin)
     moved = Path(shutil.move(plugin, tmp_path / "moved"))
-    assert made(store, moved) == link
+    link = made(store, moved)
     assert os.path.samefile(link, moved / "following")
+
+
+def test_two_installations_have_links_of_their_own(
+    store: str, plugin: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(plugin, tmp_path / "other"))
+    links = [made(store, each) for each in (plugin, other, plugin)]
+    assert links[0] == links[2]
+    assert os.path.samefile(links[0], plugin / "following")
+    assert os.path.samefile(links[1], other / "following")
+
+
+def test_a_link_that_leads_nowhere_is_made_anew(store: str, plugin: Path, tmp_path: Path) -> None:
+    link = made(store, plugin)
+    os.unlink(link)
+    os.symlink(tmp_path / "gone", link)
+    assert made(store, plugin) == link
+    assert os.path.samefile(link, plugin / "following")
+
+
+def test_of_a_plugin_whose_hook_cannot_be_run_there_is_none(store: str, plugin: Path) -> None:
+    made(store, plugin)
+    (plugin / "follow").unlink()
+    assert plugin_links.ensure(store, KEY, str(plugin), "following") is None
 
 
 def test_of_a_plugin_without_the_variant_there_is_none(store: str, plugin: Path) -> None:
