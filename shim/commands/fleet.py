@@ -69,14 +69,13 @@ def command(context: click.Context) -> None:
 @command.command("serve")
 @click.option(
     "--listen",
-    metavar="ADDRESS",
+    metavar="ADDRESS[:PORT]",
     default=serving.LOOPBACK,
     help=f"Where other machines reach it; 0.0.0.0 is everywhere.  [default: {serving.LOOPBACK}]",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    default=serving.PORT,
     metavar="N",
     help=f"[default: {serving.PORT}]",
 )
@@ -110,7 +109,7 @@ def command(context: click.Context) -> None:
 )
 def serve(
     listen: str,
-    port: int,
+    port: int | None,
     tls_cert: str | None,
     tls_key: str | None,
     tls_ca: str | None,
@@ -142,7 +141,13 @@ def serve(
         raise click.UsageError("--tls-ca goes with --tls-cert.")
     servers = tuple(filter(None, (each.strip() for each in cluster.split(","))))
     certificate, key, authority = map(_absolute, (tls_cert, tls_key, tls_ca))
-    address = Address(listen, port, certificate, key, authority, servers)
+    try:
+        host, port = serving.parse_address(listen, port)
+    except ValueError as problem:
+        raise click.UsageError(
+            "--listen takes ADDRESS or ADDRESS:PORT, with one port."
+        ) from problem
+    address = Address(host, port, certificate, key, authority, servers)
     if unit is not None:
         click.echo(_UNITS[unit](_command(address), _environment()), nl=False)
         click.echo(_HINTS[unit], err=True)
@@ -151,6 +156,7 @@ def serve(
     url = server.configure(address)
     if not detach:
         server.require_free()
+        server.require_able(address)
     elif not server.pid():
         server.start()
     if address.is_open:
@@ -203,14 +209,16 @@ def stop() -> None:
     Conversations go on: the next call starts the sync daemon again.
     """
     where = store.directory(make=False)
-    ended = []
+    ended, kept = [], ""
     if overview.stop(where):
         ended.append("the sync daemon")
-    if Server(where).stop():
+    server = Server(where)
+    if server.stop():
         ended.append("the server")
+        kept = f" Its data stays in {server.data}."
     if not ended:
         raise click.ClickException("nothing of the fleet runs here")
-    click.echo(f"Ended {' and '.join(ended)}.")
+    click.echo(f"Ended {' and '.join(ended)}.{kept}")
 
 
 @command.group("key", short_help="Keys that encrypt what leaves for the server.")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from shim.base import environment, files, programs
 from shim.base.messages import Failure
+from shim.base.plain_text import printable
 from shim.fleet import extra
 from shim.locks.record_lock import Lock
 
@@ -89,6 +90,12 @@ class Address:
         """Whether what is said crosses a network for everyone on the way to read."""
         return not self.is_local and not self.certificate
 
+    @property
+    def listens_at(self) -> list[tuple[str, int]]:
+        """The hosts and ports that it needs: the second is that of the cluster's servers."""
+        ports = [self.port, _route_port(self.port)] if self.servers else [self.port]
+        return [(self.host, port) for port in ports]
+
     def __str__(self) -> str:
         return _joined(self.host, self.port)
 
@@ -97,14 +104,14 @@ class Address:
         is_everywhere = self.host in ("0.0.0.0", "::")
         host = socket.gethostname() if is_everywhere else self.host
         scheme = "tls" if self.certificate else "nats"
-        places = [_finish_fork(each, self.port) for each in self.servers] or [(host, self.port)]
+        places = [_split_address(each, self.port) for each in self.servers] or [(host, self.port)]
         return ",".join(f"{scheme}://{token}@{_joined(*place)}" for place in places)
 
     def cluster(self, token: str) -> str:
         """What the configuration says of the cluster; empty where there is none."""
         if not self.servers:
             return ""
-        places = [_finish_fork(each, self.port) for each in self.servers]
+        places = [_split_address(each, self.port) for each in self.servers]
         routes = (
             json.dumps(f"nats-route://{_CLUSTER_NAME}:{token}@{_joined(host, _route_port(port))}")
             for host, port in places
@@ -128,12 +135,28 @@ class Address:
         )
 
 
+def parse_address(text: str, port: int | None) -> tuple[str, int]:
+    """The host and port of ADDRESS or ADDRESS:PORT; `port` is the one that was given apart.
+
+    Raises ValueError where the two differ, or the port is none.
+    """
+    host, named = _split_address(text, 0)
+    if not host or (named and port not in (None, named)) or named > _LAST_PORT:
+        raise ValueError(text)
+    return host, named or port or PORT
+
+
 class Server:
     """The server of a store, running or not."""
 
     def __init__(self, store: str) -> None:
         self._directory = Path(store, "server")
         self._configuration = self._directory / "server.conf"
+
+    @property
+    def data(self) -> Path:
+        """Where its data is."""
+        return self._directory / "data"
 
     def pid(self) -> int | None:
         """The process that serves now, if there is one."""
@@ -157,7 +180,7 @@ class Server:
         text = _CONFIGURATION.format(
             listen=json.dumps(str(address)),
             token=json.dumps(token),
-            data=_quoted(self._directory / "data"),
+            data=_quoted(self.data),
             ports=_quoted(self._directory),
         )
         text += address.tls() + address.cluster(token)
@@ -170,6 +193,25 @@ class Server:
         if not is_as_before:
             files.replace(str(self._configuration), text.encode())
         return address.url(token)
+
+    def require_able(self, address: Address) -> None:
+        """Make sure that the server can run as it is configured. Raises Failure."""
+        checked = programs.run(
+            [binary(), "-t", "-c", str(self._configuration)], os.environ, _PATIENCE
+        )
+        if checked.exit_code:
+            reason = (
+                (checked.output + checked.errors).strip().splitlines() or ["it prints nothing"]
+            )[-1]
+            raise Failure(f"the server does not start: {printable(reason)}")
+        for host, port in address.listens_at:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                socket.create_server((host, port), family=family).close()
+            except OSError as problem:
+                raise Failure(
+                    f"the server cannot listen at {_joined(host, port)}: {problem.strerror}"
+                ) from problem
 
     def require_free(self) -> None:
         """Raise Failure where a server runs already."""
@@ -265,7 +307,7 @@ def binary() -> str:
     return found
 
 
-def _finish_fork(address: str, port: int) -> tuple[str, int]:
+def _split_address(address: str, port: int) -> tuple[str, int]:
     """An address's host and port, which is the one that is given where it names none."""
     host, colon, named = address.rpartition(":")
     is_named = colon and named.isdigit() and (":" not in host or host.startswith("["))

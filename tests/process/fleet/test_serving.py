@@ -6,6 +6,7 @@ import os
 import plistlib
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def records(url: str) -> int:
     async def append() -> int:
         backend = JetStream(url, "")
         async with meanwhile(backend.run()):
-            await backend.was_tried.wait()
+            await backend.wait_until_ready()
             last = await backend.last(U)
             after = last.sequence if last else 0
             return await backend.append(U, Record(CLAIM, HOLDER, 1), after, PATIENCE)
@@ -61,7 +62,8 @@ def test_a_server_keeps_its_records_and_its_token(world: World, port: str) -> No
     url = served(world, "--port", port)
     assert records(url) == 1
 
-    assert printed(world, "fleet", "stop") == "Ended the server.\n"
+    data = world.home / ".nsed" / "server" / "data"
+    assert printed(world, "fleet", "stop") == f"Ended the server. Its data stays in {data}.\n"
 
     assert served(world, "--port", port) == url
     assert records(url) == 2
@@ -98,6 +100,43 @@ def test_in_the_foreground_it_is_the_server_itself(world: World, port: str) -> N
         process.stderr.read()
         assert process.wait(PATIENCE) in (0, 1)
     assert "nothing" in refused(world, "fleet", "stop")
+
+
+def test_the_port_may_be_part_of_the_address(world: World, port: str) -> None:
+    assert served(world, "--listen", f"127.0.0.1:{port}").endswith(f"@127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--listen", "127.0.0.1:4223", "--port", "4224"), ("--listen", "127.0.0.1:99999")],
+)
+def test_an_address_that_is_none_is_wrong_use(world: World, args: tuple[str, ...]) -> None:
+    run = ask(world, "fleet", "serve", *args)
+
+    assert (run.exit_code, run.stdout) == (2, b"")
+    assert "--listen takes ADDRESS or ADDRESS:PORT" in run.stderr.decode()
+
+
+def test_a_port_that_is_anothers_is_said_before_any_line(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        run = ask(world, "fleet", "serve", "--port", str(port))
+
+    assert (run.exit_code, run.stdout) == (1, b"")
+    assert f"cannot listen at 127.0.0.1:{port}" in run.stderr.decode()
+
+
+def test_a_certificate_that_is_none_is_said_before_any_line(
+    world: World, port: str, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("nothing")
+    files = ("--tls-cert", str(broken), "--tls-key", str(broken))
+
+    run = ask(world, "fleet", "serve", "--port", port, *files)
+
+    assert (run.exit_code, run.stdout) == (1, b"")
+    assert "the server does not start: " in run.stderr.decode()
 
 
 def test_without_the_token_nobody_gets_in(world: World, port: str) -> None:
@@ -183,7 +222,7 @@ def copies(backend: JetStream) -> int:
             while True:
                 with suppress(Unavailable):
                     if backend.is_here:
-                        await backend.put_room("room", {})
+                        await backend.put_room("room", {}, (await backend.room("room")).revision)
                         if stream := (await backend.about())["stream"]:
                             return int(stream["replicas"])
                 await asyncio.sleep(0.05)

@@ -26,8 +26,17 @@ def test_pipx_injects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert extra.how_to_add() == f"pipx inject claude-shim {PACKAGES}"
 
 
+def test_uv_installs_it_where_there_is_no_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = environment(tmp_path / "uv" / "tools" / "claude-shim", monkeypatch)
+
+    assert extra.how_to_add() == f"uv pip install --python {root}/bin/python {PACKAGES}"
+
+
 def test_pip_installs_it_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = environment(tmp_path / ".venv", monkeypatch)
+    (root / "lib" / "python3.11" / "site-packages" / "pip").mkdir()
 
     assert extra.how_to_add() == f"{root}/bin/python -m pip install {PACKAGES}"
 
