@@ -173,11 +173,11 @@ def _many_rooms(world: World, host: Host, url: str) -> Iterator[Row]:
 async def _fill(url: str) -> None:
     backend = JetStream(url, "")
     running = asyncio.create_task(backend.run())
-    await backend.was_tried.wait()
+    await backend.wait_until_ready()
     for number in range(MANY_ROOMS):
         room = f"room-{number}"
         value = {"room": room, "agent": "claude", "session_id": str(uuid.uuid4())}
-        await backend.put_room(rooms.key(room, "claude"), value)
+        await backend.put_room(rooms.key(room, "claude"), value, 0)
     running.cancel()
     await backend.close()
 

@@ -5,7 +5,6 @@ Whatever the fleet cannot do is one warning, and the conversation is resumed on 
 
 import posix
 
-from shim.base import environment
 from shim.base.messages import Failure, explain, warn
 from shim.claude import transcripts
 from shim.fleet import daemon_client
@@ -116,8 +115,6 @@ class _Hosts:
         self.answer = daemon_client.ask(
             self._retention.store_directory,
             "begin",
-            fleet=environment.get("NSED_FLEET_URL"),
-            key_file=environment.get("NSED_FLEET_KEY_FILE"),
             room=call.key.room,
             agent=call.key.agent,
             pid=posix.getpid(),

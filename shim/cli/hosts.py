@@ -55,9 +55,9 @@ class Fleet:
         return {room.session_id for room in self.rooms.values() if room.hostname}
 
     def earlier(self, room: str, agent: str) -> tuple[str, ...]:
-        """The conversations that a room and agent had before, the newest last."""
+        """The other conversations of a room and agent: those before, and forks, the newest last."""
         its = self.rooms.get((room, agent))
-        return its.earlier if its else ()
+        return (*its.earlier, *its.forks) if its else ()
 
     def host(self, mapping: Mapping) -> str | None:
         """The name of the host that had a conversation last, where the fleet knows one."""

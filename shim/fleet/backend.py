@@ -1,4 +1,4 @@
-"""What the fleet asks of a backend: a log for each conversation, a map of rooms, heartbeats."""
+"""What the fleet needs of its servers: a log for each conversation, a map of rooms, heartbeats."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 AGREEMENT_TIMEOUT = 10.0
-"""Seconds that servers which have lost their leader are given to agree on another."""
+"""Seconds that servers get to elect a leader."""
 
 
 class Unavailable(Failure):
-    """The backend cannot be used now; the message says why, and what to do."""
+    """The backend cannot be used now. The message names the reason and what to do."""
 
 
 class Conflict(Exception):
-    """Somebody else has appended to a conversation since: it is not ours any more."""
+    """Somebody else wrote first: what was to be appended or replaced is not the last any more."""
 
 
 @dataclass(frozen=True)
@@ -34,78 +34,94 @@ class Stored:
     sequence: int
     record: Record
     time: str
-    """When it was stored, as RFC 3339: by the server's clock."""
+    """When the server stored it, by its own clock, as RFC 3339."""
     follows: int | None
-    """The sequence of the record that it was appended behind, 0 for a first one."""
+    """The sequence of the record before it; 0 for a conversation's first."""
+
+
+@dataclass(frozen=True)
+class RoomEntry:
+    """What the fleet knows of a room, and the revision to name when it is replaced."""
+
+    value: dict[str, Any] | None
+    """None for a room that nobody has registered."""
+    revision: int
+    """0 for a key that was never written."""
 
 
 class Backend(Protocol):
-    """Every method may raise Unavailable. `why` says why it is away, and is empty where it is not.
+    """A connection to the fleet's servers. Every method may raise Unavailable.
 
-    `stream` tells where all logs are from another such place, whose sequences mean other records.
+    `stream` identifies where the logs are stored: sequences of another stream mean other records.
     """
 
-    why: str
     stream: str
 
     @property
+    def why(self) -> str:
+        """Why the servers cannot be used, or empty."""
+
+    @property
     def is_here(self) -> bool:
-        """Whether it can be used now, as far as that is known."""
+        """Whether the servers can be used now, as far as this side knows."""
 
     async def wait_until_ready(self) -> bool:
-        """Wait for it, for seconds, where it has just gone and may be back; whether it is here."""
+        """Wait while the servers are about to be usable, for AGREEMENT_TIMEOUT at most.
+
+        Returns whether they are usable. Servers that do not answer at all are not waited for.
+        """
 
     async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
-        """Append a record behind the one of a sequence (0: the first), and return its own.
+        """Append a record behind the one with the sequence `after` (0: none); returns its own.
 
-        An outcome that is unknown is found out about, or it raises Unavailable within `timeout`
-        seconds: then the same record, sent again, is stored once. Raises Conflict.
+        Where the outcome is unknown, this finds out, or raises Unavailable within `timeout`
+        seconds: sending the same record again then stores it once. Raises Conflict.
         """
 
     async def last(self, conversation: str) -> Stored | None:
-        """The last record of a conversation. It proves nothing until an append is accepted."""
+        """The last record of a conversation. A read proves nothing before a later append does."""
 
     def records(self, conversation: str, after: int, until: int) -> AsyncIterator[Stored]:
-        """The records of a conversation behind one sequence, up to another, which is there.
+        """The records of a conversation behind one sequence, up to another that exists.
 
-        Those that are no records of ours raise Hostile.
+        Raises Hostile for payloads that are no records of ours.
         """
 
     async def holders(self) -> dict[str, tuple[LeaseHolder | None, str]]:
         """Who wrote the last record of each conversation, and when, as RFC 3339.
 
-        None where that record cannot be read here.
+        None stands for a record that this host cannot read.
         """
 
     async def purge(self, conversation: str, before: int | None = None) -> None:
-        """Delete a conversation's records: all, or those before a sequence."""
+        """Delete the records of a conversation: all, or those before a sequence."""
 
     def watch(self, conversation: str) -> AbstractAsyncContextManager[asyncio.Event]:
-        """An event that is set whenever something may have been appended."""
+        """An event that is set whenever a record may have been appended."""
 
-    async def room(self, name: str) -> dict[str, Any] | None:
-        """What is known of a room."""
+    async def room(self, name: str) -> RoomEntry:
+        """The entry of a room."""
 
     async def rooms(self) -> list[dict[str, Any]]:
-        """What is known of all rooms."""
+        """The entries of all rooms."""
 
-    async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
-        """Have something known of a room, or nothing."""
+    async def put_room(self, name: str, value: dict[str, Any] | None, after: int) -> None:
+        """Replace the entry that has the revision `after`; None deletes it. Raises Conflict."""
 
     async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
-        """Give a heartbeat of this host, which lasts for `life` seconds; None takes it back."""
+        """Store a heartbeat of this host, which expires after `life` seconds; None removes it."""
 
     async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
-        """The last heartbeat of a host, or None where that is too long ago."""
+        """The last heartbeat of a host, or None once it has expired."""
 
     async def heartbeats(self) -> dict[str, dict[str, Any]]:
         """The heartbeats of all hosts."""
 
     async def now(self) -> float:
-        """The time by the backend's clock, as of a moment ago, in seconds since 1970."""
+        """The server's clock, as of a moment ago, in seconds since 1970."""
 
     async def space_used(self) -> float:
-        """Which part of the space for conversations is taken; 0 where it has no limit."""
+        """How much of the space for conversations is used, from 0 to 1; 0 without a limit."""
 
     async def about(self) -> dict[str, Any]:
-        """What `claude-shim fleet status` says of it."""
+        """The `engine` object of the protocol's `status`."""

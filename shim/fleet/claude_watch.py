@@ -1,4 +1,4 @@
-"""Which processes live: told of each one's end by the kernel where it can, else by looking."""
+"""Watching processes: the kernel reports each end where it can, else they are polled."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ if TYPE_CHECKING:
 
 
 class ClaudeWatch:
-    """Processes that are watched; `on_end` is called with the pid of one that has ended."""
+    """Watched processes; `on_end` is called with the pid of each that has ended."""
 
     def __init__(self, on_end: Callable[[int], None]) -> None:
         self._on_end = on_end
         self._descriptors: dict[int, int] = {}
-        self._looked_at: dict[int, psutil.Process] = {}
+        self._polled: dict[int, psutil.Process] = {}
 
     def watch(self, pid: int) -> bool:
-        """Watch a process; whether it lives."""
-        if pid in self._descriptors or pid in self._looked_at:
+        """Watch a process; returns whether it is alive."""
+        if pid in self._descriptors or pid in self._polled:
             return True
         try:
             descriptor = os.pidfd_open(pid)
         except (ProcessLookupError, ValueError, OverflowError):
             return False
         except (AttributeError, OSError):  # another system, or Linux before 5.3
-            return self._look_at(pid)
+            return self._start_polling(pid)
         self._descriptors[pid] = descriptor
         asyncio.get_running_loop().add_reader(descriptor, self._end, pid)
         return True
 
-    def look(self) -> None:
-        """Look at those of which the kernel does not tell."""
-        for pid, process in list(self._looked_at.items()):
-            if not _claude_watch(process):
-                del self._looked_at[pid]
+    def poll(self) -> None:
+        """Look at those that the kernel does not report."""
+        for pid, process in list(self._polled.items()):
+            if not _is_alive(process):
+                del self._polled[pid]
                 self._on_end(pid)
 
-    def _look_at(self, pid: int) -> bool:
+    def _start_polling(self, pid: int) -> bool:
         try:
             process = psutil.Process(pid)
         except (psutil.Error, ValueError):
             return False
-        self._looked_at[pid] = process
-        return _claude_watch(process)
+        self._polled[pid] = process
+        return _is_alive(process)
 
     def _end(self, pid: int) -> None:
         descriptor = self._descriptors.pop(pid)
@@ -56,15 +56,15 @@ class ClaudeWatch:
         self._on_end(pid)
 
 
-def born(pid: int) -> float | None:
-    """When a process has started, by which it is known from another of that pid."""
+def start_time(pid: int) -> float | None:
+    """When a process has started, which tells it from a later one of the same pid."""
     try:
         return psutil.Process(pid).create_time()
-    except psutil.Error:
+    except (psutil.Error, ValueError):
         return None
 
 
-def _claude_watch(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -1,7 +1,7 @@
-"""A conversation of this host in the fleet: taken, brought, followed, forked where it was taken.
+"""A conversation of this host in the fleet: its lease, its files, and the fork that it may become.
 
-`lock` is for whoever does any of that. A method that raises Unavailable leaves all as it is, to be
-done again when the backend is back.
+What it is here is its state (`notes.State`), which only `_become` changes. `lock` is for whoever
+does anything with it. A method that raises Unavailable leaves all as it is, to be tried again.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shim.base import times
 from shim.base.messages import explain
 from shim.base.session_key import new_session_id
-from shim.claude import turns
-from shim.fleet import forking, notes, snapshots
+from shim.claude import transcripts, turns
+from shim.fleet import claude_watch, forking, notes, snapshots
 from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.followed_files import FollowedFiles
 from shim.fleet.log import APPEND_TIMEOUT, Held, Log
+from shim.fleet.notes import ForkState, State
 from shim.fleet.records import TRANSCRIPT
 from shim.fleet.snapshots import NeedsFullLog, Snapshot, Verdict
 from shim.fleet.synced_offset import Rewritten, SyncedOffset
@@ -33,142 +35,145 @@ if TYPE_CHECKING:
 
 _MOST_RECORDS = 5000
 # Seconds between two tries of what is not possible yet: each time twice as many.
-_RESTS, _RESTS_AT_MOST = 1.0, 60.0
+_BACK_OFF, _LONGEST_BACK_OFF = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all conversations of a daemon share.
+
+    `on_fork` is called with the note of a fork once the fork has a file of its own.
+    """
+
+    backend: Backend
+    this_host: Host
+    store: str
+    local_locks: LocalLocks
+    on_fork: Callable[[notes.Note], None]
 
 
 class FleetConversation:
-    """A conversation by the session id that this host's file is named by.
+    """A conversation, by the session id that names this host's file.
 
-    `claudes` are those that live on it here, each with how it runs. What they say goes into the log
-    of that session id, or, where another host had it meanwhile, into that of a fork. `on_fork` is
-    called with the note of a fork that has a file of its own by now.
+    `claudes` are those that live on it here, each with how it runs. Their turns are appended to the
+    log of that session id; while the conversation is FENCED, to the log of the fork.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        this_host: Host,
-        store: str,
-        local_locks: LocalLocks,
-        note: notes.Note,
-        on_fork: Callable[[notes.Note], None],
-    ) -> None:
+    def __init__(self, surroundings: Surroundings, note: notes.Note) -> None:
         self.note = note
         self.lock = asyncio.Lock()
         self.claudes: dict[int, str] = {}
-        # Whether its claude was told that it goes on alone, and why a later turn was late unsaid.
+        # Whether its claude was warned that it runs alone, and why a later turn was late unsaid.
         self.is_alone, self.was_late = False, ""
-        # How many calls are asking for it.
-        self.asked_for = 0
+        # How many requests are being answered for it.
+        self.pending_requests = 0
         self.transcript = note.transcript
         self.since = times.now()
-        self._backend = backend
-        self._this_host = this_host
-        self._store = store
-        self._local_locks = local_locks
-        self._on_fork = on_fork
-        self._directory = notes.directory(store)
-        self.log = Log(backend, note.fork or note.session_id, this_host)
-        self._files_followed: FollowedFiles | None = None
-        self._rests_until, self._rests_for = 0.0, _RESTS
-        # Whether who asks for it has its lease on this host, and waits.
-        self._is_asked_for = False
+        self._shared = surroundings
+        self._backend = surroundings.backend
+        self._directory = notes.directory(surroundings.store)
+        # A lease that a daemon before this one held is acquired anew: its last append is unknown.
+        note.owes_data = note.owes_data or note.state is State.OURS
+        note.state = State.FENCED if note.fork else State.FREE
+        self.log = self._log(note.fork or note.session_id)
+        self._files: FollowedFiles | None = None
+        self._retry_at, self._back_off = 0.0, _BACK_OFF
+        self._caller_holds_local_lock = False
 
     @property
     def session_id(self) -> str:
-        """The session id that this host's file is named by."""
+        """The session id that names this host's file."""
         return self.note.session_id
 
     @property
-    def _project(self) -> str:
-        """What claude calls the directory that it has the conversation in here."""
-        return os.path.basename(os.path.dirname(self.transcript))
-
-    @property
-    def is_fenced(self) -> bool:
-        """Whether another host has the conversation that a claude here still lives on."""
-        return self.note.fork is not None
+    def state(self) -> State:
+        """What the conversation is here."""
+        return self.note.state
 
     @property
     def has_synced(self) -> bool:
         """Whether its log has something of the transcript, for other hosts to resume."""
-        tail = self.note.tails.get(TRANSCRIPT)
-        return self.log.is_held and tail is not None and tail.size > 0
+        offset = self.note.synced.get(TRANSCRIPT)
+        return self.log.is_held and offset is not None and offset.size > 0
 
     def is_due(self) -> bool:
-        """Whether there may be something to do for it now, at the price of a look at its files."""
-        if self.lock.locked() or time.monotonic() < self._rests_until:
+        """Whether there may be something to do for it, at the price of a look at its files."""
+        if self.lock.locked() or time.monotonic() < self._retry_at:
             return False
-        if self._files_followed is None or not self.claudes or notes.is_due(self.note):
+        if self._files is None or not self.claudes or self.note.owes:
             return True
-        return self._files_followed.has_news()
+        return self._files.has_news()
 
     def back_off(self) -> None:
-        """Do nothing for it by itself for a while: what was to be done is not possible yet."""
-        self._rests_until = time.monotonic() + self._rests_for
-        self._rests_for = min(2 * self._rests_for, _RESTS_AT_MOST)
+        """Do nothing for it for a while: what is to be done is not possible yet."""
+        self._retry_at = time.monotonic() + self._back_off
+        self._back_off = min(2 * self._back_off, _LONGEST_BACK_OFF)
 
-    def reset_backoff(self) -> None:
-        """Know that all was done that was to be done."""
-        self._rests_for = _RESTS
+    def reset_back_off(self) -> None:
+        """Note that all was done that was to be done."""
+        self._back_off = _BACK_OFF
 
-    def behind(self) -> int:
-        """How many bytes are not in the log yet."""
-        return (self._files_followed or FollowedFiles(self.transcript, self.note.tails)).behind()
+    def lag(self) -> int:
+        """How many bytes of the transcript the log lacks."""
+        return (self._files or self._new_files()).lag()
 
     async def acquire(self, pid: int, kind: str) -> None:
-        """Take it for a claude that starts now, with all turns of other hosts.
+        """Acquire it for a claude that starts now, and fetch all turns of other hosts.
 
-        Who asks for it has its lease on this host. Raises Held, Unavailable, DamagedLog, OSError.
+        The caller holds its lock on this host. Raises Held, Unavailable, DamagedLog, OSError.
         """
         if self.log.is_held and self.claudes:
-            return  # another one here has it already
-        with self._asked_for():
+            return  # for another claude of this host
+        with self._local_lock_is_callers():
             self._finish_fork()
-            await self._claim(pid, kind)
+            await self._acquire_lease(pid, kind)
 
-    async def look(self, until: int) -> bool:
-        """Bring what another host that has it has said; whether its turn is under way.
+    async def peek(self, until: int) -> bool:
+        """Fetch what the other host that holds it has appended; whether its turn is under way.
 
-        Raises Unavailable, DamagedLog, OSError.
+        The caller holds its lock on this host. Raises Unavailable, DamagedLog, OSError.
         """
-        with self._asked_for():
+        with self._local_lock_is_callers():
             self._finish_fork()
             await self._reconcile(until)
             self.remember()
         return turns.has_ended(self.transcript) is False
 
     async def sync(self, timeout: float = APPEND_TIMEOUT) -> None:
-        """Append what is new here. Raises Unavailable."""
+        """Append what is new here. Raises Unavailable, DamagedLog, Hostile, OSError."""
         deadline = asyncio.get_running_loop().time() + timeout
         while True:
             try:
-                if not self.log.is_held or self._files_followed is None:
+                if not self.log.is_held or self._files is None:
                     await self._adopt()
-                assert self._files_followed is not None
-                await self._files_followed.append(self.log, deadline)
+                assert self._files is not None
+                await self._files.append(self.log, deadline)
             except Conflict:
-                continue  # look who has it
+                if self.state is State.OURS:
+                    self._become(State.FREE)
+                continue  # find out who holds it
             except Held as held:
                 if not self.claudes:
                     await self._reconcile(held.by.sequence)
                     return
-                await self._fork()
+                await self._fence()
                 continue
             except Rewritten:
-                self._files_followed = None
+                self._files = None
                 await self._reconcile(self.log.sequence)
                 continue
             except FileNotFoundError as problem:
                 explain(f"{problem.filename} is gone")
             break
-        if self.behind() == 0:
-            self.note.behind = False
-        if self._files_followed is not None:
-            self.note.tails = self._files_followed.tails
+        if self.lag() == 0:
+            self.note.owes_data = False
+            if self.note.fork_state is ForkState.NOTED:
+                self.note.fork_state = ForkState.STORED
+        if self._files is not None:
+            self.note.synced = self._files.synced
 
     async def finish(self) -> None:
-        """Append what is left, and give the conversation back. Raises Unavailable."""
+        """Append what is left, and release the lease. Raises Unavailable."""
         await self.sync()
         if not self.log.is_held:
             return
@@ -178,43 +183,72 @@ class FleetConversation:
             await self.log.release()
         except Conflict:
             explain(f"{self.session_id} is another host's already")
-        self.note.behind = False
+        except Unavailable:
+            self.note.owes_data = True  # whether the release was stored is unknown
+            raise
+        finally:
+            if self.state is State.OURS:
+                self._become(State.FREE)
+        self.note.owes_data = False
         self.remember()
         self._finish_fork()
 
     def remember(self) -> None:
-        """Keep the note."""
-        self.note.transcript = self.transcript
-        if self._files_followed is not None:
-            self.note.tails = self._files_followed.tails
-            self.note.sequence = max(self.note.sequence, self.log.sequence)
-            self.note.count, self.log.appended = self.note.count + self.log.appended, 0
+        """Write the note."""
+        note = self.note
+        note.transcript = self.transcript
+        note.claudes = {
+            str(pid): (kind, claude_watch.start_time(pid)) for pid, kind in self.claudes.items()
+        }
+        if self._files is not None:
+            note.synced = self._files.synced
+            note.sequence = max(note.sequence, self.log.sequence)
+            note.count, self.log.appended = note.count + self.log.appended, 0
         try:
-            notes.write(self._directory, self.note)
+            notes.write(self._directory, note)
         except OSError as problem:
             explain(f"{self.session_id} is not noted: {problem}")
 
-    async def _adopt(self) -> None:
-        """Take it for claudes that live on it already, or for what was said without the fleet."""
-        pid, kind = next(iter(self.claudes.items()), (0, ""))
-        await self._claim(pid, kind)
+    def _become(self, state: State) -> None:
+        """The one place where the state changes."""
+        if state is not self.note.state:
+            assert state in notes.NEXT_STATES[self.note.state], (self.note.state, state)
+            self.note.state = state
 
-    async def _claim(self, pid: int, kind: str) -> None:
+    def _log(self, session_id: str) -> Log:
+        return Log(self._backend, session_id, self._shared.this_host)
+
+    def _new_files(self) -> FollowedFiles:
+        return FollowedFiles(self.transcript, self.note.synced)
+
+    @property
+    def _project(self) -> str:
+        """Claude's name for the working directory here."""
+        return os.path.basename(os.path.dirname(self.transcript))
+
+    async def _adopt(self) -> None:
+        """Acquire it for claudes that live on it already, or for turns without the fleet."""
+        pid, kind = next(iter(self.claudes.items()), (0, ""))
+        await self._acquire_lease(pid, kind)
+
+    async def _acquire_lease(self, pid: int, kind: str) -> None:
         log = self.log
         await log.acquire(pid, kind, self._project)
+        if self.state is State.FREE:
+            self._become(State.OURS)
         self.since = times.now()
-        if log.before < self.note.sequence:
-            # Somebody has deleted it: what is remembered of it is of another one.
+        if log.previous < self.note.sequence:
+            # Somebody has deleted the log: what is noted is about another one.
             self._reset_log_position()
-        # Not the lease itself: to read records takes as long as all else.
-        await self._reconcile(log.before)
+        # Without the lease itself: reading records takes longer than anything else here.
+        await self._reconcile(log.previous)
         if self.log is log:
             self.note.sequence = log.sequence
-        # A cache, which nobody waits for.
+        # Later: nobody waits for the note.
         asyncio.get_running_loop().call_soon(self.remember)
 
     async def _reconcile(self, until: int) -> None:
-        """Have the files here and in the log be the same, or say what is to be appended.
+        """Make the files here and in the log the same, or find out what is to be appended.
 
         Beside a live claude nothing here is changed: it appends by path, and would mix the two.
         """
@@ -223,42 +257,43 @@ class FleetConversation:
             try:
                 with self._files_are_ours() as are_ours:
                     verdict, same, end = snapshots.compare(self.transcript, snapshot.transcript)
-                    has_more = snapshots.says_something(snapshot.transcript, same, end)
+                    has_more = snapshots.has_messages(snapshot.transcript, same, end)
                     if not are_ours and has_more and verdict is not Verdict.WE_WIN:
                         break
-                    if verdict is not Verdict.APART:
+                    if verdict is not Verdict.DIVERGED:
                         if are_ours:
                             same = self._apply(snapshot, verdict, same, end)
-                        self._note_tails(snapshot, same)
+                        self._note_synced(snapshot, same)
                         self.note.sequence = until
                         self.note.count += snapshot.count
                         return
-                    self._turn_into_fork()
+                    self._note_fork()
+                    self._move_to_fork()
             finally:
                 snapshot.close()
-        await self._fork()
+        await self._fence()
 
     @contextlib.contextmanager
-    def _asked_for(self) -> Iterator[None]:
-        """Know that who asks has the conversation's lease on this host, and waits."""
-        self._is_asked_for = True
+    def _local_lock_is_callers(self) -> Iterator[None]:
+        """Inside the block, whoever asks holds the lock of the conversation on this host."""
+        self._caller_holds_local_lock = True
         try:
             yield
         finally:
-            self._is_asked_for = False
+            self._caller_holds_local_lock = False
 
     @contextlib.contextmanager
     def _files_are_ours(self) -> Iterator[bool]:
-        """Whether the files here are ours to change now.
+        """Whether the files here may be changed inside the block.
 
-        Nothing may be waited for meanwhile: a call would wait for a sync daemon that hangs.
+        The block must not wait for anything: a call would wait for a daemon that hangs.
         """
         if self.claudes:
             yield False
-        elif self._is_asked_for:
+        elif self._caller_holds_local_lock:
             yield True
         else:
-            with self._local_locks.locked(self.session_id) as are_ours:
+            with self._shared.local_locks.locked(self.session_id) as are_ours:
                 yield are_ours
 
     async def _snapshot(self, until: int) -> Snapshot:
@@ -270,7 +305,7 @@ class FleetConversation:
             snapshot = Snapshot(bases, is_whole=not bases)
             after = self.note.sequence if bases else 0
             if not bases:
-                self.note.tails, self.note.count = {}, 0
+                self.note.synced, self.note.count = {}, 0
             try:
                 if until > after:
                     await snapshot.read(self.log.records(after, until), after)
@@ -283,131 +318,136 @@ class FleetConversation:
                 raise
 
     def _reset_log_position(self) -> None:
-        """Know nothing of the log any more: it is not the one that was read."""
-        self.note.sequence, self.note.tails, self.note.count = 0, {}, 0
+        """Note that nothing of the log is known: it is not the one that was read."""
+        self.note.sequence, self.note.synced, self.note.count = 0, {}, 0
         self.note.stream = self._backend.stream
 
     def _bases(self) -> dict[str, int]:
         """How much of each file is as the log had it; empty where the transcript is not."""
-        following = FollowedFiles(self.transcript, self.note.tails)
-        held = {
-            name: tail.size
-            for name, tail in self.note.tails.items()
-            if _holds(following.path(name), tail)
+        files = self._new_files()
+        same = {
+            name: offset.size
+            for name, offset in self.note.synced.items()
+            if _matches(files.path(name), offset)
         }
-        return held if TRANSCRIPT in held else {}
+        return same if TRANSCRIPT in same else {}
 
     def _apply(self, snapshot: Snapshot, verdict: Verdict, same: int, end: int) -> int:
-        """Have the files here as the log has them; up to where the transcript is the same then."""
-        directory = self.transcript.removesuffix(".jsonl")
-        for name, file_snapshot in snapshot.sidecars().items():
-            snapshots.apply_to_sidecar(directory, name, file_snapshot)
-        if verdict not in (Verdict.LOG_GOES_ON, Verdict.LOG_WINS):
+        """Apply the log's content to the files here; returns up to where they are the same then."""
+        directory = self.transcript.removesuffix(transcripts.ENDING)
+        for name, file in snapshot.sidecars().items():
+            snapshots.apply_to_sidecar(directory, name, file)
+        if verdict not in (Verdict.LOG_IS_AHEAD, Verdict.LOG_WINS):
             return same
-        explain(f"{self.transcript} gets what other hosts have said")
+        explain(f"{self.transcript} gets the turns of other hosts")
         snapshots.apply_to(self.transcript, snapshot.transcript, same, end)
         return end
 
-    def _note_tails(self, snapshot: Snapshot, same: int) -> None:
-        """Note how much of each file is in the log now, and where it is to be cut."""
-        tails = dict(self.note.tails)
-        following = FollowedFiles(self.transcript, tails)
-        for name, file_snapshot in snapshot.parts.items():
-            size = same if name == TRANSCRIPT else file_snapshot.end
-            tail = tails[name] = SyncedOffset()
+    def _note_synced(self, snapshot: Snapshot, same: int) -> None:
+        """Note how much of each file the log has, and whether it has more that is to go."""
+        files = self._files = FollowedFiles(self.transcript, dict(self.note.synced))
+        for name, snapshot_file in snapshot.files.items():
+            size = same if name == TRANSCRIPT else snapshot_file.end
+            offset = files.synced[name] = SyncedOffset()
             try:
-                file = os.open(following.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                file = os.open(files.path(name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
-                tail.cuts = file_snapshot.end > 0
+                offset.cuts = snapshot_file.end > 0
                 continue
             try:
                 if os.fstat(file).st_size >= size:
-                    tail.move_to(file, size)
+                    offset.move_to(file, size)
             finally:
                 os.close(file)
-            tail.cuts = file_snapshot.end > tail.size
-        self._files_followed = following
+            offset.cuts = snapshot_file.end > offset.size
 
-    async def _fork(self) -> None:
-        """Have what is said here from now on, and all before it, be a conversation of its own."""
+    async def _fence(self) -> None:
+        """Have the turns of a live claude, and all before them, go into a fork from now on."""
         if self.log.is_held:
             await self.log.release()
         if not self.claudes:
-            raise Unavailable("a claude that was started without the fleet lives on it")
-        self._note_fork()
-        assert self.note.fork is not None
-        explain(f"{self.session_id} is another host's: here it goes on as {self.note.fork}")
-        self.log = Log(self._backend, self.note.fork, self._this_host)
-        self._files_followed = FollowedFiles(self.transcript, self.note.tails)
+            raise Unavailable("a claude that runs without the fleet has this conversation")
+        fork = self._note_fork()
+        self._become(State.FENCED)
+        self.remember()
+        explain(f"{self.session_id} is another host's: turns here go into fork {fork}")
+        self.log = self._log(fork)
+        self._files = self._new_files()
         pid, kind = next(iter(self.claudes.items()), (0, ""))
         await self.log.acquire(pid, kind, self._project)
 
     def _finish_fork(self) -> None:
-        """Give a fork a file of its own, where no claude lives on it any more."""
+        """Give a fork a file of its own, once no claude lives on it any more."""
         if self.note.fork is None:
             return
         with self._files_are_ours() as are_ours:
             if are_ours:
-                self._move_to(self.note.fork)
+                self._move_to_fork()
 
-    def _turn_into_fork(self) -> None:
-        """Make what this host has said a conversation of its own, which is yet to be appended."""
-        self._note_fork()
-        assert self.note.fork is not None
-        self._move_to(self.note.fork)
-
-    def _note_fork(self) -> None:
-        """Note first of all under which session id what was said here is to be kept."""
-        self.note.fork = new_session_id()
-        self.note.behind = True
-        self.note.sequence, self.note.tails = 0, {}
-        self._files_followed = None
+    def _note_fork(self) -> str:
+        """Fix the session id of the fork before anything else is done about it."""
+        fork = self.note.fork = new_session_id()
+        self.note.owes_data = True
+        self.note.sequence, self.note.synced = 0, {}
+        self._files = None
         self.remember()
+        return fork
 
-    def _move_to(self, fork: str) -> None:
-        note, room, agent = self.note, self.note.room, self.note.agent
-        moved = forking.move(self._store, room, agent, self.transcript, fork)
+    def _move_to_fork(self) -> None:
+        """Rename the files here to the fork's session id: the log's version gets a new file."""
+        note, shared = self.note, self._shared
+        fork = note.fork
+        assert fork is not None
+        moved = forking.move(shared.store, note.room, note.agent, self.transcript, fork)
         if moved is not None:
-            theirs = notes.Note(fork, room, agent, moved, note.sequence, note.stream, note.tails)
-            theirs.behind, theirs.is_fork, theirs.count = note.behind, True, note.count
+            theirs = notes.Note(
+                fork, note.room, note.agent, moved, note.sequence, note.stream, note.synced
+            )
+            theirs.fork_state, theirs.fork_of = ForkState.NOTED, self.session_id
+            theirs.owes_data, theirs.count = note.owes_data, note.count
             notes.write(self._directory, theirs)
-            self._on_fork(theirs)
-            explain(f"what was said here is conversation {fork} now")
-        self.note = notes.Note(self.session_id, room, agent, self.transcript, moves=note.moves)
+            shared.on_fork(theirs)
+            explain(f"the turns of this host are conversation {fork} now")
+        state = note.state
+        self.note = notes.Note(self.session_id, note.room, note.agent, self.transcript)
+        self.note.owes_move, self.note.owes_head = note.owes_move, note.owes_head
+        self.note.state = state
         if self.log.conversation == fork:
-            self.log = Log(self._backend, self.session_id, self._this_host)
-        self._files_followed = None
+            self.log = self._log(self.session_id)
+            self._become(State.FREE)
+        self._files = None
         self.remember()
 
     def _has_too_many_records(self) -> bool:
         return self.note.count + self.log.appended >= _MOST_RECORDS
 
     async def _compact(self) -> None:
-        """Write the files anew, and drop all records before.
+        """Append the files anew, and delete all records before.
 
-        Until they are dropped they count as before: what was written anew, whole or not, is but the
-        same once more. One that is not whole is void by the next lease (`Snapshot`).
+        Until those are deleted they count: the new records only repeat them. An incomplete repeat
+        has no effect, as the next lease voids it (`Snapshot`).
         """
-        assert self._files_followed is not None
+        assert self._files is not None
         anew = FollowedFiles(self.transcript, {})
-        if not anew.has_all(self._files_followed.tails):
-            return  # the log has what is gone here
+        if not anew.has_all(self._files.synced):
+            return  # the log has something that is gone here
         try:
             first = await anew.append_again(self.log)
             await self.log.purge(first)
         except BaseException:
             self.log.abandon()
+            self._become(State.FREE)
             raise
-        self._files_followed = anew
+        self._files = anew
         self.note.count = self.log.appended = 0
 
 
-def _holds(path: str, tail: SyncedOffset) -> bool:
+def _matches(path: str, offset: SyncedOffset) -> bool:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return tail.holds(file)
+        return offset.matches(file)
     finally:
         os.close(file)

@@ -4,7 +4,7 @@ import posix
 import time
 
 from shim.base import environment
-from shim.base.messages import Failure
+from shim.base.messages import Failure, explain
 from shim.fleet import protocol
 
 TYPE_CHECKING = False
@@ -27,6 +27,15 @@ _LONGEST_ADDRESS = 100
 _CHUNK = 1 << 16
 _PEER = 17  # SO_PEERCRED of Linux
 
+CONFIGURATION = {
+    "fleet": "NSED_FLEET_URL",
+    "key_file": "NSED_FLEET_KEY_FILE",
+    "creds": "NSED_FLEET_CREDS",
+    "ca": "NSED_FLEET_CA",
+    "cert": "NSED_FLEET_CERT",
+}
+"""The fields of a question that name the configuration of who asks, and their variables."""
+
 
 class Unanswered(Failure):
     """There is no sync daemon, or none that answers."""
@@ -37,6 +46,11 @@ def is_configured() -> bool:
     return bool(environment.get("NSED_FLEET_URL"))
 
 
+def configuration() -> "dict[str, str]":
+    """How this process reaches its fleet."""
+    return {name: environment.get(variable) for name, variable in CONFIGURATION.items()}
+
+
 def ask(
     store: str,
     request: str,
@@ -44,11 +58,34 @@ def ask(
     timeout: float = _WORKS_SILENTLY_FOR,
     **fields: "str | int | bytes | None",
 ) -> "Message":
-    """What the sync daemon of a store answers; where none runs, one is started if `starts`.
+    """Ask the sync daemon of a store; where none runs, one is started if `starts`.
 
-    `timeout` is for how many seconds it may be silent while it is at work. Raises Unanswered.
+    It may be silent for `timeout` seconds while it is at work. A question about turns that it does
+    not answer, or forgets, is kept for the next daemon. Raises Unanswered.
     """
-    question = protocol.encode({"version": protocol.VERSION, "request": request, **fields})
+    ours = configuration() if is_configured() else {}
+    question = protocol.encode({"version": protocol.VERSION, "request": request, **ours, **fields})
+    try:
+        answer = _ask(store, question, starts, timeout)
+    except Unanswered:
+        _keep(store, request, question)
+        raise
+    if answer.get("answer") == "alone" and not answer.get("is_noted"):
+        _keep(store, request, question)
+    return answer
+
+
+def _keep(store: str, request: str, question: bytes) -> None:
+    from shim.fleet import unanswered  # rarely needed
+
+    if request in unanswered.REQUESTS:
+        try:
+            unanswered.keep(store, question)
+        except OSError as problem:
+            explain(f"the fleet may learn of this turn late: {problem}")
+
+
+def _ask(store: str, question: bytes, starts: bool, timeout: float) -> "Message":
     acknowledges_within, started, starts_left = _ACKNOWLEDGES_WITHIN, 0.0, _STARTS if starts else 0
     while True:
         try:
@@ -144,9 +181,9 @@ def peer_of(connection: "_socket.socket") -> int:
 
 
 def _send(connection: "_socket.socket", question: bytes) -> None:
-    back_off = memoryview(question)
-    while back_off:
-        back_off = back_off[connection.send(back_off) :]
+    rest = memoryview(question)
+    while rest:
+        rest = rest[connection.send(rest) :]
 
 
 def _lines(connection: "_socket.socket") -> "Iterator[bytes]":

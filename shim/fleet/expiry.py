@@ -1,6 +1,6 @@
 """What the fleet forgets by itself: conversations that nobody has used for longer than is kept.
 
-`NSED_KEEPtimes.DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
+`NSED_KEEP_DAYS` says for how long; where that is 0, claude's own clean-up period counts, after
 which no host has a copy of its own. Days are those of the backend's clock.
 """
 
@@ -49,7 +49,7 @@ async def forget(backend: Backend, this_host: Host, kept_days: float) -> set[str
     for room in await backend.rooms():
         has_none = room["session_id"] not in holders or room["session_id"] in gone
         if has_none and _seconds(str(room["moved"])) < oldest:
-            await _forget_room(backend, room)
+            await rooms.drop(backend, str(room["room"]), str(room["agent"]), room)
     return gone
 
 
@@ -73,12 +73,6 @@ async def _forget_one(backend: Backend, this_host: Host, conversation: str, olde
     await backend.purge(conversation, log.sequence + 1)
     explain(f"{conversation} was last used in {last.time}: the fleet has forgotten it")
     return True
-
-
-async def _forget_room(backend: Backend, room: dict[str, object]) -> None:
-    name = rooms.key(str(room["room"]), str(room["agent"]))
-    if await backend.room(name) == room:
-        await backend.put_room(name, None)
 
 
 def _seconds(stamp: str) -> float:

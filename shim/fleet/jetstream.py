@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import os
 import ssl
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -37,8 +35,11 @@ from nats.js.errors import (
 )
 
 from shim.base import times
-from shim.fleet import encryption, extra, keys, records, tls
-from shim.fleet.backend import AGREEMENT_TIMEOUT, Conflict, Stored, Unavailable
+from shim.base.plain_text import printable
+from shim.fleet import encryption, extra, keys, probing, records, tls
+from shim.fleet.availability import Availability, Phase
+from shim.fleet.backend import Conflict, RoomEntry, Stored, Unavailable
+from shim.fleet.bounded_parser import BoundedParser
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -59,15 +60,17 @@ OLDEST_IN_A_CLUSTER = (2, 12)
 
 _REPLICAS = 3
 _SMALLEST_PAYLOAD = records.LARGEST + (8 << 10)
-_CONNECTS_WITHIN = 2
-_ANSWERS_WITHIN = 2.0
-# Seconds between two tries; less than a host waits before it takes from one that seems dead.
-_TRIES_AGAIN_AFTER = (0.1, 0.5, 1.0, 2.0)
-_PINGS_EVERY, _MISSED_PINGS = 5, 2
-# How many heartbeats may fail before another server of the cluster is tried.
-_BEARS = 2
-# Seconds for a server of a cluster to have what its leader has.
-_CATCHES_UP_WITHIN = 5.0
+_CONNECT_TIMEOUT = 2
+_ANSWER_TIMEOUT = 2.0
+# While a cluster elects its leaders, one that will not answer is left for another soon.
+_AGREEING_TIMEOUT = 0.7
+# Seconds between two tries; less than a host waits before it counts another one as dead.
+_RETRY_DELAYS = (0.1, 0.5, 1.0, 2.0)
+# Seconds that a call waits for the first try, and for one that is made because it asks.
+_FIRST_TRY_TIMEOUT, _TRY_TIMEOUT = 3.0, 0.5
+_PING_INTERVAL, _MISSED_PINGS = 5, 2
+# Seconds for a server of a cluster to catch up with its leader.
+_CATCH_UP_TIMEOUT = 5.0
 _BATCH = 500
 _NAP = 0.02
 
@@ -88,11 +91,15 @@ _OPERATION = "KV-Operation"
 _NO_FILES = tls.Files()
 
 
+class _NotReady(Unavailable):
+    """The servers may answer soon: they are late, or choose who leads."""
+
+
 class JetStream:
     """A backend, connected by `run`. `servers` are as NSED_FLEET_URL has them, with commas between.
 
-    `credentials` is the path of a file of NATS's, `key_file` that of one of our own keys; each may
-    be empty. `certificates` are for TLS. `was_tried` is set when the first try to connect is over.
+    `credentials` is the path of a NATS credentials file, `key_file` that of a file of our keys;
+    each may be empty. `certificates` are for TLS.
     """
 
     def __init__(
@@ -104,56 +111,88 @@ class JetStream:
     ) -> None:
         self.life = LIFE
         self.stream = ""
-        self.why = "its server has not answered yet"
-        self.was_tried = asyncio.Event()
         self._servers = [server.strip() for server in servers.split(",") if server.strip()]
         self._credentials = credentials
         self._certificates = certificates
         self._key_file = key_file
         self._keys_look: object = None
-        self._code: Cipher = encryption.PlaintextCipher()
-        # Conversations by the names that they were last found by.
+        self._cipher: Cipher = encryption.PlaintextCipher()
+        # The subjects under which conversations were last found.
         self._found_as: dict[str, str] = {}
         self._nats: Client | None = None
         self._closed = asyncio.Event()
-        self._is_ready = False
-        self._is_mute = False
+        self._availability = Availability("no server has answered yet")
+        # How often each server could not be used since one could.
+        self._failures: dict[str, int] = {}
+        self._tries, self._last_try_took = 0, 0.0
+        self._is_wanted = asyncio.Event()
         self._heartbeat: tuple[str, dict[str, Any] | None] | None = None
-        self._complaint = ""
-        self._lost_at = -math.inf
+        # What nats-py has reported of this connection, and what broke our own bounds.
+        self._complaint, self._breach = "", ""
+
+    @property
+    def why(self) -> str:
+        """Why the servers cannot be used, or empty."""
+        return self._availability.why
 
     @property
     def is_here(self) -> bool:
-        """Whether the connection is there, and the last append was not late."""
-        return self._is_connected and self._is_ready and not self._is_mute
+        """Whether the streams answer."""
+        return self._availability.phase is Phase.HERE and self._is_connected
 
     @property
     def _is_connected(self) -> bool:
         return self._nats is not None and self._nats.is_connected
 
     async def run(self) -> None:
-        """Be connected, as far as that is possible, for ever."""
-        tries = 0
+        """Stay connected, as far as that is possible, until cancelled."""
+        clock = asyncio.get_running_loop().time
+        failures = 0
         while True:
+            began = clock()
+            self._is_wanted.clear()
             try:
                 await self._connect()
-                tries = 0
-                self.was_tried.set()
-                await self._keep_listening()
+                failures = 0
+                self._failures.clear()
+                self._end_try(clock() - began)
+                await self._closed.wait()
+                self._lose(ConnectionResetError("the connection has ended"))
             except Unavailable as problem:
-                self.why = str(problem)
-                self.was_tried.set()
+                failures += 1
+                self._note_failed_try(problem)
+                self._end_try(clock() - began)
             finally:
                 await self.close()
-            await asyncio.sleep(_TRIES_AGAIN_AFTER[min(tries, len(_TRIES_AGAIN_AFTER) - 1)])
-            tries += 1
+            await self._pause(failures)
+
+    def _note_failed_try(self, problem: Unavailable) -> None:
+        if isinstance(problem, _NotReady) and self._availability.phase is not Phase.ABSENT:
+            self._availability.why = str(problem)
+        else:
+            self._availability.is_absent(str(problem))
+
+    def _end_try(self, took: float) -> None:
+        self._tries += 1
+        self._last_try_took = took
+
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next try; who asks ends the wait."""
+        delay = _RETRY_DELAYS[min(failures, len(_RETRY_DELAYS) - 1)]
+        if self._availability.phase is Phase.AGREEING:
+            delay = _RETRY_DELAYS[0]
+        wanted = asyncio.ensure_future(self._is_wanted.wait())
+        try:
+            await asyncio.wait((wanted,), timeout=delay)
+        finally:
+            wanted.cancel()
 
     async def close(self) -> None:
         """End the connection at once, if there is one: what nobody acknowledged is sent again.
 
-        nats-py waits for no end of a TLS connection, and leaves one open whose making failed.
+        nats-py waits for no end of a TLS connection, and leaves one open that it failed to make.
         """
-        client, self._nats, self._is_ready = self._nats, None, False
+        client, self._nats = self._nats, None
         if client is None:
             return
         transport = client._transport
@@ -163,31 +202,37 @@ class JetStream:
             await client.close()
 
     async def wait_until_ready(self) -> bool:
-        """Wait for it where a cluster may be about to agree on who leads; whether it is here."""
-        while (
-            not self.is_here
-            and self._may_agree
-            and time.monotonic() < self._lost_at + AGREEMENT_TIMEOUT
-        ):
-            await asyncio.sleep(_NAP)
+        """Wait while the servers are about to be usable; whether they are."""
+        await self._try_at_once()
+        while self._availability.phase is Phase.AGREEING:
+            await self._availability.wait_for_change(self._availability.remaining())
         return self.is_here
 
-    @property
-    def _may_agree(self) -> bool:
-        return len(self._servers) > 1 or (self._is_connected and self._is_cluster)
+    async def _try_at_once(self) -> None:
+        """Where no server has spoken, try to connect now, as long as that is fast."""
+        if self._availability.phase is not Phase.ABSENT:
+            return
+        clock, tries = asyncio.get_running_loop().time, self._tries
+        if tries and self._last_try_took > _TRY_TIMEOUT:
+            return
+        deadline = clock() + (_TRY_TIMEOUT if tries else _FIRST_TRY_TIMEOUT)
+        self._is_wanted.set()
+        while self._tries == tries and not self.is_here and clock() < deadline:
+            await asyncio.sleep(_NAP)
 
     async def heed_keys(self) -> None:
         """Connect anew where the file of keys has changed since."""
-        if keys.look(self._key_file) != self._keys_look:
-            self.was_tried.clear()
-            await self.close()
+        if self._tries and keys.look(self._key_file) != self._keys_look:
+            self._tries = 0
+            self._availability.is_absent("the file of keys has changed")
+            self._closed.set()
 
     async def append(self, conversation: str, record: Record, after: int, timeout: float) -> int:
         """Append a record, as the protocol says."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         subject = self._subject(conversation)
-        payload = self._code.encrypt(record.to_bytes(), subject, after)
+        payload = self._cipher.encrypt(record.to_bytes(), subject, after)
         while True:
             try:
                 return await self._append(subject, payload, after, deadline - clock())
@@ -200,9 +245,9 @@ class JetStream:
                     if stored is not None and stored.sequence > after:
                         raise Conflict(conversation) from problem
                 elif problem.err_code != _IN_FLIGHT:
-                    raise self._away_because(problem) from problem
+                    raise self._unavailable(problem) from problem
             if clock() > deadline:
-                raise self._away_because(TimeoutError())
+                raise self._unavailable(TimeoutError())
             await asyncio.sleep(_NAP)
 
     async def _append(self, subject: str, payload: bytes, after: int, timeout: float) -> int:
@@ -211,7 +256,7 @@ class JetStream:
 
     async def last(self, conversation: str) -> Stored | None:
         """The last record of a conversation, as its leader has it."""
-        for name in self._code.names(conversation):
+        for name in self._cipher.names(conversation):
             subject = f"{STREAM}.{name}"
             found = await self._last(STREAM, subject)
             if found is not None:
@@ -224,7 +269,7 @@ class JetStream:
     def _subject(self, conversation: str) -> str:
         """Where a conversation is, or is to be begun."""
         found = self._found_as.get(conversation)
-        return found or f"{STREAM}.{self._code.names(conversation)[0]}"
+        return found or f"{STREAM}.{self._cipher.names(conversation)[0]}"
 
     def _read(
         self, payload: bytes | None, subject: str, headers: dict[str, str] | None
@@ -233,7 +278,7 @@ class JetStream:
         Hostile.
         """
         said = (headers or {}).get(_EXPECTED, "")
-        content, follows = self._code.decrypt(
+        content, follows = self._cipher.decrypt(
             payload or b"", subject, int(said) if said.isdigit() else None
         )
         try:
@@ -248,7 +293,7 @@ class JetStream:
         """
         subject = self._subject(conversation)
         clock = asyncio.get_running_loop().time
-        deadline = clock() + _CATCHES_UP_WITHIN
+        deadline = clock() + _CATCH_UP_TIMEOUT
         while after < until:
             found = self._fetched(STREAM, subject, _from(after + 1))
             async with contextlib.aclosing(found) as messages:
@@ -290,41 +335,41 @@ class JetStream:
         client = self._client()
         try:
             subscription = await client.subscribe(self._subject(conversation), cb=tell)
-            await client.flush(int(_ANSWERS_WITHIN))
+            await client.flush(int(_ANSWER_TIMEOUT))
         except _PROBLEMS as problem:
-            raise self._away_because(problem) from problem
+            raise self._unavailable(problem) from problem
         try:
             yield event
         finally:
             with contextlib.suppress(Exception):
                 await subscription.unsubscribe()
 
-    async def room(self, name: str) -> dict[str, Any] | None:
-        """What the bucket has of a room."""
-        for key in self._code.names(name):
-            value = await self._value(ROOMS, key)
-            if value is not None:
-                return value
-        return None
+    async def room(self, name: str) -> RoomEntry:
+        """The entry of a room; its revision is that of the key that a change is written to."""
+        newest, *former = self._cipher.names(name)
+        found = await self._last(f"KV_{ROOMS}", f"$KV.{ROOMS}.{newest}")
+        revision = found.seq if found is not None else 0
+        value = None if found is None else self._parsed(found)
+        for key in former:
+            value = value or await self._value(ROOMS, key)
+        return RoomEntry(value, revision)
 
     async def rooms(self) -> list[dict[str, Any]]:
         """What the bucket has."""
         return [value async for key, value in self._values(ROOMS) if key != FLEET_CONFIG]
 
-    async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
-        """Put a room into the bucket, or mark it as deleted; under a former key there is none."""
-        newest, *former = self._code.names(name)
-        await self._put(ROOMS, newest, value, _ANSWERS_WITHIN)
+    async def put_room(self, name: str, value: dict[str, Any] | None, after: int) -> None:
+        """Replace an entry; under keys that were used before there is none then."""
+        newest, *former = self._cipher.names(name)
+        await self._put(ROOMS, newest, value, after)
         for key in former:
             if await self._value(ROOMS, key) is not None:
-                await self._put(ROOMS, key, None, _ANSWERS_WITHIN)
+                await self._put(ROOMS, key, None)
 
     async def put_heartbeat(self, host: str, value: dict[str, Any] | None) -> None:
-        """Put this host into the bucket whose values end by themselves."""
+        """Put this host into the bucket whose values expire."""
         self._heartbeat = host, value
-        await self._put(HEARTBEATS, host, value, _ANSWERS_WITHIN)
-        self._is_mute = False
-        self.why = ""
+        await self._put(HEARTBEATS, host, value)
 
     async def heartbeat_of(self, host: str) -> dict[str, Any] | None:
         """What the bucket has of a host."""
@@ -386,43 +431,64 @@ class JetStream:
         }
 
     async def _connect(self) -> None:
-        """Connect, and see that all is there. Raises Unavailable."""
+        """Connect to the server that speaks first, and make sure that the streams answer.
+
+        Raises Unavailable.
+        """
         self._closed.clear()
-        self._complaint = ""
+        self._complaint = self._breach = ""
         if self._credentials and not os.access(self._credentials, os.R_OK):
             raise Unavailable(f"{self._credentials}, which NSED_FLEET_CREDS names, cannot be read")
         self._keys_look = keys.look(self._key_file)
-        self._code = encryption.code(self._key_file)
+        self._cipher = encryption.code(self._key_file)
         self._found_as.clear()
         context = tls.context(self._certificates)
-        self._nats = client = Client()
+        server = await self._first_to_speak()
+        self._availability.server_spoke()
+        self._failures[server] = self._failures.get(server, 0) + 1
         try:
-            await client.connect(
-                servers=self._servers,
-                name="claude-shim",
-                user_credentials=self._credentials or None,
-                tls=context,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=_CONNECTS_WITHIN,
-                ping_interval=_PINGS_EVERY,
-                max_outstanding_pings=_MISSED_PINGS,
-                error_cb=self._note_complaint,
-                closed_cb=self._note_end,
-            )
+            await self._connect_to(server, context)
+            await self._set_up()
         except (*_PROBLEMS, ValueError, ImportError) as problem:
-            raise self._away_because(problem) from problem
-        self._require_what_is_needed(client)
+            raise self._unavailable(problem) from problem
+        self._availability.is_ready()
+
+    async def _first_to_speak(self) -> str:
+        try:
+            return await probing.first_to_speak(self._servers, self._failures, _CONNECT_TIMEOUT)
+        except (OSError, ValueError) as problem:
+            raise Unavailable(str(self._explained(problem))) from problem
+
+    async def _connect_to(self, server: str, context: ssl.SSLContext | None) -> None:
+        self._nats = client = Client()
+        client._ps = BoundedParser(client, self._note_breach)
+        await client.connect(
+            servers=[server],
+            name="claude-shim",
+            user_credentials=self._credentials or None,
+            tls=context,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=_CONNECT_TIMEOUT,
+            ping_interval=_PING_INTERVAL,
+            max_outstanding_pings=_MISSED_PINGS,
+            error_cb=self._note_complaint,
+            closed_cb=self._note_end,
+        )
+
+    async def _set_up(self) -> None:
+        """Make sure that the server will do, and that all is there. Raises Unavailable."""
+        assert self._nats is not None
+        self._require_what_is_needed(self._nats)
         config = StreamConfig(subjects=[f"{STREAM}.*"], discard=DiscardPolicy.NEW)
         self.stream = str((await self._make(STREAM, config)).created)
         await self._make(f"KV_{ROOMS}", _bucket(ROOMS))
         await self._agree_on_fleet_config()
-        couriers = await self._make(f"KV_{HEARTBEATS}", _bucket(HEARTBEATS, LIFE))
-        self.life = couriers.config.max_age or LIFE
+        heartbeats = await self._make(f"KV_{HEARTBEATS}", _bucket(HEARTBEATS, LIFE))
+        self.life = heartbeats.config.max_age or LIFE
         if self._heartbeat is not None:
             await self.put_heartbeat(*self._heartbeat)
-        self._is_ready, self._is_mute, self.why = True, False, ""
 
     def _require_what_is_needed(self, client: Client) -> None:
         version = client.connected_server_version
@@ -448,7 +514,7 @@ class JetStream:
         try:
             await self._client().subscribe(subject, cb=self._heed_fleet_config)
         except _PROBLEMS as problem:
-            raise self._away_because(problem) from problem
+            raise self._unavailable(problem) from problem
         while True:
             found = await self._last(f"KV_{ROOMS}", subject)
             if found is None:
@@ -456,29 +522,31 @@ class JetStream:
                 known: list[str] = []
             else:
                 known = self._keys_of_fleet_config(found.data or b"")
-                if not self._code.writes_with or self._code.writes_with in known:
+                if not self._cipher.writes_with or self._cipher.writes_with in known:
                     return
-            if self._code.writes_with:
-                known.append(self._code.writes_with)
+            if self._cipher.writes_with:
+                known.append(self._cipher.writes_with)
             fleet_config = {"version": records.VERSION, "keys": known}
             follows = found.seq if found is not None else 0
-            payload = self._code.encrypt(json.dumps(fleet_config).encode(), subject, follows)
+            payload = self._cipher.encrypt(json.dumps(fleet_config).encode(), subject, follows)
             try:
-                await self._publish(subject, payload, {_EXPECTED: str(follows)}, _ANSWERS_WITHIN)
+                await self._publish(
+                    subject, payload, {_EXPECTED: str(follows)}, self._answer_timeout
+                )
             except APIError as problem:
                 if problem.err_code != _WRONG_LAST_SEQUENCE:
-                    raise self._away_because(problem) from problem
+                    raise self._unavailable(problem) from problem
 
     async def _require_readable(self) -> None:
         """Make sure that what is there without a fleet config can be read. Raises Unavailable."""
         newest = await self._last(STREAM, f"{STREAM}.*")
         if newest is not None:
-            self._code.decrypt(newest.data or b"", newest.subject, None)
+            self._cipher.decrypt(newest.data or b"", newest.subject, None)
 
     def _keys_of_fleet_config(self, payload: bytes) -> list[str]:
         """The keys that a fleet config tells of, if it is one to keep to. Raises Unavailable."""
         try:
-            content, _ = self._code.decrypt(payload, f"$KV.{ROOMS}.{FLEET_CONFIG}", None)
+            content, _ = self._cipher.decrypt(payload, f"$KV.{ROOMS}.{FLEET_CONFIG}", None)
             fleet_config = json.loads(content)
             records.require_known(fleet_config["version"])
             return [str(key) for key in fleet_config["keys"]]
@@ -532,74 +600,45 @@ class JetStream:
     def _is_cluster(self) -> bool:
         return bool(self._client()._server_info.get("cluster"))
 
-    async def _keep_listening(self) -> None:
-        """Wait for the end of the connection, and meanwhile for who was late to speak again.
-
-        A server of a cluster that is cut off from the others is left, for one that is not.
-        """
-        failures = 0
-        while self._is_connected and not self._closed.is_set():
-            await self._wait_for_end(_TRIES_AGAIN_AFTER[1])
-            if not self._is_mute:
-                failures = 0
-                continue
-            with contextlib.suppress(Unavailable):
-                await self._speak_again()
-            failures += 1
-            if failures > _BEARS and len(self._servers) > 1:
-                return
-        self.why = str(self._away_because(ConnectionResetError("the connection has ended")))
-
-    async def _wait_for_end(self, seconds: float) -> None:
-        """Wait for the end of the connection; unlike `wait_for` of 3.11, heed a cancellation."""
-        closing = asyncio.ensure_future(self._closed.wait())
-        try:
-            await asyncio.wait((closing,), timeout=seconds)
-        finally:
-            closing.cancel()
-
-    async def _speak_again(self) -> None:
-        """See whether who was late answers now: by an append, if there is one to make."""
-        if self._heartbeat is not None:
-            await self.put_heartbeat(*self._heartbeat)
-            return
-        async with self._asking() as stream:
-            await stream.stream_info(STREAM)
-        self._is_mute = False
-        self.why = ""
-
     async def _note_complaint(self, problem: Exception) -> None:
         self._complaint = str(problem) or type(problem).__name__
 
+    def _note_breach(self, why: str) -> None:
+        self._breach = why
+
     async def _note_end(self) -> None:
-        self._note_loss()
+        self._lose(ConnectionResetError("the connection has ended"))
+
+    def _lose(self, problem: BaseException) -> None:
+        """Leave the connection, where the servers could be used until now."""
+        self._availability.is_lost(str(self._explained(problem)))
         self._closed.set()
 
-    def _note_loss(self) -> None:
-        if self._is_ready and not self._is_mute:
-            self._lost_at = time.monotonic()
+    @property
+    def _answer_timeout(self) -> float:
+        is_agreeing = self._availability.phase is Phase.AGREEING
+        return _AGREEING_TIMEOUT if is_agreeing else _ANSWER_TIMEOUT
 
     def _client(self) -> Client:
+        """The connection. Raises Unavailable."""
         if self._nats is None or not self._nats.is_connected:
-            if self.why:
-                raise Unavailable(self.why)
-            raise self._away_because(ConnectionResetError("the connection has ended"))
+            raise _NotReady(self.why or "the connection has ended")
         return self._nats
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[JetStreamContext]:
         try:
-            yield self._client().jetstream(timeout=_ANSWERS_WITHIN)
+            yield self._client().jetstream(timeout=self._answer_timeout)
         except NotFoundError:
             raise
         except _PROBLEMS as problem:
-            raise self._away_because(problem) from problem
+            raise self._unavailable(problem) from problem
 
     async def _publish(
         self, subject: str, payload: bytes, headers: dict[str, str], timeout: float
     ) -> int:
         """Have a message stored; its sequence. Raises APIError, Unavailable."""
-        stream = self._client().jetstream(timeout=_ANSWERS_WITHIN)
+        stream = self._client().jetstream(timeout=self._answer_timeout)
         publishing = asyncio.ensure_future(
             self._published(stream, subject, payload, headers, timeout)
         )
@@ -613,7 +652,7 @@ class JetStream:
         except APIError:
             raise
         except _PROBLEMS as problem:
-            raise self._away_because(problem) from problem
+            raise self._unavailable(problem) from problem
         finally:
             publishing.cancel()
             closing.cancel()
@@ -630,9 +669,9 @@ class JetStream:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         while True:
-            back_off = max(deadline - clock(), _NAP)
+            rest = max(deadline - clock(), _NAP)
             try:
-                return await stream.publish(subject, payload, back_off, headers=headers or None)
+                return await stream.publish(subject, payload, rest, headers=headers or None)
             except NoStreamResponseError:
                 if not self._is_cluster or clock() > deadline:
                     raise
@@ -660,17 +699,25 @@ class JetStream:
                 return
 
     async def _put(
-        self, bucket: str, key: str, value: dict[str, Any] | None, timeout: float
+        self, bucket: str, key: str, value: dict[str, Any] | None, after: int | None = None
     ) -> None:
+        """Store a value of a bucket, where `after` is its revision, if one is given.
+
+        Raises Conflict, Unavailable.
+        """
         headers = {_OPERATION: "DEL"} if value is None else {}
+        if after is not None:
+            headers[_EXPECTED] = str(after)
         subject = f"$KV.{bucket}.{key}"
         payload = b""
         if value is not None:
-            payload = self._code.encrypt(json.dumps(value).encode(), subject, 0)
+            payload = self._cipher.encrypt(json.dumps(value).encode(), subject, 0)
         try:
-            await self._publish(subject, payload, headers, timeout)
+            await self._publish(subject, payload, headers, self._answer_timeout)
         except APIError as problem:
-            raise self._away_because(problem) from problem
+            if after is not None and problem.err_code == _WRONG_LAST_SEQUENCE:
+                raise Conflict(key) from problem
+            raise self._unavailable(problem) from problem
 
     def _parsed(self, message: Any) -> dict[str, Any] | None:
         """A value of a bucket. One that nobody of ours has put there is none. Raises
@@ -679,7 +726,7 @@ class JetStream:
         if message.headers and message.headers.get(_OPERATION):
             return None
         try:
-            content, _ = self._code.decrypt(message.data or b"", message.subject, None)
+            content, _ = self._cipher.decrypt(message.data or b"", message.subject, None)
             value = json.loads(content)
         except (ValueError, RecursionError):
             return None
@@ -696,7 +743,7 @@ class JetStream:
             try:
                 seen = 0
                 while waiting and seen < waiting:
-                    batch = await subscription.fetch(_BATCH, _ANSWERS_WITHIN)
+                    batch = await subscription.fetch(_BATCH, _ANSWER_TIMEOUT)
                     for message in batch:
                         seen += 1
                         if message.metadata.sequence.consumer != seen:
@@ -715,14 +762,12 @@ class JetStream:
         ]
         return ", ".join(place.netloc.rpartition("@")[2] for place in places)
 
-    def _away_because(self, problem: BaseException) -> Unavailable:
-        """What went wrong, in a line for people; who was late is away until it speaks again."""
-        away = self._explained(problem)
-        if isinstance(problem, _LATE) or self._has_no_majority(problem):
-            self._note_loss()
-            self._is_mute = True
-            self.why = str(away)
-        return away
+    def _unavailable(self, problem: BaseException) -> Unavailable:
+        """What went wrong, in a line for people; servers that are late are left."""
+        explained = self._explained(problem)
+        if isinstance(problem, _LATE) or isinstance(explained, _NotReady):
+            self._lose(problem)
+        return explained
 
     def _has_no_majority(self, problem: BaseException) -> bool:
         """Whether too few servers of a cluster reach one another; while they choose who leads, too,
@@ -733,8 +778,16 @@ class JetStream:
         is_unanswered = isinstance(problem, ServiceUnavailableError) and self._is_cluster
         return problem.err_code in _NO_MAJORITY or is_unanswered
 
+    @property
+    def _reported(self) -> str:
+        """What is known about the connection beyond an exception that it has caused."""
+        if self._nats is not None and self._nats.is_closed and self._nats.last_error is not None:
+            return self._breach or self._complaint or str(self._nats.last_error)
+        return self._breach or self._complaint
+
     def _explained(self, problem: BaseException) -> Unavailable:
-        said = f"{self._complaint} {problem}".lower()
+        complaint = self._reported
+        said = f"{complaint} {problem}".lower()
         at = self._places
         if "authorization" in said or "authentication" in said or "user jwt" in said:
             return Unavailable(f"the NATS server at {at} refuses these credentials")
@@ -752,9 +805,8 @@ class JetStream:
                 " NSED_FLEET_CERT has to name one"
             )
         if isinstance(problem, ssl.SSLError) or "ssl" in said or "tls" in said:
-            return Unavailable(
-                f"there is no TLS with the NATS server at {at} ({problem or self._complaint})"
-            )
+            reason = printable(str(problem) or complaint)
+            return Unavailable(f"there is no TLS with the NATS server at {at} ({reason})")
         if isinstance(problem, APIError):
             return self._refused_because(problem)
         if isinstance(problem, ValueError) or "connect url" in said:
@@ -763,11 +815,11 @@ class JetStream:
             )
         if isinstance(problem, nats.errors.MaxPayloadError):
             return Unavailable(f"a message is larger than the NATS server at {at} takes")
-        reason = self._complaint or str(problem) or type(problem).__name__
-        return Unavailable(f"no NATS server answers at {at} ({reason})")
+        reason = complaint or str(problem) or type(problem).__name__
+        return _NotReady(f"no NATS server answers at {at} ({printable(reason)})")
 
     def _refused_because(self, problem: APIError) -> Unavailable:
-        what = str(problem.description or "no answer")
+        what = printable(str(problem.description or "no answer"))
         if problem.err_code == _TOO_LARGE:
             return Unavailable(
                 f"a message is larger than the stream {STREAM} takes: set its max_msg_size to 1MB"
@@ -777,7 +829,7 @@ class JetStream:
                 f"the NATS server at {self._places} has no space left for {STREAM} ({what})"
             )
         if self._has_no_majority(problem):
-            return Unavailable(
+            return _NotReady(
                 f"most NATS servers of the cluster of {self._places} are away ({what})"
             )
         if problem.err_code in _NO_JETSTREAM or isinstance(problem, ServiceUnavailableError):

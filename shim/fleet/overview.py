@@ -36,6 +36,8 @@ class Room:
     """When one had it last, else when it was moved, in seconds of the system's clock."""
     earlier: tuple[str, ...]
     """The conversations it had before, the newest last."""
+    forks: tuple[str, ...] = ()
+    """The conversations of other hosts that the head may lack turns of, the newest last."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def rooms(store: str) -> dict[tuple[str, str], Room]:
             each["host"] == said["this"],
             _seconds(each["since"] or each["moved"]),
             tuple(each["earlier"]),
+            tuple(each.get("forks", ())),
         )
         for each in said["rooms"]
     )

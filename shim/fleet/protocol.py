@@ -14,7 +14,8 @@ this user's. One connection is one question:
 (`session_id`, `generation`, `was_late`: why the last turn was not on other hosts when its answer
 was seen, or empty; `space_taken`: which part, for one call a day where that is much, or empty),
 `other` (`session_id`: the room's, to be asked for in its turn),
-`busy` (`hostname`, `kind`, `since`, `is_answering`), `alone` (`why`).
+`busy` (`hostname`, `kind`, `since`, `is_answering`), `alone` (`why`; `is_noted`: the daemon sends
+the turns later, and who asked need not leave the question behind).
 `flush` follows from a hook of claude's: `fleet`, `room`, `agent`, `pid`, `event` (what claude told
 the hook). It is answered when all up to the turn's answer is in the stream: `done`, or `alone`.
 `link` is the same for the start of a turn, which may be another conversation's than before: that
@@ -27,8 +28,11 @@ A line that cannot be understood is answered by `alone`, too.
 A sync daemon that is asked in a newer version than its own ends, without an answer: it keeps no
 truth, and who asked starts another. Asked in an older one it answers `alone`, or as that version
 has it; `stop` is the same in all of them. Within a version, a question or an answer may get more
-fields, which who does not know them passes over, and no other meaning. Where a `fleet` is named,
-its `key_file` is, too.
+fields, which who does not know them passes over, and no other meaning.
+
+Every request may name the configuration of who asks: `fleet` (the URL), `key_file`, `creds`, `ca`,
+`cert`. A daemon that has another one ends, as for a newer version, where no claude lives on its
+conversations; else it answers `alone`.
 """
 
 TYPE_CHECKING = False
@@ -49,8 +53,8 @@ class Misunderstood(Exception):
     """A line is no message of this protocol."""
 
 
-class TooOld(Exception):
-    """Who asks speaks a newer version."""
+class Superseded(Exception):
+    """Who asks speaks a newer version, or has another configuration than an idle daemon."""
 
 
 def encode(message: "Message") -> bytes:

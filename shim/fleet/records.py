@@ -1,8 +1,8 @@
-"""The records that a conversation's log is made of, to and from bytes.
+"""The records of a conversation's log, to and from bytes.
 
-A record is a JSON object, a line end, and of a `data` record the compressed body. What a hostile
-server or host could send is refused here: paths that lead out of the conversation's directory, and
-more than a record may hold.
+A record is a JSON object; a `data` record adds a line end and a compressed body. Parsing refuses
+what a hostile server or host could send: paths that lead out of the conversation's directory, and
+bodies larger than a record may hold.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ CLAIM, RELEASE, DATA = "claim", "release", "data"
 TRANSCRIPT = ""
 """The name of the transcript among a conversation's files."""
 LARGEST = 512 << 10
-"""Bytes of a record: nats-server's limit is a megabyte with all headers."""
+"""Bytes of a record. nats-server's limit is a megabyte, headers included."""
 
 VERSION = 1
-"""That of records, and of all that is in the fleet."""
+"""The version of the records, and of everything else that the fleet stores."""
 
 LONGEST_NAME = 255
-"""Characters of a name of anything but a conversation."""
+"""Characters of any name but a conversation's."""
 
 _LARGEST_BODY = 1 << 20
 _PIECE = 448 << 10
-_LARGEST_HEAD = 16 << 10
+_LARGEST_HEADER = 16 << 10
 _LONGEST_TEXT = 1024
 _DEEPEST = 8
 _LARGEST_NUMBER = 1 << 53
@@ -41,16 +41,16 @@ _LEVEL = 3
 
 
 class Hostile(ValueError):
-    """Bytes that are no record, or none that could be ours."""
+    """Bytes that are no record, or no record that we could have written."""
 
 
 class Newer(Failure):
-    """A record that a newer version of this package has written."""
+    """A record that a newer claude-shim has written."""
 
 
 @dataclass(frozen=True)
 class LeaseHolder:
-    """Who has a conversation: a host, a life of its sync daemon, and the claude there."""
+    """Who holds a conversation's lease: a host, an incarnation of its daemon, and a claude."""
 
     host: str
     hostname: str
@@ -58,7 +58,7 @@ class LeaseHolder:
     pid: int
     kind: str
     project: str = ""
-    """What claude calls the directory in which it has the conversation there."""
+    """Claude's name for the working directory on that host."""
 
 
 _HOLDER_FIELDS = {each.name for each in fields(LeaseHolder)}
@@ -66,11 +66,11 @@ _HOLDER_FIELDS = {each.name for each in fields(LeaseHolder)}
 
 @dataclass(frozen=True)
 class Record:
-    """A record of the log, which names its holder: the last one says who has the conversation.
+    """A record of the log. Each names its holder; the last one tells who holds the lease.
 
-    A `data` record puts its body into a file at an offset, and cuts off what was there from then
-    on. Of several in a row with `is_continued`, none counts before the one that has it not.
-    `conversation` is the name of its log, which an encrypted subject does not tell.
+    A `data` record writes its body into a file at an offset and truncates the file behind it.
+    Records with `is_continued` take effect together with the first one behind them that lacks it.
+    `conversation` is the name of the log, which an encrypted subject does not show.
     """
 
     kind: str
@@ -84,7 +84,7 @@ class Record:
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def to_bytes(self) -> bytes:
-        """The record as it is stored."""
+        """The payload that is stored."""
         head: dict[str, Any] = {
             "version": VERSION,
             "kind": self.kind,
@@ -100,19 +100,19 @@ class Record:
 
 
 def from_bytes(payload: bytes) -> Record:
-    """The record of these bytes. Raises Hostile, Newer.
+    """Parse a payload; fields of its header that we do not know are ignored.
 
-    Of this version, one may say more than is known here.
+    Raises Hostile, Newer.
     """
     head, _, body = payload.partition(b"\n")
-    if len(head) > _LARGEST_HEAD:
-        raise Hostile("a head that is too large")
+    if len(head) > _LARGEST_HEADER:
+        raise Hostile("a header that is too large")
     try:
         found = json.loads(head)
         require_known(found["version"])
         kind = found["kind"]
         if kind not in (CLAIM, RELEASE, DATA):
-            raise Hostile("a record of another kind")
+            raise Hostile("a record of an unknown kind")
         holder = LeaseHolder(
             **{name: it for name, it in found["holder"].items() if name in _HOLDER_FIELDS}
         )
@@ -137,47 +137,47 @@ def from_bytes(payload: bytes) -> Record:
 
 
 def require_known(version: object) -> None:
-    """Make sure that we know a version of records. Raises Newer, Hostile."""
+    """Make sure that this is our version. Raises Newer, Hostile."""
     if _number(version) > VERSION:
         raise Newer("a newer claude-shim has written to this fleet: update it here")
     if version != VERSION:
-        raise Hostile("a record of no version that there was")
+        raise Hostile("a record of a version that never was")
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
-    """A body in pieces that a record each can hold, however badly they are compressed."""
+    """A body in pieces that each fit into a record, however badly they compress."""
     for at in range(0, len(body), _PIECE):
         yield body[at : at + _PIECE]
 
 
 def require_path(name: object) -> str:
-    """A file's name, if it is the transcript's or leads to a file beside it. Raises Hostile."""
+    """The name of a file, if it is the transcript's or a sidecar's. Raises Hostile."""
     if not isinstance(name, str):
-        raise Hostile("a file's name is no text")
+        raise Hostile("a file name that is no string")
     if name == TRANSCRIPT:
         return name
-    parts = name.split("/")
-    is_plain = all(part not in ("", ".", "..") and len(part) <= LONGEST_NAME for part in parts)
-    if not is_plain or "\0" in name or len(parts) > _DEEPEST:
+    files = name.split("/")
+    is_plain = all(part not in ("", ".", "..") and len(part) <= LONGEST_NAME for part in files)
+    if not is_plain or "\0" in name or len(files) > _DEEPEST:
         raise Hostile(f"a file named {name[:LONGEST_NAME]!r}")
     return name
 
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST_NUMBER:
-        raise Hostile("a number that is none")
+        raise Hostile("a number that is no number")
     return value
 
 
 def _require_text(*values: object) -> None:
     for value in values:
         if not isinstance(value, (str, int)) or len(str(value)) > _LONGEST_TEXT:
-            raise Hostile("a name that is none")
+            raise Hostile("a name that is no name")
 
 
 def _decompressed(compressed: bytes) -> bytes:
     inflater = zlib.decompressobj()
     body = inflater.decompress(compressed, _LARGEST_BODY)
     if not inflater.eof or inflater.unused_data:
-        raise Hostile("a body that is cut, or too large")
+        raise Hostile("a body that is truncated or too large")
     return body

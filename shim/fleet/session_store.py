@@ -25,7 +25,7 @@ from shim.claude import transcripts
 from shim.fleet import extra, records, rooms
 from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
-from shim.fleet.log import Held, Log
+from shim.fleet.log import Chunk, Held, Log
 from shim.fleet.notes import Note
 from shim.fleet.records import TRANSCRIPT
 from shim.fleet.snapshots import Snapshot
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 _ABOUT = ".meta.json"
 _METADATA = "agent_metadata"
 _KIND = "one-shot"
-_CONNECTS_WITHIN = 3.0
 _ENDS_WITHIN = 0.5
 _NANOSECONDS_A_MILLISECOND = 1_000_000
 _HAS_GONE_ON = (
@@ -227,7 +226,7 @@ class JetStreamSessionStore:
     async def _agreed(self, log: Log) -> _Known:
         """A conversation that is ours now, as it is known here. Raises Elsewhere."""
         before = self._known.get(log.conversation)
-        if before is not None and log.before == before.sequence:
+        if before is not None and log.previous == before.sequence:
             return before
         now = await self._read(log.conversation, log.sequence)
         if before is not None and now.names[TRANSCRIPT] - before.names[TRANSCRIPT]:
@@ -244,20 +243,19 @@ class JetStreamSessionStore:
                 lines.append(_line(entry))
         for piece in records.pieces(b"".join(lines)):
             at = known.ends.get(name, 0)
-            await log.append_data(name, at, piece, is_continued=False)
+            await log.append_data(Chunk(name, at, piece))
             known.ends[name] = at + len(piece)
         names |= _names(entries)
 
     async def _describe(self, log: Log, name: str, entry: Entry) -> None:
         """Put what a subagent is into the file in which claude has it."""
         about = {field: value for field, value in entry.items() if field != "type"}
-        await log.append_data(
-            name.removesuffix(transcripts.ENDING) + _ABOUT, 0, json.dumps(about).encode(), False
-        )
+        file = name.removesuffix(transcripts.ENDING) + _ABOUT
+        await log.append_data(Chunk(file, 0, json.dumps(about).encode()))
 
     async def _empty(self, log: Log, known: _Known, name: str) -> None:
         for each in (name, name.removesuffix(transcripts.ENDING) + _ABOUT):
-            await log.append_data(each, 0, b"", is_continued=False)
+            await log.append_data(Chunk(each, 0, b""))
         known.ends.pop(name, None)
         known.names.pop(name, None)
 
@@ -307,9 +305,7 @@ class JetStreamSessionStore:
         backend = self._backend
         assert backend is not None
         await backend.heed_keys()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(backend.was_tried.wait(), _CONNECTS_WITHIN)
-        if not backend.is_here:
+        if not await backend.wait_until_ready():
             raise Unavailable(backend.why)
         return backend
 
@@ -357,14 +353,14 @@ def _file(key: Key) -> str:
 def _known(image: Snapshot, sequence: int) -> _Known:
     return _Known(
         sequence,
-        {name: part.end_of_lines() for name, part in image.parts.items()},
-        {name: _names(_entries(image, name)) for name in image.parts},
+        {name: part.end_of_lines() for name, part in image.files.items()},
+        {name: _names(_entries(image, name)) for name in image.files},
     )
 
 
 def _entries(image: Snapshot, name: str) -> Iterator[Entry]:
     """The entries of a file; what claude itself would pass over is left out."""
-    part = image.parts.get(name)
+    part = image.files.get(name)
     if part is None:
         return
     for line in _lines(part):
@@ -376,7 +372,7 @@ def _entries(image: Snapshot, name: str) -> Iterator[Entry]:
 
 def _about(image: Snapshot, name: str) -> Iterator[Entry]:
     """What the SDK is told of a subagent, which claude has in a file of its own."""
-    part = image.parts.get(name.removesuffix(transcripts.ENDING) + _ABOUT) if name else None
+    part = image.files.get(name.removesuffix(transcripts.ENDING) + _ABOUT) if name else None
     if part is not None and part.end:
         with contextlib.suppress(ValueError):
             about = json.loads(part.read(0, part.end))

@@ -1,7 +1,7 @@
-"""The files of a conversation as its log has them, compared with those of this host, and brought.
+"""Snapshots of a conversation's files as its log has them; comparing and applying them.
 
-Lines are compared whole, and only those behind what both are known to share. A side whose turns the
-other has all gives way to it; where each has turns of its own, they are two conversations.
+Whole lines are compared, and only those behind what both sides are known to share. A side yields
+where the other has all of its turns. Where each has turns of its own, the conversation diverged.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _OWN = 0o600
 
 
 class DamagedLog(Exception):
-    """A log does not hold together: it is read no further, and nothing is written."""
+    """A log is inconsistent: reading it stops, and nothing is written."""
 
 
 class NeedsFullLog(Exception):
-    """A record changes what was taken as known: the log is to be read from its start."""
+    """A record changes what was taken as known: the log must be read from its start."""
 
 
 class Verdict(enum.Enum):
-    """What the files of a log and of this host have to do with one another."""
+    """How the transcript of a log and that of this host relate."""
 
     SAME = "same"
-    LOG_GOES_ON = "the log has lines that are missing here"
-    WE_GO_ON = "here are lines that the log lacks"
-    LOG_WINS = "both have lines of their own, and the log has all turns"
-    WE_WIN = "both have lines of their own, and all turns are here"
-    APART = "both have turns of their own"
+    LOG_IS_AHEAD = "the log has lines that are missing here"
+    WE_ARE_AHEAD = "this host has lines that the log lacks"
+    LOG_WINS = "each has lines of its own, and the log has all turns"
+    WE_WIN = "each has lines of its own, and this host has all turns"
+    DIVERGED = "each has turns of its own"
 
 
 class SnapshotFile:
-    """A file as a log has it, from `base` on, before which it is as it is here.
+    """A file as the log has it, from the offset `base` on; before that it equals the local file.
 
-    `is_whole` says that the log is read from its start: there is nothing in it before.
+    `is_whole` says that the log is read from its first record: nothing comes before.
     """
 
     def __init__(self, base: int, is_whole: bool) -> None:
@@ -58,11 +58,11 @@ class SnapshotFile:
         self._group: list[Record] = []
 
     def close(self) -> None:
-        """Let go of it."""
+        """Free its temporary file."""
         self._file.close()
 
     def apply(self, record: Record) -> None:
-        """Change it as a record says. Raises ReachesBack, Damaged."""
+        """Apply a record. Raises NeedsFullLog, DamagedLog."""
         self._group.append(record)
         if record.is_continued:
             return
@@ -78,136 +78,137 @@ class SnapshotFile:
             self.end = each.offset + len(each.body)
 
     def drop_unfinished(self) -> None:
-        """Forget records of which the last never came: another holder goes on without them."""
+        """Drop a group of records whose last one never came: they have no effect."""
         self._group = []
 
     def read(self, at: int, length: int) -> bytes:
-        """Bytes behind the base."""
+        """`length` bytes from the offset `at`, which is not before the base."""
         return os.pread(self._file.fileno(), length, at - self.base)
 
     def end_of_lines(self) -> int:
-        """Where its last whole line ends."""
+        """The offset behind its last whole line."""
         length = self.end - self.base
         return self.base + last_line_end(self._file.fileno(), 0, length)
 
     def lines(self, start: int, stop: int) -> Iterator[bytes]:
-        """The lines between two places."""
+        """The lines between two offsets."""
         return _lines(self._file.fileno(), start - self.base, stop - self.base)
 
 
 class Snapshot:
-    """All files of a log, made from its records.
+    """All files of a log, built from its records.
 
-    `bases` is how much of each is known; `is_whole` says that it is made from all of the records.
+    `bases` says up to which offset each local file equals the log's; `is_whole` says that it is
+    built from all records.
     """
 
     def __init__(self, bases: Mapping[str, int], is_whole: bool = True) -> None:
         self._bases = bases
         self._is_whole = is_whole
-        self.transcript = self._new_part(TRANSCRIPT)
-        self.parts: dict[str, SnapshotFile] = {TRANSCRIPT: self.transcript}
+        self.transcript = self._new_file(TRANSCRIPT)
+        self.files: dict[str, SnapshotFile] = {TRANSCRIPT: self.transcript}
         self.count = 0
 
     async def read(self, records: AsyncIterator[Stored], after: int) -> None:
-        """Apply the records behind a sequence, 0 where they are all that there are.
+        """Apply the records behind the sequence `after`; 0 means all records.
 
-        Each says which one it follows, so that none can be missing in between. Raises ReachesBack,
-        Damaged, Unavailable, Hostile.
+        Each record names the one that it follows, so a missing record is noticed. Raises
+        NeedsFullLog, DamagedLog, Unavailable, Hostile.
         """
         last = after
         async for stored in records:
             if stored.follows != last and self.count:
                 raise DamagedLog("a record is missing")
             if stored.follows != last and after:
-                raise NeedsFullLog  # it was deleted, and begun anew
+                raise NeedsFullLog  # the log was deleted and begun anew
             last = stored.sequence
             self.count += 1
             record = stored.record
             if record.kind == DATA:
-                self._part(record.file).apply(record)
+                self._file(record.file).apply(record)
             else:
-                for part in self.parts.values():
-                    part.drop_unfinished()
-        for part in self.parts.values():
-            part.drop_unfinished()
+                for file in self.files.values():
+                    file.drop_unfinished()
+        for file in self.files.values():
+            file.drop_unfinished()
 
     def sidecars(self) -> dict[str, SnapshotFile]:
-        """The files beside the transcript that have changed."""
-        return {name: part for name, part in self.parts.items() if name != TRANSCRIPT}
+        """The sidecars that the records have changed."""
+        return {name: file for name, file in self.files.items() if name != TRANSCRIPT}
 
-    def _part(self, name: str) -> SnapshotFile:
-        if name not in self.parts:
-            self.parts[name] = self._new_part(name)
-        return self.parts[name]
+    def _file(self, name: str) -> SnapshotFile:
+        if name not in self.files:
+            self.files[name] = self._new_file(name)
+        return self.files[name]
 
-    def _new_part(self, name: str) -> SnapshotFile:
+    def _new_file(self, name: str) -> SnapshotFile:
         return SnapshotFile(self._bases.get(name, 0), self._is_whole)
 
     def close(self) -> None:
-        """Let go of it."""
-        for part in self.parts.values():
-            part.close()
+        """Free the temporary files."""
+        for file in self.files.values():
+            file.close()
 
 
-def compare(path: str, part: SnapshotFile) -> tuple[Verdict, int, int]:
-    """What a transcript here and in its log have to do with one another.
+def compare(path: str, file: SnapshotFile) -> tuple[Verdict, int, int]:
+    """Compare a local transcript with the log's.
 
-    With it, up to where they are the same, and where the log's last whole line ends. Raises
-    OSError.
+    Returns the verdict, the offset up to which both are the same, and the offset behind the log's
+    last whole line. Raises OSError.
     """
-    end = part.end_of_lines()
+    end = file.end_of_lines()
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return (Verdict.LOG_GOES_ON if end else Verdict.SAME), 0, end
+        return (Verdict.LOG_IS_AHEAD if end else Verdict.SAME), 0, end
     try:
-        ours = last_line_end(file, part.base, os.fstat(file).st_size)
-        same = _first_difference(file, part, min(ours, end))
+        ours = last_line_end(handle, file.base, os.fstat(handle).st_size)
+        same = _first_difference(handle, file, min(ours, end))
         if same == end:
-            verdict = Verdict.SAME if ours == end else Verdict.WE_GO_ON
+            verdict = Verdict.SAME if ours == end else Verdict.WE_ARE_AHEAD
             return verdict, same, end
         if same == ours:
-            return Verdict.LOG_GOES_ON, same, end
-        same = last_line_end(file, part.base, same)
-        theirs = _said(part.lines(same, end))
-        our_own = _said(_lines(file, same, ours))
+            return Verdict.LOG_IS_AHEAD, same, end
+        same = last_line_end(handle, file.base, same)
+        theirs = _messages(file.lines(same, end))
+        our_own = _messages(_lines(handle, same, ours))
     finally:
-        os.close(file)
+        os.close(handle)
     if our_own.keys() <= theirs.keys():
         return Verdict.LOG_WINS, same, end
     if {name for name, is_prompt in theirs.items() if is_prompt} <= our_own.keys():
-        # Claude itself takes back answers that it began, and never a prompt.
+        # Claude itself retracts answers that it began, and never a prompt.
         return Verdict.WE_WIN, same, end
-    return Verdict.APART, same, end
+    return Verdict.DIVERGED, same, end
 
 
-def says_something(part: SnapshotFile, start: int, end: int) -> bool:
-    """Whether there is a turn between two places of a log's file."""
-    return bool(_said(part.lines(start, end)))
+def has_messages(file: SnapshotFile, start: int, end: int) -> bool:
+    """Whether the log's file has a message between two offsets."""
+    return bool(_messages(file.lines(start, end)))
 
 
-def apply_to(path: str, part: SnapshotFile, start: int, end: int) -> None:
-    """Have a file here as its log has it, from one place to another, where it ends then.
+def apply_to(path: str, file: SnapshotFile, start: int, end: int) -> None:
+    """Write the log's content between two offsets into a local file, which ends there then.
 
-    It stays the file it is, with all its names. Raises OSError.
+    The file keeps its inode and all its hard links. Raises OSError.
     """
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWN)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWN)
     try:
         at = start
         while at < end:
-            body = part.read(at, min(_CHUNK, end - at))
-            os.pwrite(file, body, at)
+            body = file.read(at, min(_CHUNK, end - at))
+            os.pwrite(handle, body, at)
             at += len(body)
-        os.ftruncate(file, end)
+        os.ftruncate(handle, end)
     finally:
-        os.close(file)
+        os.close(handle)
 
 
-def apply_to_sidecar(directory: str, name: str, part: SnapshotFile) -> None:
-    """Have a file beside the transcript as its log has it, where it does not go on here.
+def apply_to_sidecar(directory: str, name: str, file: SnapshotFile) -> None:
+    """Apply the log's content to a sidecar, unless the local file is longer.
 
-    Nothing is written through a link. Raises OSError.
+    Nothing is written through a symbolic link. Raises OSError.
     """
     path = f"{directory}/{name}"
     parent = os.path.dirname(path)
@@ -216,30 +217,30 @@ def apply_to_sidecar(directory: str, name: str, part: SnapshotFile) -> None:
         f"{os.path.realpath(directory)}/{os.path.dirname(name)}"
     ):
         raise OSError(f"{parent} is a link: nothing is written through it")
-    same = _same_beside(path, part)
+    same = _sidecar_difference(path, file)
     if same is not None:
-        apply_to(path, part, same, part.end)
+        apply_to(path, file, same, file.end)
 
 
-def _same_beside(path: str, part: SnapshotFile) -> int | None:
-    """From where on a file is to be written; None where it has all that its log has."""
+def _sidecar_difference(path: str, file: SnapshotFile) -> int | None:
+    """The offset to write a sidecar from; None where it has all that the log has."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
     try:
-        size = os.fstat(file).st_size
-        same = _first_difference(file, part, min(size, part.end))
+        size = os.fstat(handle).st_size
+        same = _first_difference(handle, file, min(size, file.end))
     finally:
-        os.close(file)
-    return None if same == part.end else same
+        os.close(handle)
+    return None if same == file.end else same
 
 
-def _first_difference(file: int, part: SnapshotFile, end: int) -> int:
-    at = part.base
+def _first_difference(handle: int, file: SnapshotFile, end: int) -> int:
+    at = file.base
     while at < end:
         length = min(_CHUNK, end - at)
-        ours, theirs = os.pread(file, length, at), part.read(at, length)
+        ours, theirs = os.pread(handle, length, at), file.read(at, length)
         if ours != theirs:
             pairs = zip(ours, theirs, strict=False)
             common = next(
@@ -250,11 +251,11 @@ def _first_difference(file: int, part: SnapshotFile, end: int) -> int:
     return end
 
 
-def _said(written: Iterator[bytes]) -> dict[str, bool]:
-    """The messages among some lines, by claude's names for them, each with whether it is a prompt.
+def _messages(written: Iterator[bytes]) -> dict[str, bool]:
+    """The messages among some lines, by `uuid`, each with whether it is a prompt.
 
-    A command that ran in claude counts as one: an answer may follow it. A message without a name
-    is its own.
+    A command that ran in claude counts as one: an answer may follow it. A message without a `uuid`
+    is known by its whole line.
     """
     found = {}
     for line in written:

@@ -1,4 +1,4 @@
-"""How much of a file is in the log, and whether that part still is what it was."""
+"""How much of a local file is in the log, and whether that part is still unchanged."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import zlib
 from dataclasses import dataclass
 
-# Bytes before its end by which a part is known again.
-_KNOWN_BY = 4096
+# Bytes before the offset whose checksum tells whether the part before it is unchanged.
+_CHECKED = 4096
 _CHUNK = 1 << 20
 
 
 class Rewritten(Exception):
-    """A file is not what it was where it is in the log already."""
+    """The part of a file that is in the log already has changed."""
 
 
 @dataclass
 class SyncedOffset:
-    """The part of a file that is in the log: its bytes, and the checksum of the last of them.
+    """The size of the part that is in the log, and the checksum of its last bytes.
 
-    `cuts` says that the log has more behind it, which is to go.
+    `cuts` says that the log has more behind it, which must be cut off.
     """
 
     size: int = 0
@@ -27,33 +27,33 @@ class SyncedOffset:
     cuts: bool = False
 
     def pending_range(self, file: int, is_lines: bool) -> tuple[int, int] | None:
-        """From where to where an open file is to be appended now; of lines only whole ones.
+        """The range of an open file to append now, of lines only whole ones.
 
-        None where there is nothing to append. Raises Rewritten, OSError.
+        None where nothing is pending. Raises Rewritten, OSError.
         """
-        if not self.holds(file):
+        if not self.matches(file):
             raise Rewritten
         end = os.fstat(file).st_size
         stop = last_line_end(file, self.size, end) if is_lines else end
         return (self.size, stop) if stop > self.size or self.cuts else None
 
-    def holds(self, file: int) -> bool:
-        """Whether an open file still has this part. Raises OSError."""
-        return os.fstat(file).st_size >= self.size and check(file, self.size) == self.check
+    def matches(self, file: int) -> bool:
+        """Whether an open file still has the part unchanged. Raises OSError."""
+        return os.fstat(file).st_size >= self.size and checksum(file, self.size) == self.check
 
     def move_to(self, file: int, size: int) -> None:
-        """Note that a file is in the log up to there. Raises OSError."""
-        self.size, self.check, self.cuts = size, check(file, size), False
+        """Record that the log has an open file up to there. Raises OSError."""
+        self.size, self.check, self.cuts = size, checksum(file, size), False
 
 
-def check(file: int, size: int) -> int:
-    """What the first `size` bytes of an open file are known by. Raises OSError."""
-    start = max(0, size - _KNOWN_BY)
+def checksum(file: int, size: int) -> int:
+    """The checksum of the last bytes among the first `size` of an open file. Raises OSError."""
+    start = max(0, size - _CHECKED)
     return zlib.crc32(os.pread(file, size - start, start))
 
 
 def last_line_end(file: int, start: int, end: int) -> int:
-    """Where the last whole line between two places of an open file ends. Raises OSError."""
+    """The offset behind the last whole line of a range; `start` without one. Raises OSError."""
     while end > start:
         at = max(start, end - _CHUNK)
         found = os.pread(file, end - at, at).rfind(b"\n")

@@ -54,8 +54,6 @@ def _ask(store: str, request: str, key: "SessionKey", **more: "Any") -> "Message
         store,
         request,
         timeout=_TIMEOUT,
-        fleet=environment.get("NSED_FLEET_URL"),
-        key_file=environment.get("NSED_FLEET_KEY_FILE"),
         room=key.room,
         agent=key.agent,
         **more,

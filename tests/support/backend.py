@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import times
 from shim.fleet import records
-from shim.fleet.backend import Conflict, Stored, Unavailable
+from shim.fleet.backend import Conflict, RoomEntry, Stored, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ class Memory:
     def __init__(self) -> None:
         self.stored: list[tuple[str, Stored]] = []
         self.values: dict[str, dict[str, Any]] = {}
+        self.revisions: dict[str, int] = {}
         self.alive: dict[str, dict[str, Any]] = {}
         self.sequence = 0
         self.clock = 1767322800.0
@@ -93,15 +94,18 @@ class MemoryBackend:
     async def watch(self, conversation: str) -> AsyncIterator[asyncio.Event]:
         yield asyncio.Event()
 
-    async def room(self, name: str) -> dict[str, Any] | None:
+    async def room(self, name: str) -> RoomEntry:
         self._require()
-        return self.memory.values.get(name)
+        return RoomEntry(self.memory.values.get(name), self.memory.revisions.get(name, 0))
 
     async def rooms(self) -> list[dict[str, Any]]:
         return list(self.memory.values.values())
 
-    async def put_room(self, name: str, value: dict[str, Any] | None) -> None:
+    async def put_room(self, name: str, value: dict[str, Any] | None, after: int) -> None:
         self._require()
+        if self.memory.revisions.get(name, 0) != after:
+            raise Conflict(name)
+        self.memory.revisions[name] = after + 1
         if value is None:
             self.memory.values.pop(name, None)
         else:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from shim.fleet import notes
-from shim.fleet.conversation import FleetConversation
+from shim.fleet.conversation import FleetConversation, Surroundings
 from shim.fleet.host import Host
 from shim.fleet.local_locks import LocalLocks
 from shim.fleet.notes import Note
@@ -49,15 +49,16 @@ class Machine:
         """Have another sync daemon, which remembers what was noted, or nothing."""
         note = notes.read(notes.directory(str(self.store)), U) if remembers else Note(U)
         note.room, note.agent, note.transcript = "r", "a", str(self.transcript)
-        self.it = FleetConversation(
-            self.backend, self.this_host, str(self.store), self.local_locks, note, self.forks.append
-        )
+        self.it = FleetConversation(self._surroundings(), note)
 
     def conversation(self, session_id: str) -> FleetConversation:
         """Another conversation that is noted here."""
         note = notes.read(notes.directory(str(self.store)), session_id)
-        return FleetConversation(
-            self.backend, self.this_host, str(self.store), self.local_locks, note, self.forks.append
+        return FleetConversation(self._surroundings(), note)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self.backend, self.this_host, str(self.store), self.local_locks, self.forks.append
         )
 
     def close(self) -> None:

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Seconds for a cluster to do something, at twenty times the load.
-APPEND_TIMEOUT = 240.0
+TIMEOUT = 240.0
 
 
 async def copies(url: str, is_enough: Callable[[int], bool]) -> int:
     """How many copies a host finds, which connects until there are enough."""
-    deadline = time.monotonic() + APPEND_TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
     found = 0
     while not is_enough(found) and time.monotonic() < deadline:
         backend = JetStream(url, "")
         async with meanwhile(backend.run()):
-            await backend.was_tried.wait()
+            await backend.wait_until_ready()
             if backend.is_here:
                 found = (await backend.about())["stream"]["replicas"]
         await asyncio.sleep(0.1)

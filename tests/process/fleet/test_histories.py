@@ -13,7 +13,7 @@ import pytest
 from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
 from shim.fleet.jetstream import STREAM, JetStream
-from shim.fleet.log import Held, Log
+from shim.fleet.log import Chunk, Held, Log
 from tests.support.history import Append, History
 from tests.support.meanwhile import meanwhile
 from tests.support.nats_proxied import SERVERS, ProxiedCluster
@@ -29,7 +29,7 @@ CONVERSATIONS = [f"{n}1111111-1111-4111-8111-111111111111" for n in range(2)]
 FAULTS, FEW = 1000, 10
 KILLS, FEW_KILLS = 30, 2
 # Seconds for a cluster to be of use again, at twenty times the load.
-APPEND_TIMEOUT = 240.0
+TIMEOUT = 240.0
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ class Writers:
     async def until_all_is_well(self) -> None:
         """Wait until something more is acknowledged of each conversation."""
         before = {name: self._acknowledged(name) for name in CONVERSATIONS}
-        deadline = time.monotonic() + APPEND_TIMEOUT
+        deadline = time.monotonic() + TIMEOUT
         while any(self._acknowledged(name) < before[name] + 2 for name in CONVERSATIONS):
             assert time.monotonic() < deadline, [backend.why for backend in self.engines]
             await asyncio.sleep(0.05)
@@ -100,7 +100,7 @@ class Writers:
         for offset in range(self._chance.randrange(1, 4)):
             while True:
                 try:
-                    await log.append_data("", offset, b"x", is_continued=False, timeout=1.0)
+                    await log.append_data(Chunk("", offset, b"x"), timeout=1.0)
                     break
                 except Unavailable:
                     await asyncio.sleep(0.1)
@@ -113,7 +113,7 @@ class Writers:
 
     async def _whole(self, name: str) -> list[Stored]:
         """The log, by a reader of its own, behind an append that was accepted."""
-        backend, deadline = self.engines[0], time.monotonic() + APPEND_TIMEOUT
+        backend, deadline = self.engines[0], time.monotonic() + TIMEOUT
         while True:
             assert time.monotonic() < deadline, backend.why
             with contextlib.suppress(Unavailable, Held, Conflict):

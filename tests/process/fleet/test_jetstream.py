@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import socket
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,14 +14,17 @@ import nats
 import psutil
 import pytest
 
-from shim.fleet.backend import Conflict, Unavailable
+from shim.fleet import availability, jetstream
+from shim.fleet.backend import Conflict, RoomEntry, Unavailable
 from shim.fleet.jetstream import STREAM, JetStream
 from shim.fleet.records import CLAIM, DATA, LeaseHolder, Record
 from tests.support.meanwhile import meanwhile
 from tests.support.nats import free_port
+from tests.support.nats_proxied import ProxiedCluster
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from tests.support.nats import NatsServer
 
@@ -120,25 +124,30 @@ def test_what_came_before_can_be_deleted(nats_server: NatsServer) -> None:
     run(nats_server.url, story)
 
 
-def test_rooms_and_signs_are_known_until_they_are_taken_back(nats_server: NatsServer) -> None:
+def test_rooms_and_heartbeats_are_known_until_they_are_removed(nats_server: NatsServer) -> None:
     async def story(backend: JetStream) -> None:
-        assert (await backend.room("x"), await backend.rooms(), await backend.heartbeats()) == (
-            None,
-            [],
-            {},
-        )
-        await backend.put_room("x", {"session_id": U})
+        assert await backend.room("x") == RoomEntry(None, 0)
+        assert (await backend.rooms(), await backend.heartbeats()) == ([], {})
+        await backend.put_room("x", {"session_id": U}, 0)
         await backend.put_heartbeat("h", {"held": []})
-        assert await backend.room("x") == {"session_id": U}
+        entry = await backend.room("x")
+        assert entry.value == {"session_id": U}
         assert await backend.rooms() == [{"session_id": U}]
         assert await backend.heartbeats() == {"h": await backend.heartbeat_of("h")}
-        await backend.put_room("x", None)
+        await backend.put_room("x", None, entry.revision)
         await backend.put_heartbeat("h", None)
-        assert (await backend.room("x"), await backend.rooms(), await backend.heartbeats()) == (
-            None,
-            [],
-            {},
-        )
+        assert (await backend.room("x")).value is None
+        assert (await backend.rooms(), await backend.heartbeats()) == ([], {})
+
+    run(nats_server.url, story)
+
+
+def test_a_room_that_another_host_has_changed_is_not_overwritten(nats_server: NatsServer) -> None:
+    async def story(backend: JetStream) -> None:
+        await backend.put_room("x", {"session_id": U}, 0)
+        with pytest.raises(Conflict):
+            await backend.put_room("x", {"session_id": "other"}, 0)
+        assert (await backend.room("x")).value == {"session_id": U}
 
     run(nats_server.url, story)
 
@@ -197,6 +206,90 @@ class Proxy:
                     writer.write(piece)
         finally:
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def hostile(greeting: bytes) -> AsyncIterator[str]:
+    """The URL of a server that greets, answers as nats-server does, and then sends something."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"max_payload":1048576,"version":"2.12.0","headers":true}\r\n')
+        with contextlib.suppress(OSError):
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n" + greeting)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def test_a_server_that_announces_a_huge_message_is_left() -> None:
+    async def story() -> None:
+        async with hostile(b"MSG x 1 1000000000000\r\nx") as url:
+            backend = JetStream(url, "")
+            async with meanwhile(backend.run()):
+                await until(lambda: "announces a message of more than 16 MB" in backend.why)
+
+    asyncio.run(story())
+
+
+def test_what_a_server_says_reaches_nobodys_terminal_as_it_is() -> None:
+    async def story() -> None:
+        async with hostile(b"-ERR 'bad \x1b]0;title\x07'\r\n") as url:
+            backend = JetStream(url, "")
+            async with meanwhile(backend.run()):
+                await until(lambda: "bad" in backend.why)
+                assert r"\x1b]0;title\x07" in backend.why
+                assert backend.why.isprintable()
+
+    asyncio.run(story())
+
+
+def test_who_asks_has_a_restarted_server_found_at_once(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(backend: JetStream) -> None:
+        # Nothing but a question ends the wait for the next try.
+        monkeypatch.setattr(jetstream, "_RETRY_DELAYS", (0.05, 3600.0))
+        monkeypatch.setattr(jetstream, "_TRY_TIMEOUT", TIMEOUT)
+        nats_server.kill()
+        await until(lambda: "answers" in backend.why and not backend.is_here)
+        assert not await backend.wait_until_ready()
+        await asyncio.to_thread(nats_server.start)
+        assert await backend.wait_until_ready()
+
+    run(nats_server.url, story)
+
+
+def test_a_host_that_has_just_started_waits_for_a_cluster_to_elect_its_leader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(availability, "AGREEMENT_TIMEOUT", 240.0)
+
+    async def story(cluster: ProxiedCluster) -> None:
+        backend = JetStream(cluster.url, "")
+        async with meanwhile(backend.run()):
+            ready = asyncio.create_task(backend.wait_until_ready())
+            await until(lambda: "away" in backend.why or "answers" in backend.why)
+            assert not ready.done()
+            for server in cluster.servers[1:]:
+                await asyncio.to_thread(server.start)
+            assert await ready
+
+    with ProxiedCluster(tmp_path, begins_with=1) as cluster:
+        asyncio.run(story(cluster))
+
+
+def test_a_frozen_server_of_several_costs_a_new_host_nothing(nats_server: NatsServer) -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as frozen:
+            port = frozen.getsockname()[1]
+            async with connected(f"nats://127.0.0.1:{port},{nats_server.url}") as backend:
+                assert await backend.wait_until_ready()
+
+    asyncio.run(story())
 
 
 def test_who_stops_while_it_connects_leaves_nothing_open(nats_server: NatsServer) -> None:

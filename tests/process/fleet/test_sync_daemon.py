@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 def store_of(world: World) -> str:
     return str(world.store.parent)
+
+
+def status_of(world: World) -> dict[str, Any]:
+    return daemon_client.ask(store_of(world), "status", starts=False)
 
 
 def test_the_first_call_starts_it_and_the_next_ones_find_it(member: World) -> None:
@@ -114,7 +118,6 @@ def test_it_is_found_where_the_stores_path_is_too_long_for_a_sockets(member: Wor
         (b'{"version":"1","request":"status"}\n', "the sync daemon does not understand"),
         (b'{"version":0,"request":"status"}\n', "the sync daemon is of a newer claude-shim"),
         (b'{"version":1,"request":"dance"}\n', "the sync daemon does not understand"),
-        (b'{"version":1,"request":"rooms","fleet":"nats://x"}\n', "has another NSED_FLEET_URL"),
     ],
 )
 def test_what_it_cannot_answer_it_says(member: World, line: bytes, why: str) -> None:
@@ -128,6 +131,59 @@ def test_what_it_cannot_answer_it_says(member: World, line: bytes, why: str) -> 
     assert json.loads(answers[0]) == {"answer": "wait"}
     assert json.loads(answers[-1])["answer"] == "alone"
     assert why in json.loads(answers[-1])["why"]
+
+
+def test_one_that_is_idle_is_replaced_where_a_call_has_another_configuration(
+    member: World, nats_server: NatsServer
+) -> None:
+    member.call("-p", "hi")
+    wait_until(lambda: status_of(member)["conversations"] == [])
+    before = daemon_of(member)
+    member.environment["NSED_FLEET_URL"] = f"{nats_server.url},"
+
+    run = member.run("-p", "hi")
+
+    assert (run.exit_code, run.stderr) == (0, b"")
+    assert daemon_of(member) not in (None, before)
+
+
+def test_one_that_follows_a_claude_stays_and_says_which_variable_differs(member: World) -> None:
+    member.call("-p", "hi")
+    session_id = str(uuid.uuid4())
+    ours = {
+        "room": "other",
+        "agent": "claude",
+        "pid": os.getpid(),
+        "kind": "interactive",
+        "session_id": session_id,
+        "transcript": str(member.transcript(session_id)),
+        "is_chosen": True,
+        "moves_head": False,
+        "waits": 0,
+    }
+    assert daemon_client.ask(store_of(member), "begin", starts=False, **ours)["answer"] == "granted"
+
+    answer = daemon_client.ask(store_of(member), "rooms", starts=False, key_file="/other")
+
+    assert answer["answer"] == "alone"
+    assert "has another NSED_FLEET_KEY_FILE" in answer["why"]
+
+
+def test_a_turn_of_a_call_that_found_no_daemon_is_sent_later(member: World) -> None:
+    member.call("-p", "hi")
+    wait_until(lambda: status_of(member)["conversations"] == [])
+    transcript = member.transcript(derived("r"))
+    os.kill(daemon_of(member) or 0, signal.SIGSTOP)
+    assert "does not answer" in member.run("-p", "hi").warning
+    kept = member.store.parent / "fleet" / "unanswered"
+    assert len(list(kept.iterdir())) == 1
+
+    os.kill(daemon_of(member) or 0, signal.SIGCONT)
+
+    wait_until(lambda: not list(kept.iterdir()))
+    wait_until(lambda: status_of(member)["conversations"] == [])
+    note = json.loads((kept.parent / f"{derived('r')}.json").read_text())
+    assert note["tails"][""]["size"] == transcript.stat().st_size
 
 
 def test_a_stop_ends_it(member: World) -> None:

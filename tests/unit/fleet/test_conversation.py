@@ -12,6 +12,7 @@ import pytest
 from shim.fleet import conversation, log, records
 from shim.fleet.backend import Unavailable
 from shim.fleet.log import Held
+from shim.fleet.notes import ForkState, State
 from tests.support.backend import MemoryBackend
 from tests.support.machine import PID, Machine, U, line, turn
 
@@ -130,7 +131,7 @@ def test_what_both_hosts_said_apart_is_two_conversations(
     assert a.said == turn("1") + turn("2")
     assert a.other_conversations() == [turn("1") + turn("apart")]
     (fork,) = a.forks
-    assert (fork.behind, fork.is_fork, fork.room) == (True, True, "r")
+    assert (fork.owes_data, fork.fork_state, fork.room) == (True, ForkState.NOTED, "r")
 
 
 def test_what_claude_notes_of_itself_gives_way_to_turns(a: Machine, b: Machine) -> None:
@@ -157,7 +158,7 @@ def test_a_claude_that_lost_its_conversation_goes_on_in_a_fork(
         b.says(turn("2"))
         a.says(turn("on a"))
         await a.it.sync()
-        assert a.it.is_fenced
+        assert a.it.state is State.FENCED
         assert a.said == turn("1") + turn("on a")
         await b.ends()
         await a.ends()
@@ -191,7 +192,7 @@ def test_a_busy_conversation_is_brought_as_far_as_it_goes(a: Machine, b: Machine
         await a.it.sync()
         with pytest.raises(Held) as held:
             await b.begins()
-        assert await b.it.look(held.value.by.sequence)
+        assert await b.it.peek(held.value.by.sequence)
 
     run(story())
     assert b.said == turn("1") + line("2")
@@ -207,7 +208,7 @@ def test_a_busy_conversation_is_brought_beside_what_was_said_apart(a: Machine, b
         b.says(line("never answered"))
         with pytest.raises(Held) as held:
             await b.begins()
-        await b.it.look(held.value.by.sequence)
+        await b.it.peek(held.value.by.sequence)
 
     run(story())
     assert b.said == turn("1") + turn("2") + turn("3")
@@ -292,6 +293,42 @@ def test_a_long_log_is_written_anew(
     whole = "".join(map(turn, "12345"))
     assert a.said == b.said == whole
     assert len(backend.stored) < 8
+
+
+def test_nothing_is_appended_behind_a_release_whose_answer_was_lost(
+    a: Machine, backend: MemoryBackend
+) -> None:
+    async def story() -> None:
+        await a.begins()
+        a.says(turn("1"))
+        await a.it.sync()
+        a.it.claudes.clear()
+        backend.loses_the_next_answer = True
+        with pytest.raises(Unavailable):
+            await a.it.finish()
+        assert (a.it.state, a.it.note.owes) == (State.FREE, True)
+        await a.turn(turn("2"))
+
+    run(story())
+    kinds = [it.record.kind for name, it in backend.stored if name == U]
+    assert kinds == ["claim", "data", "release", "claim", "data", "release"]
+    assert not a.it.note.is_due
+
+
+def test_a_daemon_that_was_killed_leaves_a_note_of_the_lease_it_held(
+    a: Machine, b: Machine
+) -> None:
+    async def story() -> None:
+        await a.begins()
+        await asyncio.sleep(0)
+        a.says(turn("1"))
+        a.start_again(remembers=True)
+        assert a.it.note.owes_data
+        await a.it.finish()
+        await b.begins()
+
+    run(story())
+    assert b.said == turn("1")
 
 
 class Killed(BaseException):

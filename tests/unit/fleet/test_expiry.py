@@ -33,7 +33,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
     for session_id, name in ((U, "old"), (V, "new")):
         asyncio.run(use(made, session_id, A))
         value = {"room": name, "agent": "claude", "session_id": session_id, "moved": MOVED}
-        asyncio.run(made.put_room(rooms.key(name, "claude"), value))
+        asyncio.run(made.put_room(rooms.key(name, "claude"), value, 0))
         made.memory.clock += 100 * DAY
     return made
 

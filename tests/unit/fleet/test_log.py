@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,12 +12,13 @@ import pytest
 from shim.fleet import log
 from shim.fleet.backend import Conflict, Unavailable
 from shim.fleet.host import Host
-from shim.fleet.log import Held, Log
+from shim.fleet.log import Chunk, Held, Log
 from shim.fleet.records import CLAIM, DATA, RELEASE
 from tests.support.backend import MemoryBackend
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
 A, B = Host("a", "host a", "1"), Host("b", "host b", "1")
 U = "11111111-1111-4111-8111-111111111111"
@@ -47,7 +50,7 @@ def test_a_conversation_is_taken_by_one_host_until_it_is_given_back(backend: Mem
         with pytest.raises(Held) as held:
             await of_b.acquire(8, "one-shot")
         assert held.value.by.record.holder.hostname == "host a"
-        await of_a.append_data("", 0, b"x", is_continued=False)
+        await of_a.append_data(Chunk("", 0, b"x"))
         await of_a.release()
         await of_b.acquire(8, "one-shot")
         assert (of_a.is_held, of_b.is_held, of_b.generation) == (False, True, 2)
@@ -63,7 +66,7 @@ def test_a_dead_host_is_taken_from_and_refused_when_it_wakes(backend: MemoryBack
         await backend.put_heartbeat("a", None)
         await of_b.acquire(8, "one-shot")
         with pytest.raises(Conflict):
-            await of_a.append_data("", 0, b"late", is_continued=False)
+            await of_a.append_data(Chunk("", 0, b"late"))
         assert not of_a.is_held
 
     run(story)
@@ -100,8 +103,8 @@ def test_what_was_stored_without_an_answer_is_stored_once(backend: MemoryBackend
         await ours.acquire(7, "one-shot")
         backend.loses_the_next_answer = True
         with pytest.raises(Unavailable):
-            await ours.append_data("", 0, b"one", is_continued=False)
-        await ours.append_data("", 3, b"two", is_continued=False)
+            await ours.append_data(Chunk("", 0, b"one"))
+        await ours.append_data(Chunk("", 3, b"two"))
 
     run(story)
     bodies = [it.record.body for _, it in backend.stored if it.record.kind == DATA]
@@ -117,3 +120,34 @@ def test_twenty_at_once_are_one_holder(backend: MemoryBackend) -> None:
         assert sum(it.is_held for it in logs) == 1
 
     run(story)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_wait_for_a_dead_host_outlives_the_daemon_that_began_it(
+    backend: MemoryBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    naps: list[float] = []
+
+    async def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if waits and len(naps) == 1:
+            raise asyncio.CancelledError  # the daemon is killed
+
+    monkeypatch.setattr(log, "_RETURNS_WITHIN", 3.0)
+    us = Host("b", "host b", "1", str(tmp_path))
+
+    async def story() -> None:
+        await Log(backend, U, A).acquire(7, "streaming")
+        await backend.put_heartbeat("a", None)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(asyncio, "sleep", nap)
+            if waits:
+                with pytest.raises(asyncio.CancelledError):
+                    await Log(backend, U, us).acquire(8, "one-shot")
+            for path in tmp_path.glob("silent-*"):
+                os.utime(path, (time.time() - 2, time.time() - 2))
+            await Log(backend, U, us).acquire(8, "one-shot")
+
+    run(story)
+    assert naps[-1] == (pytest.approx(1, abs=0.5) if waits else 3)
+    assert list(tmp_path.glob("silent-*")) == []

@@ -55,7 +55,7 @@ OTHER_NOTE = '{"type":"mode"}\n'
 ONE, TWO, THREE = line("1") + answer("a1"), line("2") + answer("a2"), line("3") + answer("a3")
 
 
-def append_data(offset: int, body: str, is_continued: bool = False, file: str = "") -> Record:
+def data(offset: int, body: str, is_continued: bool = False, file: str = "") -> Record:
     return Record(DATA, HOLDER, 1, file, offset, is_continued, body.encode())
 
 
@@ -81,18 +81,18 @@ def text(file_snapshot: SnapshotFile) -> str:
         (ONE, ONE, Verdict.SAME, ONE),
         (ONE, ONE + '{"torn', Verdict.SAME, ONE),
         (ONE + '{"torn', ONE, Verdict.SAME, ONE),
-        ("", ONE, Verdict.LOG_GOES_ON, ""),
-        (ONE, ONE + TWO, Verdict.LOG_GOES_ON, ONE),
-        (ONE + '{"torn', ONE + TWO, Verdict.LOG_GOES_ON, ONE),
-        (ONE + TWO, ONE, Verdict.WE_GO_ON, ONE),
-        (ONE + TWO, "", Verdict.WE_GO_ON, ""),
+        ("", ONE, Verdict.LOG_IS_AHEAD, ""),
+        (ONE, ONE + TWO, Verdict.LOG_IS_AHEAD, ONE),
+        (ONE + '{"torn', ONE + TWO, Verdict.LOG_IS_AHEAD, ONE),
+        (ONE + TWO, ONE, Verdict.WE_ARE_AHEAD, ONE),
+        (ONE + TWO, "", Verdict.WE_ARE_AHEAD, ""),
         (ONE + NOTE, ONE + TWO, Verdict.LOG_WINS, ONE),
         (ONE + NOTE + TWO, ONE + TWO, Verdict.LOG_WINS, ONE),
         (ONE + TWO, ONE + NOTE, Verdict.WE_WIN, ONE),
         (line("1") + TWO, ONE + TWO, Verdict.LOG_WINS, line("1")),
-        (ONE + TWO, ONE + THREE, Verdict.APART, ONE),
-        (TWO, ONE, Verdict.APART, ""),
-        (ONE + line("2"), ONE + line("2x"), Verdict.APART, ONE),
+        (ONE + TWO, ONE + THREE, Verdict.DIVERGED, ONE),
+        (TWO, ONE, Verdict.DIVERGED, ""),
+        (ONE + line("2"), ONE + line("2x"), Verdict.DIVERGED, ONE),
         (line("1") + answer("again") + TWO, line("1") + answer("a1"), Verdict.WE_WIN, line("1")),
         (
             line("1") + answer("again") + TWO,
@@ -107,16 +107,16 @@ def test_the_side_whose_turns_the_other_has_all_gives_way(
 ) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(here)
-    found, until, _ = snapshots.compare(str(path), snapshot([append_data(0, log)]).transcript)
+    found, until, _ = snapshots.compare(str(path), snapshot([data(0, log)]).transcript)
     assert (found, until) == (verdict, len(same))
 
 
 def test_only_what_is_behind_the_base_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(ONE + TWO)
-    file_snapshot = snapshot([append_data(len(ONE), TWO + THREE)], {"": len(ONE)}).transcript
+    file_snapshot = snapshot([data(len(ONE), TWO + THREE)], {"": len(ONE)}).transcript
     assert snapshots.compare(str(path), file_snapshot) == (
-        Verdict.LOG_GOES_ON,
+        Verdict.LOG_IS_AHEAD,
         len(ONE + TWO),
         len(ONE + TWO + THREE),
     )
@@ -128,40 +128,37 @@ def test_what_is_brought_stays_the_file_it_is(tmp_path: Path) -> None:
     path, kept = tmp_path / "x.jsonl", tmp_path / "kept"
     path.write_text(ONE + NOTE + OTHER_NOTE)
     kept.hardlink_to(path)
-    file_snapshot = snapshot([append_data(0, ONE + TWO)]).transcript
+    file_snapshot = snapshot([data(0, ONE + TWO)]).transcript
     snapshots.apply_to(str(path), file_snapshot, len(ONE), file_snapshot.end)
     assert kept.read_text() == ONE + TWO
 
 
 def test_a_record_before_the_end_cuts_there() -> None:
-    assert (
-        text(snapshot([append_data(0, ONE + TWO), append_data(len(ONE), THREE)]).transcript)
-        == ONE + THREE
-    )
+    assert text(snapshot([data(0, ONE + TWO), data(len(ONE), THREE)]).transcript) == ONE + THREE
 
 
 def test_what_takes_a_files_place_counts_only_when_it_is_whole() -> None:
     records = [
-        append_data(0, ONE + TWO),
-        append_data(0, ONE, is_continued=True),
-        append_data(len(ONE), THREE),
+        data(0, ONE + TWO),
+        data(0, ONE, is_continued=True),
+        data(len(ONE), THREE),
     ]
     assert text(snapshot(records).transcript) == ONE + THREE
     assert text(snapshot(records[:-1]).transcript) == ONE + TWO
     claim = Record(CLAIM, HOLDER, 2)
-    assert text(
-        snapshot([*records[:-1], claim, append_data(len(ONE + TWO), THREE)]).transcript
-    ) == (ONE + TWO + THREE)
+    assert text(snapshot([*records[:-1], claim, data(len(ONE + TWO), THREE)]).transcript) == (
+        ONE + TWO + THREE
+    )
 
 
 def test_a_record_before_the_base_asks_for_the_whole_log() -> None:
     with pytest.raises(NeedsFullLog):
-        snapshot([append_data(2, "x")], {"": 5})
+        snapshot([data(2, "x")], {"": 5})
 
 
 def test_a_log_with_a_hole_is_damaged() -> None:
     with pytest.raises(DamagedLog):
-        snapshot([append_data(0, ONE), append_data(1000, TWO)])
+        snapshot([data(0, ONE), data(1000, TWO)])
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=8), st.data())
@@ -184,9 +181,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     sidecars.mkdir()
     (sidecars / "tool-results").symlink_to(outside)
     (sidecars / "x").symlink_to(outside / "x")
-    made = snapshot(
-        [append_data(0, "hostile", file="tool-results/y"), append_data(0, "hostile", file="x")]
-    )
+    made = snapshot([data(0, "hostile", file="tool-results/y"), data(0, "hostile", file="x")])
     for name, file_snapshot in made.sidecars().items():
         with pytest.raises(OSError, match=r"link|symbolic"):
             snapshots.apply_to_sidecar(str(sidecars), name, file_snapshot)
@@ -204,7 +199,7 @@ def test_a_file_beside_the_transcript_comes_unless_it_goes_on_here(
     if here is not None:
         path.parent.mkdir()
         path.write_text(here)
-    file_snapshot = snapshot([append_data(0, "result", file="tool-results/x.txt")]).sidecars()[
+    file_snapshot = snapshot([data(0, "result", file="tool-results/x.txt")]).sidecars()[
         "tool-results/x.txt"
     ]
     snapshots.apply_to_sidecar(str(tmp_path), "tool-results/x.txt", file_snapshot)
@@ -213,7 +208,7 @@ def test_a_file_beside_the_transcript_comes_unless_it_goes_on_here(
 
 async def followed(*follows: int) -> AsyncIterator[Stored]:
     for sequence, before in enumerate(follows, 11):
-        yield Stored(sequence, append_data(0, ""), "", before)
+        yield Stored(sequence, data(0, ""), "", before)
 
 
 def read(after: int, *follows: int) -> None:

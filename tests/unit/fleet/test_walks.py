@@ -51,7 +51,7 @@ class Walk:
                 try:
                     await machine.begins()
                 except Failure:  # it goes on alone
-                    it.note.behind, it.claudes[PID] = True, "one-shot"
+                    it.note.owes_data, it.claudes[PID] = True, "one-shot"
                     it.remember()
         elif act == "say" and is_live:
             said = f"{len(self.known)}"
@@ -98,7 +98,7 @@ class Walk:
     async def push(self, machine: Machine, session_id: str) -> None:
         """Append a fork, as the sync daemon does when it hears of it."""
         other = machine.conversation(session_id)
-        if other.note.behind:
+        if other.note.owes_data:
             await other.finish()
 
     async def logs(self) -> list[str]:
