@@ -72,7 +72,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
         elif states[path] == plugin.FOREIGN:
             yield problem(f"{path} is not ours", f"move it away, and {how}")
         elif states[path] == plugin.CURRENT:
-            yield ok(str(path))
+            yield ok(f"{path}, for OpenCode 1 and 2 (claude-shim help opencode)")
     if set(states.values()) == {plugin.MISSING} and shutil.which("opencode"):
         yield warning(
             "OpenCode has no plugin of ours: its agents and subagents share a conversation",

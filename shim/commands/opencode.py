@@ -18,6 +18,11 @@ _SAYS = {
     FOREIGN: "{path} is not ours: move it away, then `{install}` writes it.",
 }
 
+_VERSIONS = (
+    "OpenCode 1 (tested: 1.18.33) and OpenCode 2 (tested: a stand-in) load it. "
+    "What is known of version 2: claude-shim help opencode"
+)
+
 _project = click.option(
     "--project", is_flag=True, help="In this directory's .opencode, for this project alone."
 )
@@ -35,6 +40,9 @@ def command(context: click.Context) -> None:
     A claude that OpenCode starts, from an agent's shell or as a provider, gets the room `oc-` + the
     id of the root session, and OpenCode's agent. If you start OpenCode with NSED_ROOM_ID or
     NSED_AGENT_NAME, those win.
+
+    OpenCode 1 and OpenCode 2 load the same plugin. With version 2 it was tested against a stand-in
+    only, and a name that OpenCode is started with does not count: claude-shim help opencode.
 
     The plugin is one file, plugin/claude-shim.js in $OPENCODE_CONFIG_DIR, else in
     $XDG_CONFIG_HOME/opencode, else in ~/.config/opencode.
@@ -104,5 +112,6 @@ def status(project: bool, as_json: bool) -> None:
     else:
         how = "claude-shim opencode install" + (" --project" if project else "")
         click.echo(_SAYS[state].format(path=path, install=how))
+        click.echo(_VERSIONS)
     if state in (MISSING, FOREIGN):
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 PLUGIN = Path(shim.__file__).parent / "opencode" / "claude-shim.js"
 # With these names, none is inherited any more.
 NOT_TOLD = {"NSED_SHIM_ROOM": "", "NSED_SHIM_AGENT": ""}
-PARENTS = {"grandchild": "child", "child": "root", "root": None}
+STAND_IN_2 = Path(opencode.__file__).with_name("opencode_2.js")
+PARENTS = {"grandchild": "child", "child": "root", "root": None, "another": None}
 
 # Has `hooks`, `shellEnv` and `inCall` for a test's own lines, which end with a `return`.
 HARNESS = """
 import { spawnSync } from "node:child_process"
-import { ClaudeShim } from %(plugin)s
+import plugin from %(plugin)s
 const parents = %(parents)s
 let asked = 0
 const client = {
@@ -40,7 +42,7 @@ const client = {
   },
   app: { log: () => Promise.reject("nobody listens") },
 }
-const hooks = await ClaudeShim({ client })
+const hooks = await plugin.server({ client })
 const shellEnv = async (sessionID) => {
   const output = { env: {} }
   await hooks["shell.env"]({ sessionID, cwd: "/", callID: "call" }, output)
@@ -60,6 +62,16 @@ const names = () => {
 setTimeout(async () => console.log(JSON.stringify(await (async () => { %(lines)s })())))
 """
 
+# Has `opencode`, which runs the plugin, and `names`, a command that prints what it was told.
+HARNESS_2 = """
+import { OpenCode2 } from %(stand_in)s
+import plugin from %(plugin)s
+const opencode = new OpenCode2(%(parents)s)
+await plugin.setup(opencode.context)
+const names = 'echo "$NSED_ROOM_ID/$NSED_AGENT_NAME/$NSED_SHIM_ROOM$NSED_SHIM_AGENT"'
+console.log(JSON.stringify(await (async () => { %(lines)s })()))
+"""
+
 
 def named(room: str, agent: str) -> dict[str, str]:
     return {"NSED_ROOM_ID": room, "NSED_AGENT_NAME": agent, **NOT_TOLD}
@@ -72,12 +84,16 @@ def run(tmp_path: Path) -> Run:
     def run(
         lines: str,
         program: str | Path | None = None,
+        harness: str = HARNESS,
+        warns: str = "",
         **given: str,
     ) -> Any:
         plugin = shutil.copy(PLUGIN, tmp_path / "plugin.mjs")
+        stand_in = shutil.copy(STAND_IN_2, tmp_path / "opencode.mjs")
         script = tmp_path / "script.mjs"
-        facts = {"plugin": json.dumps(str(plugin)), "parents": json.dumps(PARENTS)}
-        script.write_text(HARNESS % {**facts, "lines": lines})
+        facts = {"plugin": plugin, "stand_in": stand_in, "parents": PARENTS}
+        facts = {name: json.dumps(fact, default=str) for name, fact in facts.items()}
+        script.write_text(harness % {**facts, "lines": lines})
         done = subprocess.run(
             [program or opencode.binary(), script],
             env={"BUN_BE_BUN": "1", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **given},
@@ -85,10 +101,16 @@ def run(tmp_path: Path) -> Run:
             text=True,
             timeout=TIMEOUT,
         )
-        assert (done.returncode, done.stderr) == (0, ""), done
+        assert (done.returncode, done.stderr) == (0, warns), done
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def run_2(run: Run) -> Run:
+    """The same in the stand-in for OpenCode 2."""
+    return functools.partial(run, harness=HARNESS_2)
 
 
 # Commands of the shell tool
@@ -103,7 +125,7 @@ def test_a_session_is_followed_to_its_root_and_looked_up_once(run: Run) -> None:
     assert run(lines) == [
         named("oc-root", "alice"),
         named("oc-root", "bob"),
-        len(PARENTS),
+        len(("grandchild", "child", "root")),
     ]
 
 
@@ -198,7 +220,7 @@ def test_a_second_copy_of_the_plugin_takes_no_call_for_what_opencode_was_started
     lines = """
         return await inCall("root", "build", async () => {
           const copy = await import("./plugin.mjs?another")
-          await (await copy.ClaudeShim({ client }))["chat.params"](
+          await (await copy.default.server({ client }))["chat.params"](
             { sessionID: "child", agent: "alice", message: { agent: "alice" } }, {})
           return names()
         })
@@ -241,3 +263,62 @@ def test_trouble_in_a_lookup_fails_no_hook_and_gives_no_names(run: Run, trouble:
         return await inCall("root", "build", async () => [await shellEnv("root"), names()])
     """
     assert run(f"{trouble}\n{lines}") == [{}, "//"]
+
+
+# In OpenCode 2
+
+
+def test_2_a_command_of_an_agent_has_its_root_session_and_agent(run_2: Run) -> None:
+    assert (
+        run_2('return await opencode.agentRuns("grandchild", "alice", names)') == "oc-root/alice/"
+    )
+
+
+def test_2_of_commands_at_once_each_has_its_own_names(run_2: Run) -> None:
+    lines = """
+        const wait = (what) => `true ${what}; ${names}`
+        return await Promise.all([
+          opencode.agentRuns("root", "build", wait(1)),
+          opencode.agentRuns("child", "alice", wait(2)),
+          opencode.agentRuns("another", "build", wait(3)),
+        ])
+    """
+    assert run_2(lines) == ["oc-root/build/", "oc-root/alice/", "oc-another/build/"]
+
+
+def test_2_one_command_of_two_agents_at_once_gets_no_names(run_2: Run) -> None:
+    lines = """
+        const runs = ["build", "alice"].map((agent) => opencode.agentRuns("root", agent, names))
+        return await Promise.all(runs)
+    """
+    assert run_2(lines) == ["//", "//"]
+
+
+def test_2_after_a_call_has_ended_its_command_is_nobodys(run_2: Run) -> None:
+    lines = """
+        await opencode.agentRuns("root", "build", names)
+        return [await opencode.userRuns("another", names),
+                await opencode.agentRuns("another", "plan", names)]
+    """
+    assert run_2(lines) == ["//", "oc-another/plan/"]
+
+
+def test_2_a_call_of_another_tool_is_no_caller(run_2: Run) -> None:
+    assert run_2('return await opencode.agentRuns("root", "build", names, "terminal")') == "//"
+
+
+def test_2_what_the_service_was_started_with_never_wins(run_2: Run) -> None:
+    terminal = {"NSED_ROOM_ID": "x", "NSED_AGENT_NAME": "a", "NSED_SHIM_ROOM": "x"}
+    lines = """
+        return [await opencode.agentRuns("root", "build", names),
+                await opencode.userRuns("root", names)]
+    """
+    assert run_2(lines, **terminal) == ["oc-root/build/", "//"]
+
+
+def test_2_a_session_that_cannot_be_looked_up_fails_no_command_and_gives_no_names(
+    run_2: Run,
+) -> None:
+    warns = "claude-shim: Error: no session nobody's\n"
+    lines = """return await opencode.agentRuns("nobody's", "build", names)"""
+    assert run_2(lines, warns=warns) == "//"

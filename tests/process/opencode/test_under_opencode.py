@@ -32,6 +32,18 @@ def test_under_opencode_without_the_plugin_its_command_line_names_the_room_and_a
     assert (call.variable("NSED_ROOM_ID"), call.variable("NSED_AGENT_NAME")) == (room, agent)
 
 
+def test_opencode_2_names_its_session_in_a_variable(world: World) -> None:
+    world.environment |= {"OPENCODE": "1", "OPENCODE_SESSION_ID": "ses_2"}
+    world.run("-p", "hi")
+
+    [call] = world.claude.calls
+    assert call.args[:1] == [b"--session-id"]
+    assert (call.variable("NSED_ROOM_ID"), call.variable("NSED_AGENT_NAME")) == (
+        b"oc-ses_2",
+        b"claude",
+    )
+
+
 @pid_or_none
 def test_under_an_opencode_that_names_no_session_claude_is_left_alone(
     world: World, says_its_pid: bool
