@@ -51,9 +51,9 @@ def table() -> dict[str, Setting]:
     for block in Path(__file__).with_suffix(".txt").read_text("utf-8").split("\n\n"):
         if block.startswith("# "):
             section, _, block = block[2:].partition("\n")
-        name, *told = map(str.strip, block.splitlines())
-        kind, default, readers = (line.partition(": ")[2] for line in told[:3])
-        found[name] = Setting(section, name, kind, default, readers, " ".join(told[3:]))
+        name, *details = map(str.strip, block.splitlines())
+        kind, default, readers = (line.partition(": ")[2] for line in details[:3])
+        found[name] = Setting(section, name, kind, default, readers, " ".join(details[3:]))
     return found
 
 

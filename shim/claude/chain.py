@@ -160,9 +160,9 @@ class Chain:
         return seen
 
     def notified(self) -> set[str]:
-        """The ids of the turns that a hook of ours told this conversation, where it is now."""
-        told = (self.rows[each].entry for each in self._current)
-        return {each for entry in told for each in notice.ids(entry)}
+        """The ids of the turns that this conversation was notified of, on its current chain."""
+        current = (self.rows[each].entry for each in self._current)
+        return {each for entry in current for each in notice.ids(entry)}
 
     def turns(self) -> list[Turn]:
         """The finished turns of the current chain that begin in this part of the file."""

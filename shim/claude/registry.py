@@ -50,7 +50,7 @@ def live_on(session_id: str) -> int | None:
 def parked_on(job: str) -> str | None:
     """The session id that a terminal's claude was on as it was left for a job, or None.
 
-    Told by the claude's entry, which one that was killed leaves behind.
+    Known from its entry, which a claude that was killed leaves behind.
     """
     found = (e.get("sessionId") for e in _all_entries() if e.get("parkedJobId") == job)
     named = next(found, None)

@@ -64,17 +64,17 @@ def session_id_of(path: str) -> str:
 
 
 def lasting_path(path: str) -> str:
-    """Where a path in an account belongs: there, else in the account of today.
+    """A path under a config directory, moved to the current one where its own is gone or temporary.
 
-    Not there where that account is gone, or is to be deleted; the same of the account of today.
+    Where the current one is temporary, too, it is moved to the usual one.
     """
-    account = config_directory_of(path)
-    if exists(account + "/projects") and not is_temporary(account):
+    own = config_directory_of(path)
+    if exists(own + "/projects") and not is_temporary(own):
         return path
-    today = config_directory()
-    if not today.startswith("/"):
-        today = f"{posix.getcwd()}/{today}"
-    return (usual_config_directory() if is_temporary(today) else today) + path.removeprefix(account)
+    current = config_directory()
+    if not current.startswith("/"):
+        current = f"{posix.getcwd()}/{current}"
+    return (usual_config_directory() if is_temporary(current) else current) + path.removeprefix(own)
 
 
 def usual_config_directory() -> str:
@@ -86,7 +86,7 @@ def is_temporary(directory: str) -> bool:
     """Whether a configuration directory is one that whoever made it will delete.
 
     The SDKs make such in the system's temporary directory (help facts, "Beyond one machine"). Where
-    the home is in there too, that is not told from others.
+    the home is in there too, no directory counts as temporary.
     """
     temporary = (environment.get("TMPDIR") or "/tmp").rstrip("/") + "/"
     return directory.startswith(temporary) and not environment.in_home("").startswith(temporary)
@@ -145,7 +145,7 @@ def set_aside(path: str) -> str:
 
 
 def this_project() -> str | None:
-    """Where claude writes what is new here, as far as that can be told."""
+    """Where claude writes what is new here, as far as that can be known."""
     try:
         name = _named_project() or project_name(posix.getcwd())
     except OSError:

@@ -20,7 +20,7 @@ _BUSY = "busy"
 _IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
-# Seconds for which a claude that tells nothing of itself is taken to be starting.
+# Seconds for which a claude that reports nothing of itself is taken to be starting.
 _STARTS_WITHIN = 15.0
 
 
@@ -53,7 +53,7 @@ def is_under_way(session_id: str) -> bool:
 def ends_by_itself(pid: int) -> bool:
     """Whether a claude's stdin has ended, so that its run ends with its turn.
 
-    The `query()` of Python's SDK closes it before the turn begins. False where that cannot be told.
+    The `query()` of Python's SDK closes it before the turn begins. False where that is unknown.
     """
     try:
         file = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)

@@ -82,7 +82,7 @@ class Fleet:
         ]
 
     def as_json(self, mapping: Mapping) -> dict[str, Any]:
-        """What programs are told of a mapping in addition."""
+        """Further JSON fields of a mapping."""
         if not self.is_configured:
             return {}
         is_live = {"live": True} if self.claudes(mapping) else {}
@@ -94,7 +94,7 @@ class Fleet:
         return any(each.is_fenced for each in here if each.pid == pid != 0)
 
     def claude_as_json(self, claude: Claude) -> dict[str, Any]:
-        """What programs are told of a claude of this host in addition."""
+        """Further JSON fields of a claude of this host."""
         if self._status is None:
             return {"host": "", "fenced": False} if self.is_configured else {}
         return {"host": self._status.hostname, "fenced": self.is_fenced(claude.pid)}

@@ -161,7 +161,7 @@ def as_json(
         "size": seen and seen.size,
         "project": seen and seen.directory,
         "about": seen and seen.about,
-        "account": path and account(path),
+        "account": path and foreign_directory(path),
     }
 
 
@@ -208,12 +208,12 @@ def project(transcript: tuple[str, Summary] | None, is_live: bool) -> str:
         return "no transcript yet" if is_live else "no transcript"
     path, seen = transcript
     where = at_home(seen.directory) if seen.directory else path.split("/")[-2]
-    other = account(path)
+    other = foreign_directory(path)
     return f"{where} (in {at_home(other)})" if other else where
 
 
-def account(path: str) -> str | None:
-    """The account that a transcript is in, where that is not the one of today."""
+def foreign_directory(path: str) -> str | None:
+    """The config directory that a transcript is in, where that is not the current one."""
     is_transcript = os.path.basename(os.path.dirname(os.path.dirname(path))) == "projects"
     is_other = is_transcript and config_directories.is_foreign(path)
     return transcripts.config_directory_of(path) if is_other else None

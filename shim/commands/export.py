@@ -74,10 +74,10 @@ def command(file: str, with_conversations: bool) -> None:
             files.replace(path, data)
     except OSError as problem:
         raise click.ClickException(f"{file}: {problem.strerror}") from problem
-    told = output.counted(len(sound), "mapping")
+    written = output.counted(len(sound), "mapping")
     if with_conversations:
-        told += f" and {output.counted(len(packed), 'conversation')}"
-    click.echo(f"Wrote {told} to {file}", err=True)
+        written += f" and {output.counted(len(packed), 'conversation')}"
+    click.echo(f"Wrote {written} to {file}", err=True)
 
 
 def _write_all(to: BinaryIO, data: bytes) -> None:

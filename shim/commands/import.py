@@ -238,8 +238,8 @@ def _show(changes: list[Change], there: set[str], dry_run: bool) -> None:
         header = ("ROOM", "AGENT", "ID", "CHANGE", "WHY")
         tables.print_table(header, rows, cuts=_CUTS, leaves=(4, 2, 1))
     counts = Counter(change.action for change in changes)
-    told = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
-    click.echo(f"{told or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")
+    summary = ", ".join(f"{counts[action]:,} {action}" for action in _COUNTED if counts[action])
+    click.echo(f"{summary or 'There is nothing to import'}{' (dry run)' if dry_run else ''}.")
     taken = [c for c in changes if c.action in (exchange.ADDED, exchange.REPLACED)]
     missing = sum(change.entry["uuid"] not in there for change in taken)
     if missing:
@@ -262,8 +262,8 @@ def _show_arrivals(arrivals: list[Arrival], dry_run: bool) -> None:
     """Print the outcomes, and how many directories are missing on this machine."""
     counts = Counter(each.action for each in arrivals)
     if arrivals:
-        told = ", ".join(f"{count:,} {action}" for action, count in sorted(counts.items()))
-        click.echo(f"Conversations: {told}{' (dry run)' if dry_run else ''}.")
+        summary = ", ".join(f"{count:,} {action}" for action, count in sorted(counts.items()))
+        click.echo(f"Conversations: {summary}{' (dry run)' if dry_run else ''}.")
     for each in arrivals:
         if each.action == exchange.SKIPPED:
             warn(f"{each.path} differs from the archive's conversation of that id: left as it is")

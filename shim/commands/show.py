@@ -250,7 +250,7 @@ def _resume(mapping: Mapping, survey: Survey, path: str, seen: Summary) -> str:
     claude = "NSED_SHIM_DISABLE=1 claude --resume"
     if seen.directory is None or not os.path.isdir(seen.directory):
         return f"{claude} {shell_word(path)}"
-    is_by_path = survey.is_pinned(path) or mapped.account(path)
+    is_by_path = survey.is_pinned(path) or mapped.foreign_directory(path)
     named = path if is_by_path else mapping.session_id
     return f"cd {shell_word(seen.directory)} && {claude} {shell_word(named)}"
 

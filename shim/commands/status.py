@@ -58,14 +58,14 @@ def command(as_json: bool) -> None:
         "Launcher": f"{at_home(str(setup.launcher))}, {first}" if setup.launcher else none,
         "Claude": at_home(str(setup.real)) if setup.real else none,
         "Rooms": f"{found['rooms']:,}, with {counted(len(conversations), 'conversation')}",
-        "Live": _told(live),
+        "Live": _live_rooms(live),
         "Doctor": _verdict(found),
     }
     for label, text in rows.items():
         click.echo(f"{dim(label)}{' ' * (10 - len(label))}{text}")
 
 
-def _told(live: list[tuple[Mapping, list[Claude]]]) -> str:
+def _live_rooms(live: list[tuple[Mapping, list[Claude]]]) -> str:
     some = [
         f"{name(each.room)} {name(each.agent)} ({' + '.join(map(mapped.kind, claudes))})"
         for each, claudes in live[:_MOST_NAMED]
@@ -76,5 +76,5 @@ def _told(live: list[tuple[Mapping, list[Claude]]]) -> str:
 
 def _verdict(found: dict[str, Any]) -> str:
     parts = [(found["problems"], "problem"), (found["warnings"], "warning")]
-    told = " and ".join(counted(count, what) for count, what in parts if count)
-    return f"{told}: see `claude-shim doctor`" if told else "all is well"
+    counts = " and ".join(counted(count, what) for count, what in parts if count)
+    return f"{counts}: see `claude-shim doctor`" if counts else "all is well"

@@ -28,7 +28,7 @@ class Trial:
 def try_out(program: Path) -> Trial:
     """Run a launcher, or what may lead to one, for claude's version, as a shell would run it.
 
-    Nothing is opened, learned or recorded on the way.
+    Nothing is opened, discovered or recorded on the way.
     """
     environ = os.environ | {"NSED_SHIM_DISABLE": "1", "NSED_SHIM_DEBUG": "1"}
     try:

@@ -1,4 +1,4 @@
-"""Who runs: the claudes that have leases, those who wait for them, and those without."""
+"""Who runs: the claudes that hold locks, those that wait for them, and those without."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class HeldLock:
-    """Who has the lease of a room and agent, and who waits for it."""
+    """Who holds the lock of a room and agent, and who waits for it."""
 
     pid: int
     """0 where the system can't say: a process in another container."""
@@ -34,17 +34,17 @@ class HeldLock:
 
 
 class HeldLocks:
-    """The leases of a store that are held, of all its rooms and agents, and of conversations."""
+    """The locks of a store that are held, of all its rooms and agents, and of conversations."""
 
     def __init__(self, by_start: Mapping[int, HeldLock]) -> None:
         self._by_start = by_start
 
     def for_conversation(self, session_id: str) -> HeldLock | None:
-        """Who has the lease of a conversation."""
+        """Who holds the lock of a conversation."""
         return self._by_start.get(record_lock.conversation_offset(session_id))
 
     def for_key_and_conversation(self, room: str, agent: str, session_id: str) -> list[HeldLock]:
-        """Who has the lease of a room and agent, and who else that of their conversation."""
+        """Who holds the lock of a room and agent, and who else that of their conversation."""
         of_key = self.for_key(room, agent)
         of_conversation = self.for_conversation(session_id)
         if of_key is None or of_conversation is None or of_key.pid == of_conversation.pid:
@@ -52,7 +52,7 @@ class HeldLocks:
         return [of_key, of_conversation]
 
     def for_key(self, room: str, agent: str) -> HeldLock | None:
-        """Who has the lease of a room and agent, as the store names them."""
+        """Who holds the lock of a room and agent, as the store names them."""
         if not self._by_start:
             return None
         return self._by_start.get(record_lock.key_offset(room, agent))
@@ -75,7 +75,7 @@ class HeldLocks:
 
 
 class Presence:
-    """Who is live for the rooms and agents of a store, with a lease or without."""
+    """Who is live for the rooms and agents of a store, with a lock or without."""
 
     def __init__(self, holders: HeldLocks, conversations: Mapping[int, str]) -> None:
         """`conversations` is what `registry.conversations` says."""
@@ -83,7 +83,7 @@ class Presence:
         self._by_conversation = {session_id: pid for pid, session_id in conversations.items()}
 
     def on(self, room: str, agent: str, session_id: str) -> int | None:
-        """The pid of a claude that has the lease or is on the conversation, or None.
+        """The pid of a claude that holds the lock or is on the conversation, or None.
 
         It is 0 where the system can't say.
         """
@@ -93,7 +93,7 @@ class Presence:
 
 @dataclass(frozen=True)
 class Process:
-    """A claude's process, as far as the system tells."""
+    """A claude's process, as far as the system knows."""
 
     pid: int
     kind: str
@@ -114,14 +114,14 @@ class Claude:
 
     pid: int
     is_long_running: bool | None
-    """What its lease says; None of a stranger, which has none."""
+    """What its lock says; None where it is unmanaged, as it has no lock."""
     waiting: tuple[int, ...]
-    """The pids of those who wait for its lease, the first in line first."""
+    """The pids of those who wait for its lock, the first in line first."""
     process: Process | None
 
     @property
     def is_unmanaged(self) -> bool:
-        """Whether it is live on the conversation without having the lease."""
+        """Whether it is live on the conversation without holding the lock."""
         return self.is_long_running is None
 
     @property
@@ -133,9 +133,9 @@ class Claude:
 
 
 def held_locks(directory: str) -> HeldLocks:
-    """The leases that are held in a store's directory. Costs nothing for keys without one.
+    """The locks that are held in a store's directory. Costs nothing for keys without one.
 
-    Must not be called by who has a lease itself: looking gives it back. Raises OSError where the
+    Must not be called by a process that holds a lock: looking releases it. Raises OSError where the
     filesystem has no locks.
     """
     found = {}
@@ -152,7 +152,7 @@ def presence(directory: str) -> Presence:
 
 
 def claudes(holders: Iterable[HeldLock], strange: Iterable[int]) -> list[Claude]:
-    """The claudes that have a lease and that are strangers to it, in this order."""
+    """The claudes that hold a lock and the unmanaged ones, in this order."""
     own = [
         Claude(h.pid, h.is_long_running, h.waiting, process(h.pid, h.is_long_running))
         for h in holders
@@ -161,7 +161,7 @@ def claudes(holders: Iterable[HeldLock], strange: Iterable[int]) -> list[Claude]
 
 
 def unmanaged(holders: Iterable[HeldLock], session_id: str, live: Mapping[int, str]) -> list[int]:
-    """The pids of claudes that are live on a conversation without having its lease.
+    """The pids of claudes that are live on a conversation without holding its lock.
 
     `live` is what `registry.conversations` says.
     """
@@ -172,9 +172,9 @@ def unmanaged(holders: Iterable[HeldLock], session_id: str, live: Mapping[int, s
 
 
 def process(pid: int, is_long_running: bool | None = None) -> Process | None:
-    """What the system tells of a claude; None where it is gone, or another user's.
+    """What the system knows of a claude; None where it is gone, or another user's.
 
-    `is_long_running` is what its lease says, if it has one.
+    `is_long_running` is what its lock says, if it holds one.
     """
     import psutil
 

@@ -196,7 +196,7 @@ def _locks(file: int, start: int, stop: int) -> "Iterator[tuple[int, int, int]]"
 
 
 def _is_suspended(pid: int) -> bool:
-    """Whether a process was stopped, by Ctrl-Z for instance; False where that cannot be told."""
+    """Whether a process was stopped, by Ctrl-Z for instance; False where that is unknown."""
     import psutil  # few calls find a queue
 
     try:

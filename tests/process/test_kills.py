@@ -250,11 +250,11 @@ class Sweep:
 
 @contextlib.contextmanager
 def somebody_has_a_room(world: World) -> Iterator[None]:
-    """The lease of the room `held`, if there is a store."""
+    """The lock of the room `held`, if there is a store."""
 
     def take() -> bool:
-        lease = Lock(open_lock_file(str(world.store.parent)), key_offset("held", "claude"))
-        return lease.try_acquire(is_long_running=False)
+        lock = Lock(open_lock_file(str(world.store.parent)), key_offset("held", "claude"))
+        return lock.try_acquire(is_long_running=False)
 
     holder = Child(take) if world.store.exists() else None
     try:

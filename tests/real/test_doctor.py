@@ -31,7 +31,7 @@ def test_it_has_nothing_to_say_of_claudes_that_were_started_through_the_shim(
     one = world.stream(room="r")
     one.ask("hello")
     fork = world.stream(room="r")
-    fork.ask("hello again")  # it has the conversation now, and the other has the lease
+    fork.ask("hello again")  # it has the conversation now, and the other holds the lock
 
     found = findings(world)
 

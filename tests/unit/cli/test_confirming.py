@@ -25,8 +25,8 @@ def nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path / "config"))
 
 
-class Leases:
-    """Who has the lease, each time somebody looks; the last one stays."""
+class Holders:
+    """Who holds the lock, each time somebody looks; the last one stays."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: HeldLock | None) -> None:
         self.looks = 0
@@ -53,16 +53,16 @@ def test_nobody_is_live_where_nothing_runs(tmp_path: Path) -> None:
 
 def test_a_one_shot_claude_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     one_shot = HeldLock(posix.getpid(), is_long_running=False)
-    leases = Leases(monkeypatch, one_shot, one_shot, one_shot, None)
+    holders = Holders(monkeypatch, one_shot, one_shot, one_shot, None)
     assert confirming.who_is_live("", [KEY]) == []
-    assert leases.looks == 4
+    assert holders.looks == 4
 
 
 def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(confirming, "PATIENCE", 0.2)
-    Leases(monkeypatch, HeldLock(posix.getpid(), is_long_running=False))
+    Holders(monkeypatch, HeldLock(posix.getpid(), is_long_running=False))
     started = time.monotonic()
     (claude,) = confirming.who_is_live("", [KEY])
     assert time.monotonic() - started > 0.2
@@ -70,15 +70,15 @@ def test_a_one_shot_claude_that_does_not_end_is_named_after_a_while(
 
 
 def test_a_long_running_claude_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    leases = Leases(monkeypatch, HeldLock(posix.getpid(), is_long_running=True))
+    holders = Holders(monkeypatch, HeldLock(posix.getpid(), is_long_running=True))
     (claude,) = confirming.who_is_live("", [KEY])
-    assert (leases.looks, claude.kind) == (1, "interactive")
+    assert (holders.looks, claude.kind) == (1, "interactive")
 
 
 def test_a_claude_that_the_system_does_not_show_is_named_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Leases(monkeypatch, HeldLock(0, is_long_running=True))
+    Holders(monkeypatch, HeldLock(0, is_long_running=True))
     monkeypatch.setattr(live_claudes, "process", lambda *_: None)
     (claude,) = confirming.who_is_live("", [KEY])
     assert str(claude).startswith("claude in another container (streaming or interactive) is live")

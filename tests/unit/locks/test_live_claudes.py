@@ -1,4 +1,4 @@
-"""Who runs: holders of leases, those in line, strangers, and what the system tells of them."""
+"""Who runs: holders of locks, those in line, unmanaged ones, and what the system knows of them."""
 
 import fcntl
 import json
@@ -107,8 +107,8 @@ class TestHolders:
     ) -> None:
         keys = [SessionKey(b"%d" % number, b"a") for number in range(40)]
         # Opened before any is taken: opening another closes a descriptor, which gives all back.
-        leases = [lock_of_key(directory, key) for key in keys]
-        child = fork(lambda: all(lease.try_acquire(is_long_running=False) for lease in leases))
+        locks = [lock_of_key(directory, key) for key in keys]
+        child = fork(lambda: all(lock.try_acquire(is_long_running=False) for lock in locks))
         assert child.said() == "True"
         questions = []
         ask = fcntl.fcntl
@@ -122,8 +122,8 @@ class TestHolders:
         found = [room for room in range(1000) if holders.for_key(f"{room}", "a")]
         assert found == list(range(40))
         assert len(questions) <= 2 * len(keys) + 1
-        for lease in leases:
-            os.close(lease._file)
+        for lock in locks:
+            os.close(lock._file)
 
     def test_looking_takes_nothing_from_anybody(self, directory: str, fork: Fork) -> None:
         child = fork(taken(directory))
@@ -174,7 +174,7 @@ os.execv("/bin/sh", ["claude", "-c", "read -r line", *sys.argv[2:]])
 
 @pytest.fixture
 def claude() -> Iterator[Claude]:
-    """Starts a process with claude's arguments, which takes the lease of its names on request."""
+    """Starts a process with claude's arguments, which takes the lock of its names on request."""
     running = []
 
     def start(*args: str, taking: str = "", **names: str) -> "subprocess.Popen[bytes]":

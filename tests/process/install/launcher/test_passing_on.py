@@ -107,10 +107,10 @@ class Way:
         added = [PID if entry.startswith(PID) else entry for entry in call.environment[rest:]]
         assert sorted(added) == self.exports
         del call.environment[rest:]
-        leases = [n for n, where in call.descriptors.items() if where.endswith(b"/leases")]
-        # The lease of a room is far from the descriptors a caller hands down.
-        assert len(leases) == 1
-        assert all(call.descriptors.pop(number) and int(number) >= 100 for number in leases)
+        locks = [n for n, where in call.descriptors.items() if where.endswith(b"/leases")]
+        # The lock of a room is far from the descriptors a caller hands down.
+        assert len(locks) == 1
+        assert all(call.descriptors.pop(number) and int(number) >= 100 for number in locks)
 
     def run_raw(self, program: Path, name: bytes, args: list[bytes], entries: list[bytes]) -> Call:
         """Run with arguments and entries that Python would refuse to hand over."""
