@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import programs
+from shim.base.messages import Failure
 from shim.base.session_key import SessionKey
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.claude import spec_cache, spec_discovery, spec_lookup
@@ -34,6 +35,11 @@ _GET_CLAUDE = "npm install -g @anthropic-ai/claude-code"
 _HOOK_TIMEOUT = 10
 _CLAUDE_TIMEOUT = 20
 _NOTHING_TO_RESUME = "conversation found with session"
+
+# Each prints the program behind its shim.
+_VERSION_MANAGERS = ("mise", "asdf", "volta", "nodenv")
+# Bytes of a script that may name one.
+_SCRIPT = 4096
 
 _START_UP_FILES = (
     *(".bashrc", ".bash_aliases", ".bash_profile", ".bash_login", ".profile"),
@@ -221,8 +227,7 @@ def options(setup: Setup) -> Iterator[Finding]:
     claude, store = str(setup.real), str(setup.store)
     known = spec_lookup.known(claude, store)
     if known is not None:
-        now = spec_discovery.ask(claude)
-        if now and spec_cache.options(now) == spec_cache.options(known.text):
+        if (now := _spec_now(claude)) and spec_cache.options(now) == spec_cache.options(known.text):
             yield ok("discovered from this claude's --help")
             return
         path = shlex.quote(spec_cache.path(claude, store))
@@ -230,13 +235,35 @@ def options(setup: Setup) -> Iterator[Finding]:
             f"the --help of {claude} has changed: it leads to another claude now",
             f"nothing: within a day it is discovered again; for the next call, rm {path}",
         )
-    elif spec_lookup.failed(claude, store):
+    elif (reason := spec_lookup.failure(claude, store)) is not None:
         yield warning(
-            f"the --help of {setup.real} is not understood: the built-in table is used",
-            f"run `{setup.real} --help`; update claude, or claude-shim",
+            f"the --help of {setup.real} is not understood ({reason or 'unknown'}): the built-in"
+            " table is used, and a system prompt may be ignored where a conversation is resumed",
+            _how_to_reach(setup.real),
         )
     else:
         yield ok("not discovered yet: the next call with a room does that")
+
+
+def _spec_now(claude: str) -> str | None:
+    try:
+        return spec_discovery.ask(claude)
+    except Failure:
+        return None
+
+
+def _how_to_reach(claude: Path) -> str:
+    """How to have the shim run the program itself that a version manager's shim runs."""
+    with claude.open("rb") as file:
+        script = file.read(_SCRIPT)
+    for manager in _VERSION_MANAGERS:
+        if re.search(rb"\b%s\b" % manager.encode(), bytes(claude.resolve()) + b" " + script):
+            return f'export NSED_CLAUDE_BIN="$({manager} which claude)"'
+    command = f"{shlex.quote(str(claude))} --help"
+    return (
+        f"run `{command}`, and correct what it reports; if it prints claude's help, run"
+        " `claude-shim doctor` where your calls are made, or update claude-shim"
+    )
 
 
 def plugin(setup: Setup) -> Iterator[Finding]:

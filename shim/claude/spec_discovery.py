@@ -11,7 +11,7 @@ import filelock
 
 from shim.base import programs
 from shim.base.files import make_directory, replace
-from shim.base.messages import explain
+from shim.base.messages import Failure, explain
 from shim.claude import spec_cache
 from shim.claude.cli_spec import FLAG, OPTIONAL, VALUE, VARIADIC, hidden
 
@@ -38,8 +38,8 @@ _COMMAND = re.compile(r"[a-z][\w-]*(?:\|[a-z][\w-]*)*")
 def discover(claude: str, store: str) -> str | None:
     """Discover the spec of a claude and cache it; only one process does, the others wait.
 
-    None if claude's --help is not understood, which is recorded in `NAME.failed`. Raises OSError or
-    Failure if the cache cannot be written, filelock.Timeout if another process takes too long.
+    None if claude's --help is not understood; `NAME.failed` records why. Raises OSError or Failure
+    if the cache cannot be written, filelock.Timeout if another process takes too long.
     """
     make_directory(store)
     path = spec_cache.path(claude, store)
@@ -48,19 +48,22 @@ def discover(claude: str, store: str) -> str | None:
     with _locked(store):
         if known := spec_cache.read(path):
             return known
-        found = ask(claude)
-        if found is None:
-            explain(f"{claude} --help is not understood: using the built-in table")
-        replace(path if found else f"{path}.failed", (found or "").encode("utf-8", "replace"))
+        found: str | None
+        try:
+            text = found = ask(claude)
+        except Failure as problem:
+            explain(f"{claude} --help: {problem}; using the built-in table")
+            path, text, found = f"{path}.failed", str(problem), None
+        replace(path, text.encode("utf-8", "replace"))
         _remove_old(directory)
         return found
 
 
-def ask(claude: str) -> str | None:
-    """The spec of a claude as of now, or None if its --help is not understood."""
+def ask(claude: str) -> str:
+    """The spec of a claude as of now. Raises Failure if its --help is not understood."""
     lines = read_help(_help(claude))
     if lines is None:
-        return None
+        raise Failure("it is not that of Claude Code")
     return f"{_behind(claude)}{lines}{hidden()[1:]}{spec_cache.ASKED}{os.path.abspath(claude)}\n"
 
 
@@ -72,10 +75,10 @@ def ask_again(store: str) -> None:
     for path in _names(f"{store}/{spec_cache.DIRECTORY}"):
         known = spec_cache.read(path)
         claude = known.rpartition("\n" + spec_cache.ASKED)[2].rstrip("\n") if known else ""
-        with contextlib.suppress(OSError, ValueError, filelock.Timeout):
+        with contextlib.suppress(OSError, ValueError, Failure, filelock.Timeout):
             if os.path.isabs(claude) and spec_cache.path(claude, store) == path:
                 now = ask(claude)
-                if now and now != known:
+                if now != known:
                     with _locked(store):
                         replace(path, now.encode("utf-8", "replace"))
 
@@ -152,25 +155,28 @@ def _option_lines(term: str) -> list[str]:
 
 
 def _help(claude: str) -> str:
-    """What `claude --help` prints, run where it can neither disturb the user nor be in the way."""
+    """What `claude --help` prints, run as the caller would run it. Raises Failure where it fails.
+
+    In the caller's directory and environment, because a version manager's shim and a wrapper look
+    for claude there (help facts, "Version managers and homes"). Claude's own help leaves nothing
+    behind; its config directory is another one all the same.
+    """
     # A child that it leaves behind may still write there.
-    with tempfile.TemporaryDirectory(prefix="claude-shim-", ignore_cleanup_errors=True) as home:
-        environ = {
-            "HOME": home,
-            "CLAUDE_CONFIG_DIR": f"{home}/.claude",
-            "PATH": os.environ.get("PATH", os.defpath),
+    with tempfile.TemporaryDirectory(prefix="claude-shim-", ignore_cleanup_errors=True) as config:
+        environ = os.environ | {
+            "CLAUDE_CONFIG_DIR": config,
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "NSED_SHIM_DISABLE": "1",
         }
         try:
-            outcome = programs.run(
-                [os.path.abspath(claude), "--help"], environ, _TIMEOUT, directory=home
-            )
-        except (OSError, programs.Overrun) as problem:
-            explain(f"{claude} --help: {problem}")
-            return ""
-        return outcome.output if outcome.exit_code == 0 else ""
+            outcome = programs.run([os.path.abspath(claude), "--help"], environ, _TIMEOUT)
+        except OSError as problem:
+            raise Failure(f"it cannot be run: {problem.strerror}") from problem
+    if outcome.exit_code:
+        said = (outcome.errors.strip() or outcome.output.strip()).rpartition("\n")[2]
+        raise Failure(f"it exits with {outcome.exit_code}" + (f": {said}" if said else ""))
+    return outcome.output
 
 
 def _remove_old(directory: Path) -> None:

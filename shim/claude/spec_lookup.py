@@ -6,6 +6,7 @@ Discovery takes as long as claude's start, once per claude; its module is import
 import posix
 
 from shim.base import times
+from shim.base.files import content
 from shim.base.messages import explain
 from shim.claude import spec_cache
 from shim.claude.cli_spec import CliSpec, built_in
@@ -32,9 +33,16 @@ def known(claude: str, store: str) -> CliSpec | None:
     return CliSpec(found, is_discovered=True) if found else None
 
 
-def failed(claude: str, store: str) -> bool:
-    """Whether a claude's --help was not understood. Raises OSError if the program is gone."""
-    return posix.access(spec_cache.path(claude, store) + ".failed", posix.F_OK)
+def failure(claude: str, store: str) -> str | None:
+    """Why a claude's --help was not understood. Raises OSError if the program is gone."""
+    try:
+        file = posix.open(spec_cache.path(claude, store) + ".failed", posix.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return content(file).decode("utf-8", "replace")
+    finally:
+        posix.close(file)
 
 
 def _discover(claude: str, store: str, path: str) -> str | None:

@@ -298,6 +298,14 @@ def claude_with_another_help(world: World) -> None:
     world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
 
 
+def shim_of_mise_without_a_version(world: World) -> None:
+    shim = '#!/bin/sh\n[ "$1" = --version ] && echo 2.1.330 && exit\nexec mise x claude -- "$@"\n'
+    write_program(world.claude.path, shim)
+    mise = write_program(world.root / "tools" / "mise", "#!/bin/sh\necho no version >&2; exit 1\n")
+    world.environment["PATH"] += f":{mise.parent}"
+    world.run("-p", "hi", env={"NSED_ROOM_ID": "r"})
+
+
 def claude_updated_unseen(world: World) -> None:
     """As behind a script that does not say what it runs."""
     path = world.claude.path
@@ -499,6 +507,7 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (claude_that_hangs, "claude", "says no version: it does not end within", "npm install"),
     (wrapper_that_comes_back, "claude", "does not reach it", "NSED_CLAUDE_BIN"),
     (claude_with_another_help, "options", "is not understood", "--help"),
+    (shim_of_mise_without_a_version, "options", "with 1: no version)", "$(mise which claude)"),
     (claude_updated_unseen, "options", "leads to another claude now", "within a day"),
     (
         named_claude_missing,

@@ -257,16 +257,49 @@ def test_without_a_place_to_keep_it_the_built_in_table_serves(tmp_path: Path) ->
     assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).text == BUILT_IN.text
 
 
-def test_it_is_asked_in_a_home_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/users/home")
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "secret")
+@pytest.mark.parametrize(
+    "shim",
+    [
+        'exec "$HOME/.local/share/mise/installs/claude" "$@"',
+        'exec "$ASDF_DATA_DIR/installs/claude" "$@"',
+        'read -r version <.tool-versions; exec "$MISE_DATA_DIR/$version/claude" "$@"',
+    ],
+    ids=["by HOME", "by a variable", "by the working directory"],
+)
+def test_a_version_managers_shim_is_asked_as_the_caller_would_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shim: str
+) -> None:
+    installs = tmp_path / "home" / ".local" / "share" / "mise" / "installs"
+    installs.mkdir(parents=True)
+    program(installs / "claude", f"cat <<'end'\n{HELP}end")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ASDF_DATA_DIR", str(installs.parent))
+    monkeypatch.setenv("MISE_DATA_DIR", str(installs.parent))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".tool-versions").write_text("installs\n")
+    claude = program(tmp_path / "claude", shim)
+    assert spec_lookup.cli_spec_of(claude, str(tmp_path / "store")).is_subcommand("brew")
+
+
+def test_it_is_asked_with_a_config_directory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", "/users/claude")
     claude = program(tmp_path / "claude", f"env >{tmp_path}/env; pwd >>{tmp_path}/env")
     spec_lookup.cli_spec_of(claude, str(tmp_path / "store"))
     environ = (tmp_path / "env").read_text()
-    assert "/users/home" not in environ
-    assert "secret" not in environ
-    home = next(line for line in environ.splitlines() if line.startswith("HOME="))
-    assert not Path(home.removeprefix("HOME=")).exists()
+    assert "/users/claude" not in environ
+    used = next(line for line in environ.splitlines() if line.startswith("CLAUDE_CONFIG_DIR="))
+    assert not Path(used.removeprefix("CLAUDE_CONFIG_DIR=")).exists()
+
+
+def test_why_it_could_not_be_asked_is_recorded(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    says = "echo 'no version is set for claude' >&2; exit 126"
+    claude = program(tmp_path / "claude", says)
+    spec_lookup.cli_spec_of(claude, store)
+    reason = "it exits with 126: no version is set for claude"
+    assert spec_lookup.failure(claude, store) == reason
 
 
 def test_a_claude_named_from_the_working_directory_is_asked(
