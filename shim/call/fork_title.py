@@ -20,7 +20,7 @@ def title(transcript: str, session_id: str) -> str:
     Claude (2.1.331) renames the second of two live sessions of one name, and prints that it does.
     """
     try:
-        about = summary.of(transcript).about or ""
+        about = summary.read(transcript).about or ""
     except OSError:
         about = ""
     words = _MARK.sub("", printable(" ".join(about.split())))

@@ -16,7 +16,7 @@ def other_than_here(transcript: str) -> str | None:
     it is unknown.
     """
     try:
-        lived_in, here = summary.of(transcript).directory, os.getcwd()
+        lived_in, here = summary.read(transcript).directory, os.getcwd()
     except OSError:
         return None
     if lived_in is None or _tree(lived_in) == _tree(here):

@@ -96,7 +96,7 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
 def _are_two(kept: str, transcript: str) -> bool:
     if not os.path.exists(kept) or hard_links.is_current_copy(transcript, kept):
         return False
-    return not lineage.of(kept).are_one_with(lineage.of(transcript))
+    return not lineage.read(kept).are_one_with(lineage.read(transcript))
 
 
 def _size_of_copies(setup: Setup) -> int:

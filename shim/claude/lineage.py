@@ -30,7 +30,7 @@ class Lineage:
         return bool(self.own & other.own or self.before & other.own or other.before & self.own)
 
 
-def of(path: str) -> Lineage:
+def read(path: str) -> Lineage:
     """What a transcript has. Raises OSError."""
     with lines.open_regular(path) as file:
         named = [found for line in lines.forward(file) if (found := name_of(line.content))]

@@ -52,7 +52,7 @@ class Summary:
         return self.title or self.first_prompt
 
 
-def of(path: str) -> Summary:
+def read(path: str) -> Summary:
     """What a transcript says, at the cost of some 100s of KiB read. Raises OSError."""
     with lines.open_regular(path) as file:
         status = os.fstat(file.fileno())
@@ -91,7 +91,7 @@ def best(paths: Iterable[str]) -> tuple[str, Summary] | None:
     first = None
     for path in paths:
         try:
-            summary = of(path)
+            summary = read(path)
         except OSError:
             continue  # it has just been deleted, or may not be read
         if summary.turns:

@@ -92,7 +92,7 @@ def conversations(store: str, session_ids: Collection[str]) -> list[tuple[Packed
                     path = pins.copy_of(path)
         if path and project:
             with contextlib.suppress(OSError, EOFError, zlib.error), _unpacked(path) as file:
-                directory = summary.of(file).directory
+                directory = summary.read(file).directory
                 is_sound = _PROJECT.fullmatch(project) is not None
                 name = project if is_sound else transcripts.project_name(project)
                 one = PackedConversation(session_id, name, directory, os.path.getsize(file))
@@ -170,11 +170,11 @@ def _add(tar: tarfile.TarFile, name: str, file: BinaryIO, size: int, written: fl
     tar.addfile(member, file)
 
 
-class _Member(tarfile.TarInfo):
+class _TarEntry(tarfile.TarInfo):
     """A member that must be a regular file. Raises ClickException for any other."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _TarEntry:
         member = super().frombuf(buf, encoding, errors)
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.size < 0:
             raise click.ClickException(f"it holds {member.name!r}, which is no regular file")
@@ -188,7 +188,7 @@ class Archive:
         self._source = source
         with self._explained():
             self._tar = tarfile.TarFile.open(
-                fileobj=gzip.GzipFile(fileobj=stream), mode="r|", tarinfo=_Member
+                fileobj=gzip.GzipFile(fileobj=stream), mode="r|", tarinfo=_TarEntry
             )
             first = self._tar.next()
             if first is None or first.name != _INDEX or first.size > _LARGEST_INDEX:

@@ -46,7 +46,7 @@ class _Name(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         return SessionKey(os.fsencode(value), b"").room
 
 
-class _Room(_Name):
+class _RoomName(_Name):
     name = "room"
 
     def shell_complete(
@@ -55,7 +55,7 @@ class _Room(_Name):
         return _completions(_mappings(), incomplete)
 
 
-class _Agent(_Name):
+class _AgentName(_Name):
     name = "agent"
 
     def shell_complete(
@@ -75,7 +75,7 @@ class Age(float):
     given: str
 
 
-class _Age(click.ParamType):  # type: ignore[type-arg]
+class _AgeParam(click.ParamType):  # type: ignore[type-arg]
     """A length of time, given as `30d`, `12h` or `90 days`; a month has 30, a year 365."""
 
     name = "age"
@@ -99,9 +99,9 @@ class _Age(click.ParamType):  # type: ignore[type-arg]
 
 # Of a call with a room and without an agent.
 DEFAULT_AGENT = "claude"
-ROOM = _Room()
-AGENT = _Agent()
-AGE = _Age()
+ROOM = _RoomName()
+AGENT = _AgentName()
+AGE = _AgeParam()
 
 
 def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

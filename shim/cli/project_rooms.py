@@ -123,7 +123,7 @@ def _project(path: str) -> Project | None:
     session_ids = [transcripts.session_id_of(file) for file in by_age]
     for file, session_id in zip(by_age, session_ids, strict=True):
         if conversations.is_resumable(session_id):
-            seen = summary.of(file)
+            seen = summary.read(file)
             directory = seen.directory or os.path.basename(path)
             return Project(directory, session_id, seen.written, frozenset(session_ids))
     return None

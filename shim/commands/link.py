@@ -126,7 +126,7 @@ def _show(path: str | None) -> None:
     if path is None:
         click.echo("  the next call fetches it from the fleet")
         return
-    seen = summary.of(path)
+    seen = summary.read(path)
     age = output.age(time.time() - seen.written)
     where = plain_text.printable(seen.directory or path)
     click.echo(f"  {where}, last written {age}")

@@ -36,7 +36,7 @@ _LEAVES = (_MEMORY, _DIRECTORY, _SINCE, _WAITING, _AGENT, _KIND)
 
 
 @dataclass(frozen=True)
-class Row:
+class Running:
     """A claude that runs, and its room; the names are None if they are unknown."""
 
     room: str | None
@@ -94,7 +94,7 @@ def command(watch: float | None, as_json: bool) -> None:
         return
 
 
-def _running(sessions: Store) -> Iterator[Row]:
+def _running(sessions: Store) -> Iterator[Running]:
     survey = Survey(sessions.directory)
     if not survey.holders and not survey.conversations:
         return  # the store need not be read
@@ -104,7 +104,7 @@ def _running(sessions: Store) -> Iterator[Row]:
     for mapping in sorted(alive, key=lambda mapping: (mapping.room, mapping.agent)):
         for claude in survey.claudes(mapping):
             listed.add(claude.pid)
-            yield Row(mapping.room, mapping.agent, mapping.session_id, claude)
+            yield Running(mapping.room, mapping.agent, mapping.session_id, claude)
     # Their rooms were forgotten while they run, or are not recorded yet, or never will be.
     for key, holder in survey.holders.except_keys(
         (mapping.room, mapping.agent) for mapping in alive
@@ -112,15 +112,17 @@ def _running(sessions: Store) -> Iterator[Row]:
         room, agent = (key.room, key.agent) if key else (None, None)
         (claude,) = live_claudes.claudes([holder], ())
         listed.add(claude.pid)
-        yield Row(room, agent, survey.conversations.get(holder.pid), claude)
+        yield Running(room, agent, survey.conversations.get(holder.pid), claude)
     # A fork's environment names its room, also while another claude has that.
     for pid, session_id in survey.conversations.items():
         key, process = live_claudes.key_of(pid), live_claudes.process(pid)
         if pid not in listed and key and process and process.forked_from:
-            yield Row(key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process))
+            yield Running(
+                key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process)
+            )
 
 
-def _show(running: list[Row], fleet: Fleet, as_json: bool) -> None:
+def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:
     remote = [each for them in fleet.running.values() for each in them]
     if as_json:
         here = [{**_as_json(each), **fleet.claude_as_json(each.claude)} for each in running]
@@ -138,7 +140,7 @@ def _show(running: list[Row], fleet: Fleet, as_json: bool) -> None:
     print_table(header, rows, {_PID, _MEMORY}, _CUTS, _LEAVES)
 
 
-def _as_json(running: Row) -> dict[str, Any]:
+def _as_json(running: Running) -> dict[str, Any]:
     return {
         "room": running.room,
         "agent": running.agent,
@@ -166,7 +168,7 @@ def _remote_as_json(remote: RemoteClaude) -> dict[str, Any]:
     }
 
 
-def _cells(running: Row, fleet: Fleet, now: float) -> list[str]:
+def _cells(running: Running, fleet: Fleet, now: float) -> list[str]:
     claude, process = running.claude, running.claude.process
     fenced = doubtful(", fenced") if fleet.is_fenced(claude.pid) else ""
     return [

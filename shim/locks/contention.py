@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shim.claude.invocation import Invocation
     from shim.locks.record_lock import Lock
 
-    class Call(Protocol):
+    class Caller(Protocol):
         """What is to be known of the call that is in the way of another."""
 
         key: SessionKey
@@ -69,7 +69,7 @@ _PAUSE, _LONGEST_PAUSE = 0.01, 0.25
 
 
 def resolve(
-    call: "Call", contended: "Contended", wait: "Callable[[Contended, WaitPolicy], bool]"
+    call: "Caller", contended: "Contended", wait: "Callable[[Contended, WaitPolicy], bool]"
 ) -> str:
     """What a call does about what another claude has, after a wait where the policy asks for one.
 
@@ -210,7 +210,7 @@ class WaitPolicy:
         "_pid",
     )
 
-    def __init__(self, call: "Call", contended: "Contended", on_busy: str | None) -> None:
+    def __init__(self, call: "Caller", contended: "Contended", on_busy: str | None) -> None:
         self._key = call.key
         self._invocation = call.invocation
         self._contended = contended

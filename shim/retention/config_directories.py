@@ -89,7 +89,7 @@ def move_to_usual(transcript: str) -> str:
         return os.path.realpath(transcript)
     usual = transcripts.lasting_path(transcript)
     if os.path.exists(usual):
-        there, here = lineage.of(usual), lineage.of(transcript)
+        there, here = lineage.read(usual), lineage.read(transcript)
         if not there.are_one_with(here):
             return transcript
         if not here.has_all_of(there):

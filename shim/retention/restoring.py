@@ -37,7 +37,7 @@ def update_pin(store: str, session_id: str, transcript: str) -> bool:
     if not hard_links.is_same(pin, transcript):
         if os.path.exists(pin) and not (
             hard_links.is_current_copy(transcript, pin)
-            or lineage.of(transcript).has_all_of(lineage.of(pin))
+            or lineage.read(transcript).has_all_of(lineage.read(pin))
             or _was_deleted(pin, origin(store, session_id), is_replaced=True)
         ):
             return False
@@ -59,7 +59,7 @@ def join(store: str, session_id: str, transcript: str) -> None:
     """
     pin = pins.path(store, session_id)
     with locked(store):
-        earlier, later = lineage.of(pin), lineage.of(transcript)
+        earlier, later = lineage.read(pin), lineage.read(transcript)
         is_apart = not earlier.has_all_of(later) and not later.has_all_of(earlier)
         if is_apart and not _was_deleted(pin, origin(store, session_id), is_replaced=True):
             if not earlier.are_one_with(later):
@@ -253,7 +253,7 @@ def _repair(pin: str) -> bool:
 
 def join_files(earlier: str, transcript: str) -> None:
     """Insert the lines of an earlier transcript before those of a later one. Raises OSError."""
-    known = lineage.of(earlier).own
+    known = lineage.read(earlier).own
 
     def fill(unfinished: int) -> None:
         with (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shim.store.history import Head
     from shim.store.rewrite import Change
 
-    class _Store(Protocol):
+    class _Recorded(Protocol):
         directory: str
 
         def record(self, room: str, agent: str, session_id: str) -> None: ...
@@ -40,7 +40,7 @@ def note(directory: str, room: str, agent: str, session_id: str, problem: Failur
         explain(f"what is not recorded cannot be noted: {reason.strerror}")
 
 
-def recorded(store: "_Store", room: str, agent: str) -> str | None:
+def recorded(store: "_Recorded", room: str, agent: str) -> str | None:
     """The session of a room and agent that could not be recorded before: it is recorded now.
 
     None if there is none. It is resumed, too, if it still cannot be recorded.

@@ -15,11 +15,10 @@ U = derived(ROOM)
 CLAUDES_WORDS = ["session id", "already in use", "not found", "invalid", "no conversation"]
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def in_a_room_whose_claude_exits_42(world: World) -> None:
     world.environment["NSED_ROOM_ID"] = ROOM
     world.claude.then("exit 42")
-    return world
 
 
 def warned(world: World, *args: str, **how: object) -> str:

@@ -18,10 +18,9 @@ THERE = Path("/another/project")
 YONDER = Path("/a/third")
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def in_a_room(world: World) -> None:
     world.environment["NSED_ROOM_ID"] = ROOM
-    return world
 
 
 def told(world: World, *args: str) -> list[str]:

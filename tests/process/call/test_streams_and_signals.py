@@ -24,11 +24,10 @@ def room(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def world(world: World, room: str) -> World:
+@pytest.fixture(autouse=True)
+def in_the_room(world: World, room: str) -> None:
     if room:
         world.environment["NSED_ROOM_ID"] = room
-    return world
 
 
 def opened_by(pid: int) -> list[str]:
@@ -142,6 +141,7 @@ def test_a_terminal_is_a_terminal_for_claude(world: World) -> None:
         child.expect_exact("heard hello")
         child.sendintr()
         child.expect_exact("interrupted")
+        child.sendline("")  # for a `read` that began behind the signal
         child.expect_exact("over")
         child.expect_exact(pexpect.EOF)
     finally:

@@ -22,11 +22,10 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STREAMING = ["--input-format", "stream-json"]
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def in_a_room(world: World) -> None:
     world.environment["NSED_ROOM_ID"] = ROOM
     world.environment["LC_ALL"] = "C.UTF-8"
-    return world
 
 
 def explain(world: World, *args: str) -> Run:

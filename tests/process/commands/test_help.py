@@ -16,10 +16,9 @@ from tests.support.recorder import PATIENCE, Run, World
 TOPICS = pages.topics()
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def with_what_a_new_machine_has(world: World) -> None:
     console.set_up(world)
-    return world
 
 
 def program(world: World) -> Path:

@@ -612,11 +612,10 @@ class TestTerminals:
 
 
 class TestRunning:
-    @pytest.fixture
-    def world(self, world: World) -> World:
+    @pytest.fixture(autouse=True)
+    def with_a_claude_that_lives(self, world: World) -> None:
         world.claude.then("echo started; read -r line")
         world.environment["LC_ALL"] = "C.UTF-8"
-        return world
 
     def start(self, world: World, *args: str, **names: str) -> "subprocess.Popen[bytes]":
         """Start a claude that lives until its stdin is closed."""

@@ -19,11 +19,10 @@ DAY = 86400.0
 THERE = Path("/another/project")
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def in_a_mapped_room(world: World) -> None:
     world.environment["NSED_ROOM_ID"] = ROOM
     world.map(ROOM, "claude", U)
-    return world
 
 
 def kept(world: World, session_id: str = U) -> Path:

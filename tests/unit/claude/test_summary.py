@@ -49,14 +49,14 @@ def seconds(path: Path, prompt: str) -> float:
     times = []
     for _ in range(3):
         start = time.process_time()
-        summary.of(str(path))
+        summary.read(str(path))
         times.append(time.process_time() - start)
     return min(times)
 
 
 def seen(path: Path, *lines: str) -> summary.Summary:
     path.write_text("".join(lines))
-    return summary.of(str(path))
+    return summary.read(str(path))
 
 
 @pytest.mark.parametrize("tags", ["<bash-x>", "</bash-x>", "<bash-x></bash-y>", "<bash-", "<"])
@@ -151,7 +151,7 @@ class TestSizes:
     def test_it_has_the_files_size_and_time(self, path: Path) -> None:
         seen(path, user("one"))
         os.utime(path, (1000.5, 1000.5))
-        found = summary.of(str(path))
+        found = summary.read(str(path))
         assert (found.size, found.written) == (path.stat().st_size, 1000.5)
 
     def test_a_large_one_is_estimated_from_its_head_and_tail(self, path: Path) -> None:
@@ -175,7 +175,7 @@ class TestSizes:
         with path.open("r+b") as file:
             file.seek(1 << 40)  # a hole: it takes no space
             file.write(f"\n{user('two')}{ANSWER}".encode())
-        found = summary.of(str(path))
+        found = summary.read(str(path))
         assert found.size > 1 << 40
         assert (found.first_prompt, found.last_prompt) == ("one", "two")
 
@@ -205,18 +205,18 @@ class TestSizes:
     @pytest.mark.parametrize("content", [b"\xff" * 100, b"x" * MEGABYTE, b"[" * MEGABYTE + b"\n"])
     def test_anything_else_says_nothing(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
-        found = summary.of(str(path))
+        found = summary.read(str(path))
         assert (found.turns, found.size) == (0, len(content))
 
     def test_what_is_missing_is_an_error(self, path: Path) -> None:
         with pytest.raises(FileNotFoundError):
-            summary.of(str(path))
+            summary.read(str(path))
 
     @pytest.mark.parametrize("kind", ["FIFO", "directory"])
     def test_what_is_no_file_is_an_error_and_hangs_nobody(self, path: Path, kind: str) -> None:
         os.mkfifo(path) if kind == "FIFO" else path.mkdir()
         with pytest.raises(OSError, match=r"regular file|directory"):
-            summary.of(str(path))
+            summary.read(str(path))
 
 
 class TestDirectories:
@@ -277,7 +277,7 @@ class TestTranscriptPaths:
         said = self.write(projects / "-a" / f"{U}.jsonl", user("one"), 1000)
         empty = self.write(projects / "-b" / f"{U}.jsonl", "", 2000)
         gone = str(projects / "-c" / f"{U}.jsonl")
-        assert summary.best([gone, empty, said]) == (said, summary.of(said))
-        assert summary.best([gone, empty]) == (empty, summary.of(empty))
+        assert summary.best([gone, empty, said]) == (said, summary.read(said))
+        assert summary.best([gone, empty]) == (empty, summary.read(empty))
         assert summary.best([gone]) is None
         assert summary.best([]) is None

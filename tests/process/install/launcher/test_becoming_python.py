@@ -36,10 +36,9 @@ THROUGH_PYTHON = [BY_PYTHON, b"-p"]
 without_sanitizer = pytest.mark.parametrize("compiled_launcher", ["as built"], indirect=True)
 
 
-@pytest.fixture
-def world(world: World) -> World:
+@pytest.fixture(autouse=True)
+def in_a_room(world: World) -> None:
     world.environment["NSED_ROOM_ID"] = "r"
-    return world
 
 
 @pytest.fixture
