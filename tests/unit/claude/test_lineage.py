@@ -16,7 +16,7 @@ def line(own: str | None, before: str | None = None, **more: object) -> str:
 def of(tmp_path: Path, text: str) -> lineage.Lineage:
     path = tmp_path / "x.jsonl"
     path.write_text(text)
-    return lineage.of(str(path))
+    return lineage.read(str(path))
 
 
 @pytest.mark.parametrize(
