@@ -20,8 +20,10 @@ _BUSY = "busy"
 _IDLE = "idle"
 # Bytes of a transcript's end in which its last message is looked for.
 _TAIL = 1 << 20
-# Seconds for which a claude that reports nothing of itself is taken to be starting.
+# Seconds after its start in which a claude is taken to be starting: of one in the registry without
+# a turn, and of a process that is not there yet (its age includes what it waited in line before).
 _STARTS_WITHIN = 15.0
+_REGISTERS_WITHIN = 120.0
 
 
 def is_answering(pid: int) -> bool:
@@ -41,7 +43,7 @@ def is_answering(pid: int) -> bool:
     if "sessionId" in entry:
         transcript = transcripts.find(str(entry["sessionId"]))[0]
         ended = transcript and has_ended(transcript.path)
-    return _is_starting(pid) if ended is None else not ended
+    return _is_starting(pid, entry) if ended is None else not ended
 
 
 def is_under_way(session_id: str) -> bool:
@@ -86,10 +88,12 @@ def is_seen_whole(transcript: str) -> bool:
     return os.path.getsize(transcript) <= _TAIL
 
 
-def _is_starting(pid: int) -> bool:
+def _is_starting(pid: int, entry: "Entry") -> bool:
     try:
-        return time.time() - psutil.Process(pid).create_time() < _STARTS_WITHIN
-    except (psutil.Error, ValueError):
+        if "startedAt" in entry:
+            return time.time() - float(entry["startedAt"]) / 1000 < _STARTS_WITHIN
+        return time.time() - psutil.Process(pid).create_time() < _REGISTERS_WITHIN
+    except (psutil.Error, TypeError, ValueError):
         return False
 
 

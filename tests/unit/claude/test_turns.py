@@ -5,6 +5,7 @@ import os
 import posix
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,19 @@ def test_without_a_status_the_transcript_tells(config: Path) -> None:
     assert turns.is_answering(os.getpid())
 
 
-def test_one_that_says_nothing_yet_is_starting(config: Path) -> None:
+@pytest.mark.parametrize(("ago", "answering"), [(1, True), (60, False)])
+def test_one_without_a_turn_is_starting_for_some_seconds_after_its_registration(
+    config: Path, ago: float, answering: bool
+) -> None:
+    register(config, startedAt=(time.time() - ago) * 1000)
+    assert turns.is_answering(os.getpid()) is answering
+
+
+def test_one_that_is_not_registered_yet_is_starting_however_long_it_waited_in_line(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as young:
         assert turns.is_answering(young.pid)
         young.kill()
