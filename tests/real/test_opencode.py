@@ -43,7 +43,7 @@ def without_plugin(world: World, api: MessagesApi) -> OpenCode:
 @pytest.fixture
 def with_plugin(without_plugin: OpenCode) -> OpenCode:
     """The same with the plugin, installed as a user does it."""
-    without_plugin.claude_shim("opencode", "install")
+    without_plugin.world.claude_shim("opencode", "install")
     return without_plugin
 
 
@@ -71,7 +71,7 @@ def test_after_a_restart_an_agent_that_runs_claude_continues_its_conversation(
     [agents] = with_plugin.conversations.values()
     assert list(agents) == ["build"]
     [session] = json.loads(with_plugin.run_command("session", "list", "--format", "json"))
-    [listed] = json.loads(with_plugin.claude_shim("list", "--json"))
+    [listed] = json.loads(with_plugin.world.claude_shim("list", "--json"))
     assert listed["about"] == session["title"]
 
 
@@ -116,7 +116,7 @@ def test_variables_that_opencode_was_started_with_win(with_plugin: OpenCode) -> 
 
 def test_a_plugin_installed_for_one_project_works_there(without_plugin: OpenCode) -> None:
     opencode.settle_in(without_plugin.world.work / ".opencode")
-    without_plugin.claude_shim("opencode", "install", "--project")
+    without_plugin.world.claude_shim("opencode", "install", "--project")
 
     without_plugin.run("ask one")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.real_claude import ROOT, TIMEOUT
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from tests.support.real_claude import World
@@ -70,20 +69,6 @@ class OpenCode:
     def run_command(self, *args: str) -> str:
         """What `opencode ARGS…` prints."""
         return ended(self.world.start(*args, program=binary(), env=_OFF_THE_NETWORK))
-
-    def claude_shim(self, *args: str, env: Mapping[str, str] | None = None) -> str:
-        """What `claude-shim ARGS…` prints, run in the world's directory."""
-        done = subprocess.run(
-            [sys.executable, "-c", "from shim.commands.__main__ import main; main()", *args],
-            env=self.world.environment(more=env),
-            cwd=self.world.work,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return done.stdout
 
     @property
     def conversations(self) -> dict[str, dict[str, str]]:

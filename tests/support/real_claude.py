@@ -10,6 +10,7 @@ import queue
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -203,6 +204,14 @@ class World:
         done = self.run(*args, "-p", prompt, **where)
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout.removesuffix("\n")
+
+    def claude_shim(self, *args: str, env: Mapping[str, str] | None = None) -> str:
+        """What `claude-shim ARGS…` prints, nothing being on its stderr."""
+        program = "from shim.commands.__main__ import main; main()"
+        env = {"PYTHONPATH": str(ROOT), **(env or {})}
+        done = self.run("-c", program, *args, program=Path(sys.executable), env=env)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
 
     def stream(self, *args: str, **where: Any) -> Stream:
         """Start a claude that keeps running and speaks stream-json both ways."""
