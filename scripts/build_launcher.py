@@ -20,8 +20,6 @@ SOURCE = "shim/install/launcher.c"
 PROGRAMS = {SOURCE: "shim/install/launcher", "shim/install/follow.c": "shim/install/follow"}
 # Warnings are errors in the tests alone: a compiler newer than this may have new ones.
 OPTIONS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-pedantic"]
-# Before glibc 2.34 what loads a library is in one of its own.
-LIBRARIES = ["-ldl"]
 COMPILERS = ["cc", "gcc", "clang"]
 # How a launcher is told from any other program, and how far from its start that is looked for.
 MARK, MARK_WITHIN = b"# claude-shim launcher", 65536
@@ -60,7 +58,7 @@ def compile_program(source: Path, program: Path) -> None:
     complaints = []
     unfinished = program.with_name(f"{program.name}.{os.getpid()}")
     for compiler in compilers():
-        command = [*compiler, *OPTIONS, "-o", str(unfinished), str(source), *LIBRARIES]
+        command = [*compiler, *OPTIONS, "-o", str(unfinished), str(source)]
         try:
             run = subprocess.run(command, capture_output=True, text=True, errors="replace")
         except OSError as problem:

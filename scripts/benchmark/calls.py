@@ -21,6 +21,7 @@ def calls(world: World) -> Iterable[Row]:
     new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
     restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
     sidecars = one | _with_sidecars(world)
+    opencode = world.environ(NSED_SESSION_DIR=one["NSED_SESSION_DIR"]) | _of_opencode(one)
     floor = Timed(FLOOR, world.floor, one)
     fed_floor = Timed(f"{FLOOR}, by sh, with an event on stdin", _fed(world, world.floor), one)
 
@@ -37,6 +38,7 @@ def calls(world: World) -> Iterable[Row]:
             for place in ("first", "middle", "last")
         ),
         ours("known key with sidecars", sidecars, 1.4),
+        ours("known key of OpenCode", opencode, 1.3),
         ours("known key beside ten live claudes", busy, 1.3),
         ours("known key, one of 1,000 projects", scattered, 2),
         ours("new key, 10,000 entries", new, 2.6, restore),  # twice a known one
@@ -70,6 +72,11 @@ def _with_sidecars(world: World) -> dict[str, str]:
     store = world.root / "with-sidecars-store"
     shutil.copytree(world.store(1), store, symlinks=True, ignore=shutil.ignore_patterns("kept"))
     return {"HOME": str(home), "NSED_SESSION_DIR": str(store)}
+
+
+def _of_opencode(known: dict[str, str]) -> dict[str, str]:
+    session = known["NSED_ROOM_ID"].removeprefix("oc-")
+    return {"OPENCODE": "1", "OPENCODE_PID": "1", "OPENCODE_SESSION_ID": session}
 
 
 def _a_thousand_projects(world: World) -> dict[str, str]:

@@ -11,19 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
-_STARTS_OF_COMMANDS = (b"#", b":", b".", b"/", b'"', b"$")
-
 
 class Caller:
-    """What the caller had that CPython changes as it starts, and its own name for claude.
+    """The launcher's path, what it had that CPython changes as it starts, and its argv[0].
 
-    `signals` holds `P` where SIGPIPE was ignored and `X` where SIGXFSZ was. `lc_ctype` is that
-    entry of the environment, whole, or empty. `name` is the caller's argv[0].
+    `signals` holds `P` if SIGPIPE was ignored and `X` if SIGXFSZ was. `lc_ctype` is that entry of
+    the environment, whole, or empty.
     """
 
-    __slots__ = ("lc_ctype", "name", "signals")
+    __slots__ = ("launcher", "lc_ctype", "name", "signals")
 
-    def __init__(self, signals: str, lc_ctype: str, name: str) -> None:
+    def __init__(self, launcher: str, signals: str, lc_ctype: str, name: str) -> None:
+        self.launcher = launcher
         self.signals = signals
         self.lc_ctype = lc_ctype
         self.name = name
@@ -48,30 +47,14 @@ def become(
         try:
             posix.execv(program, [called, *encoded])
         except OSError as problem:
-            if problem.errno != errno.ENOEXEC or not _begins_like_script(path):
+            if problem.errno != errno.ENOEXEC:
                 raise
-            # A script without a first line: run as shells and execvp would.
-            posix.execv("/bin/sh", [b"sh", program, *encoded])
+            # Whether it is a script for sh, the launcher judges.
+            posix.execv(_bytes(caller.launcher), [b"claude-shim-run", program, called, *encoded])
     except OSError:
         for name, original in before.items():
             environment.put(name, original)
         raise
-
-
-def _begins_like_script(path: str) -> bool:
-    """Whether a file that the system refuses to execute is text that begins as shell scripts do.
-
-    An interrupted update leaves an empty file or half a program, a proxy a page of HTML. The same
-    rule is in launcher.c.
-    """
-    with open(path, "rb") as file:
-        start = file.read(255)
-    word = start.lstrip(b" \t\r\n")
-    name, equals, _ = word.partition(b"=")
-    letters = name.replace(b"_", b"A")
-    is_assignment = equals and letters.isalnum() and letters.isupper() and not name[:1].isdigit()
-    is_command = word.startswith(_STARTS_OF_COMMANDS) or word[:1].islower()
-    return b"\0" not in start and bool(is_command or is_assignment)
 
 
 def _undo_start_up(caller: Caller) -> None:

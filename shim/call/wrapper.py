@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 
 # Of a program that is there and cannot be run, as in shells.
 _EXIT_CANNOT_RUN = 126
+# Of a trial start, as launcher.c has it.
+_READY = 86
 
 
-def main(plugin: str, handed: "Sequence[str]") -> "NoReturn":
+def main(plugin: str, version: tuple[int, int], handed: "Sequence[str]") -> "NoReturn":
     """Become the real claude, resuming the conversation of this room and agent.
 
-    `plugin` is the directory of our plugin for claude. `handed` is what the launcher passes: its
-    own path, what CPython was going to change (see `Caller`), the claude that it found, and the
-    caller's whole command line. Whatever goes wrong on the way is one warning, and claude runs as
-    the caller asked.
+    `plugin` is the directory of our plugin for claude, `version` that of Python at install.
+    `handed` is what the launcher passes: its own path, what CPython was going to change (see
+    `Caller`), the claude that it found, and the caller's whole command line; or `ready?` in a trial
+    start. Whatever goes wrong on the way is one warning, and claude runs as the caller asked.
     """
+    if handed == ["ready?"]:
+        posix._exit(_READY)
+    if sys.version_info[:2] != version:
+        warn("Python is of another version now: run `claude-shim install` again")
     _die_of_an_interrupt_as_claude_would()
-    _, signals, lc_ctype, claude, name, *asked = handed
-    caller = becoming.Caller(signals, lc_ctype, name)
+    launcher, signals, lc_ctype, claude, name, *asked = handed
+    caller = becoming.Caller(launcher, signals, lc_ctype, name)
     try:
         args, changes = prepare(asked, claude, plugin)
         explain(f"running {claude} with {args}")

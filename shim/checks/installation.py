@@ -99,7 +99,7 @@ def launcher(setup: Setup) -> Iterator[Finding]:
         yield problem(f"{path} is outdated", install)
     elif any(stale.parent == path.parent for stale in setup.stale):
         yield warning(f"files beside {path} are outdated: calls are slower", install)
-    elif changed := [line.path for line in setup.looked_at if not line.holds]:
+    elif changed := [line.path for line in setup.looked_at if not line.is_unchanged]:
         yield warning(
             f"{' and '.join(changed)} changed since: each call starts Python twice, to be sure",
             install,

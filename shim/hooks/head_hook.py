@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # Bytes of an account that are read; a prompt may be long, but there is an end to it.
 _LONGEST = 1 << 26
-_LONGEST_START = 256
-_SESSION_ID = b'"session_id"'
 _NO_TURNS = (b"SessionStart", b"SessionEnd")
 _AT_TERMINALS = "interactive"
 
@@ -65,26 +63,8 @@ def follow(account: bytes) -> None:
 
 def _session_id(account: bytes) -> str | None:
     """The session id of an account, or None where it names none that claude accepts."""
-    named = _named_first(account)
-    if named is None:
-        named = _parsed(account).get("session_id")
+    named = _parsed(account).get("session_id")
     return named if isinstance(named, str) and is_session_id(named) else None
-
-
-def _named_first(account: bytes) -> str | None:
-    """The session id of an account that starts with it, as claude's do; None asks for a parse.
-
-    The `json` module takes as long to import as all the rest of the hook.
-    """
-    # A key that comes twice has its last value, and can be spelled with escapes.
-    if account.count(_SESSION_ID) != 1 or b"\\u" in account:
-        return None
-    opening, _, rest = account[:_LONGEST_START].partition(_SESSION_ID)
-    colon, _, rest = rest.partition(b'"')
-    named, end, _ = rest.partition(b'"')
-    if opening.split() != [b"{"] or colon.split() != [b":"] or not end or not named.isascii():
-        return None
-    return None if b"\\" in named else named.decode()
 
 
 def _parsed(account: bytes) -> "dict[str, Any]":

@@ -1,4 +1,4 @@
-"""The launcher, the program named `claude`: putting it into a directory, and taking it away."""
+"""Install the launcher, the program named `claude`, into a directory, and uninstall it."""
 
 import os
 import shutil
@@ -11,16 +11,18 @@ from shim.install.manifest import Maker
 from shim.install.real_claude import built, is_launcher
 
 NAME = "claude"
-# Beside the launcher: which Python to become, what that runs, and compiled, the modules of the
-# wrapper, and our plugin for claude, in its variants, with their hooks.
-_INSTALLATION = ".claude-shim"
+# Beside the launcher: the manifest, the program that Python runs, the modules of the wrapper, and
+# our plugin for claude, in its variants, with their hooks.
+_MANIFEST = ".claude-shim"
 _PROGRAM = ".claude-shim-program.py"
 _PRELOAD = ".claude-shim-modules"
 _PLUGIN = ".claude-shim-plugin"
+# What only earlier versions had there.
+_EARLIER = ".claude-shim-program.pyc"
 _HOOK = "follow"
 _HOOK_BUILT = Path(__file__).with_name("follow")
 _PLUGIN_SOURCE = Path(__file__).parent / "claude_plugin"
-# The hooks' programs in Python, each with what it runs.
+# The hooks in Python, each with the module that it runs.
 _HOOKS = {
     "follow.py": "shim.hooks.head_hook",
     "flush": "shim.hooks.flush_hook",
@@ -31,7 +33,7 @@ _HOOKS = {
 def install(directory: Path) -> Path:
     """Write the launcher into a directory, atomically, and return its path.
 
-    Raises Failure where something else has that name, or no interpreter can run it.
+    Raises Failure if another program has that name, or no interpreter can run the wrapper.
     """
     path = directory / NAME
     if os.path.lexists(path) and not is_launcher(path):
@@ -40,98 +42,93 @@ def install(directory: Path) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
-        # The launcher last, and before it the file that names the others.
+        # The launcher last, and before it the manifest, which names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
         for name, module in _HOOKS.items():
             _replace(plugin(directory) / name, _hook(chosen, module), 0o755)
         _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
-        program, text = directory / _PROGRAM, _program(directory)
-        _replace(program, os.fsencode(text), 0o644)
-        _replace(manifest.compiled_of(program), manifest.compiled(text, program), 0o644)
-        installation = manifest.installation_text(chosen, program)
-        _replace(directory / _INSTALLATION, os.fsencode(installation), 0o644)
+        program = directory / _PROGRAM
+        _replace(program, _program(directory), 0o644)
+        _replace(directory / _MANIFEST, os.fsencode(manifest.text(chosen, program)), 0o644)
         _replace(path, built().read_bytes(), 0o755)
+        (directory / _EARLIER).unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be written: {problem.strerror}") from problem
     return path
 
 
 def uninstall(directory: Path) -> Path | None:
-    """Remove the launcher from a directory; None where there is none of ours.
+    """Remove the launcher from a directory, and return its path; None if it has none of ours.
 
-    What was killed is done by the next one: what says that there was a launcher goes last. Raises
-    Failure where the system refuses.
+    The manifest goes last, so that a second run finishes what a killed one began. Raises Failure
+    if the system refuses.
     """
-    path, installation = directory / NAME, directory / _INSTALLATION
+    path, last = directory / NAME, directory / _MANIFEST
     is_there = is_launcher(path)
-    if not is_there and not os.path.lexists(installation):
+    if not is_there and not os.path.lexists(last):
         return None
     try:
         if is_there:
             path.unlink()
         shutil.rmtree(plugin(directory), ignore_errors=True)
-        program = directory / _PROGRAM
-        for file in (manifest.compiled_of(program), program, directory / _PRELOAD, installation):
-            file.unlink(missing_ok=True)
+        for name in (_EARLIER, _PROGRAM, _PRELOAD):
+            (directory / name).unlink(missing_ok=True)
+        last.unlink(missing_ok=True)
     except OSError as problem:
         raise Failure(f"{path} cannot be removed: {problem.strerror}") from problem
-    return path if is_there else installation
+    return path if is_there else last
 
 
 def stale(directory: Path) -> list[Path]:
-    """What `install`, run by this Python, would change or add in a directory.
+    """The files that `install`, run by this Python, would change or add in a directory.
 
-    But for what the file beside the launcher says of others: see `lines`. Raises OSError where
-    something there cannot be read, Failure.
+    Without the manifest: see `lines`. Raises OSError if a file cannot be read, Failure.
     """
     chosen = python.choose(manifest.import_paths())
-    program, text = directory / _PROGRAM, _program(directory)
     wanted = {
         directory / NAME: built().read_bytes(),
-        program: os.fsencode(text),
+        directory / _PROGRAM: _program(directory),
         hook(directory): built(_HOOK_BUILT).read_bytes(),
         **{plugin(directory) / name: _hook(chosen, module) for name, module in _HOOKS.items()},
     }
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
     outdated = [path for path, content in wanted.items() if _content(path) != content]
-    if not manifest.is_compiled(_content(manifest.compiled_of(program)), text, program):
-        outdated.append(manifest.compiled_of(program))
     if not modules.is_current(_content(directory / _PRELOAD)):
         outdated.append(directory / _PRELOAD)
     return outdated
 
 
 def lines(directory: Path) -> list[manifest.Line]:
-    """What the file beside a directory's launcher says, and whether it holds. Raises OSError."""
-    return manifest.lines(directory / _INSTALLATION)
+    """The lines of the manifest in a directory. Raises OSError."""
+    return manifest.lines(directory / _MANIFEST)
 
 
 def maker(directory: Path) -> Maker | None:
-    """Who made a directory's launcher, or None where nothing there says."""
+    """Who installed the launcher of a directory; None if nothing there says."""
     try:
-        return manifest.maker(directory / _INSTALLATION)
+        return manifest.maker(directory / _MANIFEST)
     except OSError:
         return None
 
 
 def starts(directory: Path) -> bool:
-    """Whether the Python that a directory's launcher becomes runs the wrapper. Raises OSError."""
-    return manifest.starts(directory / _INSTALLATION)
+    """Whether the Python of a directory's launcher can run the wrapper. Raises OSError."""
+    return manifest.starts(directory / _MANIFEST)
 
 
 def plugin(directory: Path) -> Path:
-    """Where the plugin for claude of a directory's launcher is."""
+    """The directory of our plugin for claude, beside a launcher."""
     return directory / _PLUGIN
 
 
 def hook(directory: Path) -> Path:
-    """Where the hook of that plugin is."""
+    """The plugin's hook in C."""
     return directory / _PLUGIN / _HOOK
 
 
 def hook_script(directory: Path) -> Path:
-    """What the hook becomes where it takes more than a look."""
+    """The hook in Python, which the one in C becomes if it cannot decide."""
     return hook(directory).with_suffix(".py")
 
 
@@ -144,8 +141,8 @@ def first_on_path() -> str | None:
     return None
 
 
-def _program(directory: Path) -> str:
-    return manifest.program_text(plugin(directory), directory / _PRELOAD)
+def _program(directory: Path) -> bytes:
+    return os.fsencode(manifest.program_text(plugin(directory), directory / _PRELOAD))
 
 
 def _hook(python: str, module: str) -> bytes:

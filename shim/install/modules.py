@@ -1,4 +1,4 @@
-"""The file of the wrapper's modules beside the launcher, that `preload` loads them from."""
+"""The file beside the launcher that `preload` loads the wrapper's modules from."""
 
 import importlib.util
 import marshal
@@ -10,7 +10,7 @@ from shim.install import preload
 
 
 def text() -> bytes:
-    """The file of the wrapper's modules, and of the code that loads them."""
+    """The content of the file: the code that loads the modules, and theirs."""
     source = Path(preload.__file__)
     loader = source.read_text() + "load(modules)"
     modules = [(name, str(file), *_stamp(file), _code(file)) for name, file in _files().items()]
@@ -19,7 +19,7 @@ def text() -> bytes:
 
 
 def is_current(content: bytes | None) -> bool:
-    """Whether a file of modules is for this Python and for the modules as they are."""
+    """Whether the content of a file is for this Python, and for the modules as they are now."""
     if content is None or not content.endswith(sys.hexversion.to_bytes(4, "big")):
         return False
     try:
@@ -31,19 +31,13 @@ def is_current(content: bytes | None) -> bool:
 
 
 def _files() -> dict[str, Path]:
-    """The file of each module that is preloaded."""
+    """The source of each module that is preloaded."""
     specs = {name: importlib.util.find_spec(name) for name in preload.MODULES}
-    return {
-        name: Path(spec.origin)
-        for name, spec in specs.items()
-        if spec is not None and spec.has_location and spec.origin
-    }
+    return {name: Path(spec.origin) for name, spec in specs.items() if spec and spec.origin}
 
 
-def _code(file: Path) -> CodeType | None:
-    """A module's code without docstrings, or None for an extension module."""
-    if file.suffix != ".py":
-        return None
+def _code(file: Path) -> CodeType:
+    """A module's code without docstrings."""
     code: CodeType = compile(file.read_bytes(), str(file), "exec", dont_inherit=True, optimize=2)
     return code
 

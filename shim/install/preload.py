@@ -1,9 +1,8 @@
-"""The wrapper's modules in one file, so that a call reads one file and not thirty.
+"""Load the wrapper's modules from one file: a call reads one file instead of thirty.
 
 `claude-shim install` writes it beside the launcher, with the code of the modules and of this one.
-It is a cache as Python's own are: of another Python nothing is taken, and nothing from the first
-module on whose source has changed since. It saves a sixth of a call; half of that because they are
-run one after the other, and not found and imported one by one.
+It is a cache: another Python ignores it, and it loads nothing from the first module on whose source
+has changed since. It saves a fifth of a call.
 """
 
 import posix
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any, Final
 
-# What a call of a known room and agent imports, each behind what it imports itself. `fcntl` may be
-# a file of its own, an extension module: to find that takes longer than to load it.
+# What a call of a known room and agent imports, each after what it imports itself.
 MODULES: "Final" = (
     "shim",
     "shim.base",
@@ -34,7 +32,6 @@ MODULES: "Final" = (
     "shim.claude.registry",
     "shim.claude.child_environment",
     "shim.claude.hooks",
-    "fcntl",
     "shim.locks",
     "shim.locks.record_lock",
     "shim.store",
@@ -58,19 +55,15 @@ MODULES: "Final" = (
 )
 
 
-def load(modules: "Iterable[tuple[str, str, int, int, CodeType | None]]") -> None:
+def load(modules: "Iterable[tuple[str, str, int, int, CodeType]]") -> None:
     """Load modules, each a name, a file, its mtime in ns, its size, and its code.
 
-    An extension module has no code there: it is loaded from its file. Raises OSError where a file
-    is gone, ImportError where an extension module cannot be loaded.
+    Raises OSError if a file is gone.
     """
     for name, file, mtime, size, code in modules:
         status = posix.stat(file)
         if (status.st_mtime_ns, status.st_size) != (mtime, size):
             return
-        if code is None:
-            _load_extension(name, file)
-            continue
         module: Any = type(sys)(name)
         module.__file__ = file
         if file.endswith("/__init__.py"):
@@ -80,12 +73,3 @@ def load(modules: "Iterable[tuple[str, str, int, int, CodeType | None]]") -> Non
         if parent:
             setattr(sys.modules[parent], last, module)
         exec(code, module.__dict__)
-
-
-def _load_extension(name: str, file: str) -> None:
-    import _imp
-
-    new_spec: Any = type(sys.__spec__)
-    module = _imp.create_dynamic(new_spec(name, None, origin=file))
-    _imp.exec_dynamic(module)
-    sys.modules[name] = module

@@ -13,8 +13,8 @@ LAUNCHER = Path(__file__).with_name("launcher")
 
 EXIT_NO_CLAUDE = 127
 NONE = (
-    "there is no claude to run, neither on PATH nor in the usual places: install it with"
-    " `npm install -g @anthropic-ai/claude-code`, or name it in NSED_CLAUDE_BIN"
+    "no claude on PATH or in the usual places: install it with"
+    " `npm install -g @anthropic-ai/claude-code`, or set NSED_CLAUDE_BIN"
 )
 
 # How a launcher is told from any other program, as launcher.c has it.

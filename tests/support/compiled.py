@@ -42,7 +42,7 @@ def compiled(source: Path, program: Path, *options: str) -> Path | None:
     named = shlex.split(os.environ.get("CC", ""))
     compilers = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
     for compiler in [*([named] if named else []), *compilers]:
-        command = [*compiler, *STRICT, *options, "-o", str(program), str(source), "-ldl"]
+        command = [*compiler, *STRICT, *options, "-o", str(program), str(source)]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode == 0:
             return program

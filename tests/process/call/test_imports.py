@@ -1,4 +1,4 @@
-"""What a call costs: the modules it imports."""
+"""What each way of a call imports, which is most of what it costs."""
 
 import sys
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim.install.launcher import install
+from tests.support.daemon import SyncDaemon
 from tests.support.recorder import World, derived
 
 FORBIDDEN = {
@@ -14,6 +15,7 @@ FORBIDDEN = {
     *("collections", "contextlib", "functools", "signal", "subprocess", "shutil", "tempfile"),
     *("datetime", "random", "logging", "traceback", "site", "pwd"),
 }
+STREAM = ("-p", "--input-format", "stream-json")
 
 
 def imported(world: World, *args: str) -> set[str]:
@@ -26,6 +28,12 @@ def imported(world: World, *args: str) -> set[str]:
     assert world.claude.calls
     lines = [line for line in run.lines if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def assert_light(modules: set[str], *ours: str) -> None:
+    """Nothing heavy; and of ours only these, as the one file has all others."""
+    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert {name for name in modules if name.partition(".")[0] == "shim"} == set(ours)
 
 
 @pytest.fixture
@@ -45,10 +53,7 @@ def test_a_known_key_imports_nothing_heavy(known_key: World, project: Path | Non
 
     modules = imported(known_key, "-p", "hi")
 
-    # Ours are all in the one file, each behind what it imports itself: none is looked for.
-    ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
-    assert ours == set()
-    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert_light(modules)
     assert known_key.claude.calls[-1].args[0] == b"--resume"
 
 
@@ -60,22 +65,44 @@ def test_a_known_key_with_sidecars_imports_nothing_heavy(known_key: World) -> No
 
     modules = imported(known_key, "-p", "hi")
 
-    ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
-    assert ours == set()
-    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert_light(modules)
     assert known_key.claude.calls[-1].args[0] == b"--resume"
 
 
 def test_a_stream_of_a_known_key_imports_nothing_heavy(known_key: World) -> None:
-    stream = ("-p", "--input-format", "stream-json")
-    known_key.call(*stream)  # its link to the plugin is made
+    known_key.call(*STREAM)  # its link to the plugin is made
 
-    modules = imported(known_key, *stream)
+    modules = imported(known_key, *STREAM)
 
-    ours = {name for name in modules if name.partition(".")[0] in ("shim", "fcntl")}
-    assert ours == set()
-    assert not {name.partition(".")[0] for name in modules} & FORBIDDEN
+    assert_light(modules)
     assert known_key.claude.calls[-1].args[0] == b"--plugin-dir"
+
+
+def test_a_known_key_of_opencode_imports_nothing_heavy(world: World) -> None:
+    session_id = derived("oc-ses_1")
+    world.environment |= {"OPENCODE": "1", "OPENCODE_PID": "7", "OPENCODE_SESSION_ID": "ses_1"}
+    world.map("oc-ses_1", "claude", session_id)
+    world.transcript(session_id)
+    world.call("-p", "hi")  # this claude's options are learned
+
+    modules = imported(world, "-p", "hi")
+
+    assert_light(modules)
+    assert world.claude.calls[-1].args[:2] == [b"--resume", session_id.encode()]
+
+
+def test_a_known_key_in_a_fleet_imports_nothing_heavy(known_key: World) -> None:
+    known_key.environment["NSED_FLEET_URL"] = "nats://127.0.0.1:1"
+    with SyncDaemon(known_key.store.parent) as daemon:
+        daemon.answers["begin"] = {"answer": "granted"}
+        known_key.call("-p", "hi")  # its link to the plugin is made
+
+        modules = imported(known_key, "-p", "hi")
+
+    fleet = ("shim.fleet", "shim.fleet.daemon_client", "shim.fleet.protocol")
+    assert_light(modules, "shim.call.fleet_join", *fleet)
+    assert not {name.partition(".")[0] for name in modules} & {"asyncio", "nats", "os", "socket"}
+    assert b"--resume" in known_key.claude.calls[-1].args
 
 
 def test_a_known_key_whose_claude_has_written_nothing_imports_nothing_heavy(

@@ -874,7 +874,7 @@ class TestWhich:
 
     def test_without_any_it_is_exit_code_127(self, world: World) -> None:
         world.path(world.launcher.parent)
-        assert refused(world, "which", exit_code=127).startswith("there is no claude to run, ")
+        assert refused(world, "which", exit_code=127).startswith("no claude on PATH ")
 
 
 COMMANDS = [

@@ -512,7 +512,7 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
     (
         named_claude_missing,
         "environment",
-        "NSED_CLAUDE_BIN=/nowhere/claude is no program",
+        "NSED_CLAUDE_BIN=/nowhere/claude is not an executable file",
         "set it",
     ),
     (plugin_changed, "plugin", "hooks/hooks.json", INSTALL),

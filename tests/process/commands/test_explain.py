@@ -223,7 +223,7 @@ def test_without_a_claude_it_says_so_as_the_wrapper_does(world: World) -> None:
     world.claude.path.unlink()
     explained = json.loads(explain(world, "--json", "-p", "hi").stdout)
     assert explained["exit_code"] == world.run("-p", "hi").exit_code == 127
-    assert "there is no claude to run" in explained["steps"][-1]["message"]
+    assert "no claude on PATH" in explained["steps"][-1]["message"]
 
 
 def test_a_person_reads_each_step_and_a_line_to_copy(world: World) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import shim
 from shim.base.session_key import SessionKey
@@ -116,45 +114,6 @@ def test_what_is_no_json_moves_nothing(sessions: Store, account: bytes) -> None:
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         head_hook.follow(account)
     assert sessions.get("r", "a") == U
-
-
-values = st.recursive(
-    st.none() | st.integers() | st.sampled_from([U, "session_id", '"session_id":', "\\u0041", "é"]),
-    lambda inner: st.lists(inner) | st.dictionaries(st.just("session_id"), inner),
-    max_leaves=4,
-)
-members = st.tuples(st.sampled_from(["session_id", "prompt", "ſession_id"]), values)
-
-
-@settings(max_examples=500)
-@given(members=st.lists(members), spaced=st.booleans(), escaped=st.booleans(), data=st.data())
-def test_a_session_id_read_without_a_parse_is_the_one_a_parse_gives(
-    members: list[tuple[str, Any]], spaced: bool, escaped: bool, data: st.DataObject
-) -> None:
-    comma, colon = (", ", ": ") if spaced else (",", ":")
-    text = comma.join(
-        json.dumps(name, ensure_ascii=escaped)
-        + colon
-        + json.dumps(value, ensure_ascii=escaped, separators=(comma, colon))
-        for name, value in members
-    )
-    account = "{" + text + "}"
-    at = data.draw(st.integers(0, len(account)))
-    edit = data.draw(
-        st.sampled_from(["", " ", "\n", '"', "\\u0073", "\ufeff", f'"session_id":"{V}",'])
-    )
-    account = account[:at] + edit + account[at:].replace("s", "\\u0073", len(edit) % 2)
-    try:
-        event = json.loads(account)
-    except ValueError:
-        return
-    named = head_hook._named_first(account.encode())
-    assert named is None or named == event["session_id"]
-
-
-def test_an_event_that_starts_with_its_session_id_is_read_without_a_parse() -> None:
-    account = json.dumps({"session_id": U, "prompt": 'print("session_id")\n'})
-    assert head_hook._named_first(account.encode()) == U
 
 
 def test_the_end_of_a_conversation_that_had_a_turn_moves_nothing(sessions: Store) -> None:

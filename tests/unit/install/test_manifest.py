@@ -1,6 +1,5 @@
 """What stands beside the launcher, written and read."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,31 +15,16 @@ def test_what_is_written_says_who_made_it(tmp_path: Path, name: str) -> None:
     python.symlink_to(sys.executable)
     program = tmp_path / "program.py"
     program.write_text(manifest.program_text(tmp_path / "plugin", tmp_path / "modules"))
-    manifest.compiled_of(program).touch()
     installation = tmp_path / "installation"
-    text = manifest.installation_text(str(python), program)
+    text = manifest.text(str(python), program)
     installation.write_text(text, errors="surrogateescape")
 
     assert manifest.maker(installation) == manifest.Maker(str(python), manifest.import_paths()[0])
-    assert all(line.holds for line in manifest.lines(installation))
+    assert all(line.is_unchanged for line in manifest.lines(installation))
     assert [line.key for line in manifest.lines(installation)][:3] == ["python", "program", "file"]
 
 
-def test_a_program_is_compiled_for_this_python_alone(tmp_path: Path) -> None:
-    program, text = tmp_path / "program.py", "import sys\nprint(sys.argv[1])\n"
-    content = manifest.compiled(text, program)
-    compiled = manifest.compiled_of(program)
-    compiled.write_bytes(content)
-
-    run = [sys.executable, "-IS", compiled, "hello"]
-    assert subprocess.run(run, capture_output=True, check=True).stdout == b"hello\n"
-    assert manifest.is_compiled(content, text, program)
-    assert not manifest.is_compiled(content, text + "1\n", program)
-    for other in (None, b"", content[:-1], b"\0" + content[1:], content[:16] + b"?" * 9):
-        assert not manifest.is_compiled(other, text, program)
-
-
-def test_a_line_that_holds_no_more_is_reported(tmp_path: Path) -> None:
+def test_a_file_that_changed_is_reported(tmp_path: Path) -> None:
     installation = tmp_path / "installation"
     gone = tmp_path / "gone"
     installation.write_text(f"claude-shim 1\npython 1 2 /bin/sh\nprogram 3 4 {gone}\n")

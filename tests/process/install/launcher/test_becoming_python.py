@@ -1,25 +1,19 @@
 """Where something is to do: the Python beside the launcher, and claude where that is broken."""
 
 import os
-import py_compile
 import resource
 import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from shim.install.manifest import import_paths
-from shim.install.python import choose, needs
 from tests.support.compiled import (
     BY_PYTHON,
     EMERGENCY,
-    PROGRAM,
-    distrust_python,
     write_installation,
 )
 from tests.support.recorder import Text, World, write_program
@@ -352,78 +346,6 @@ def test_where_its_program_is_gone_or_broken_claude_is_run(world: World, text: s
     program.unlink()
     if text is not None:
         program.write_text(text)
-    assert "does not start" in warned(world)
-
-
-@pytest.mark.parametrize(
-    ("sabotage", "is_compiled"),
-    [
-        (lambda _: None, True),
-        (lambda compiled: compiled.write_bytes(b"of another Python"), False),
-        (Path.unlink, False),
-        (lambda compiled: distrust_python(compiled.parent), False),
-    ],
-)
-def test_its_program_is_run_as_it_was_compiled_while_all_is_as_it_was(
-    world: World, sabotage: Callable[[Path], None], is_compiled: bool
-) -> None:
-    compiled = world.launcher.parent / ".claude-shim-program.pyc"
-    of_another = world.root / "program.py"
-    of_another.write_text(PROGRAM.format(problem="args[:0] = ['compiled']", by_python=BY_PYTHON))
-    py_compile.compile(str(of_another), str(compiled), doraise=True)
-    write_installation(world.launcher.parent, files=[sys.executable, compiled])
-    sabotage(compiled)
-
-    by_compiled = [BY_PYTHON, b"compiled", b"-p"]
-    assert world.call("-p").args == (by_compiled if is_compiled else THROUGH_PYTHON)
-
-
-STATE = """\
-state = [sys.flags, sys.prefix, sys.exec_prefix, sys.executable, sys.path, sys.argv, sys.version]
-state += [sys.getfilesystemencoding(), sys.stdout.encoding, posix.environ, posix.umask(0)]
-state += [line for line in open("/proc/self/status") if line.startswith(("Sig", "Shd"))]
-open({path!r}, "w").write(repr(state))
-"""
-
-
-# Loaded into what a sanitizer watches, Python is watched, too.
-@without_sanitizer
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_python_is_the_same_as_a_library(world: World, locale: str) -> None:
-    python = choose(import_paths())
-    libraries = [it for it in needs(python, import_paths()) or [] if "libpython" in it]
-    state = world.root / "state"
-    program = STATE.format(path=str(state))
-
-    def told(files: list[str]) -> str:
-        write_installation(world.launcher.parent, python, program, files)
-        assert world.call("-p", env={"LC_ALL": locale}).args == THROUGH_PYTHON
-        return state.read_text()
-
-    assert told(libraries) == told([])
-
-
-@pytest.fixture(params=[b"", b"this is no library", None], ids=["empty", "a text", "another"])
-def no_python(world: World, request: pytest.FixtureRequest) -> Path:
-    """A file with the name of Python's library."""
-    library = world.root / "libpython3.so"
-    shutil.copy(psutil._psutil_linux.__file__, library)
-    if request.param is not None:
-        library.write_bytes(request.param)
-    return library
-
-
-def test_a_library_that_python_is_not_is_not_run(world: World, no_python: Path) -> None:
-    write_installation(world.launcher.parent, files=[no_python])
-    assert world.call("-p").args == THROUGH_PYTHON
-
-
-def test_where_its_library_cannot_be_loaded_python_is_not_believed_to_start(
-    world: World, python: Path, no_python: Path
-) -> None:
-    python.unlink()
-    write_program(python, "#!/bin/sh\nexit 127\n")
-    write_installation(world.launcher.parent, python, files=[no_python])
     assert "does not start" in warned(world)
 
 
