@@ -6,7 +6,14 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING
 
-from shim.checks import fleet_health, installation, locking, retained, storage, surroundings
+from shim.checks import (
+    fleet_health,
+    installation,
+    locking,
+    retained,
+    storage,
+    surroundings,
+)
 from shim.checks.finding import Finding, problem
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ CHECKS: Mapping[str, Callable[[Setup], Iterator[Finding]]] = {
     "locks": locking.locks,
     "claudes": locking.claudes,
     "clean-up": retained.clean_up,
+    "conversations": storage.conversations,
     "clock": storage.clock,
     "disk": storage.disk,
     "fleet": fleet_health.fleet,

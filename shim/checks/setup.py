@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import shim
 from shim.base import files, stamps
 from shim.base.messages import Failure
+from shim.checks.refused import Refused
+from shim.claude import projects, refusals
 from shim.install import launcher, real_claude, shells
 from shim.install.trial import try_out
 from shim.store import document, lock_holders, store
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 # Seconds to wait for a writer of sessions.json to get done, and between two looks.
 _PATIENCE = 5.0
 _NAP = 0.01
+# Conversations that are looked into.
+_MOST_READ = 1000
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,21 @@ class Setup:
     def contents(self) -> Contents:
         """What sessions.json holds now."""
         return read(self.sessions)
+
+    @cached_property
+    def refused(self) -> list[Refused]:
+        """The rooms that the API refuses, of those used last."""
+        if self.store is None:
+            return []
+        entries = sorted(self.contents.entries(), key=lambda entry: -entry[3])[:_MOST_READ]
+        paths = projects.transcript_paths({entry[2] for entry in entries})
+        found = []
+        for room, agent, session_id, _ in entries:
+            for path in paths.get(session_id, [])[:1]:
+                with contextlib.suppress(OSError):  # it has just been deleted, or may not be read
+                    if error := refusals.error(path):
+                        found.append(Refused(room, agent, session_id, error))
+        return found
 
     @property
     def install(self) -> str:

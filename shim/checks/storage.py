@@ -1,4 +1,4 @@
-"""Checks of the store: sessions.json, its backup, the clock and the disk."""
+"""Checks of the store: sessions.json, its backup, what it leads to, the clock and the disk."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shim.base.files import leave_to_its_owner
 from shim.base.messages import Failure
 from shim.base.plain_text import command_line
 from shim.checks.finding import Finding, counted, ok, problem, warning
+from shim.checks.refused import MOST_NAMED
 from shim.checks.setup import read
 
 if TYPE_CHECKING:
@@ -168,6 +169,14 @@ def backup(setup: Setup) -> Iterator[Finding]:
             )
         else:
             yield ok("it has the same mappings")
+
+
+def conversations(setup: Setup) -> Iterator[Finding]:
+    """The API answers in the conversations of the rooms."""
+    for room in setup.refused[:MOST_NAMED]:
+        yield problem(str(room), room.ways_out(str(setup.store)))
+    if (more := len(setup.refused) - MOST_NAMED) > 0:
+        yield problem(f"the API refuses {counted(more, 'more conversation')}", "the same")
 
 
 def clock(setup: Setup) -> Iterator[Finding]:

@@ -175,7 +175,7 @@ def _help(claude: str) -> str:
             raise Failure(f"it cannot be run: {problem.strerror}") from problem
     if outcome.exit_code:
         said = (outcome.errors.strip() or outcome.output.strip()).rpartition("\n")[2]
-        raise Failure(f"it exits with {outcome.exit_code}" + (f": {said}" if said else ""))
+        raise Failure(f"it exits with {outcome.exit_code}: {said or 'no output'}")
     return outcome.output
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from shim.base import stamps
-from shim.claude import lines, transcripts
+from shim.claude import lines, refusals, transcripts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,8 @@ class Summary:
     """When it started, in seconds of the system's clock."""
     title: str | None = None
     """The title that the user gave it, else the one that claude did."""
+    api_error: str | None = None
+    """The API error in which each of the last turns ended."""
 
     @property
     def about(self) -> str | None:
@@ -74,6 +76,7 @@ def read(path: str) -> Summary:
         directory=_directory(first + last, os.path.basename(os.path.dirname(path))),
         started=next((at for entry in first if (at := _time(entry))), None),
         title=_title(first + last),
+        api_error=refusals.error(path),
     )
 
 

@@ -161,6 +161,7 @@ def as_json(
         "size": seen and seen.size,
         "project": seen and seen.directory,
         "about": seen and seen.about,
+        "api_error": seen and seen.api_error,
         "account": path and foreign_directory(path),
     }
 

@@ -129,6 +129,8 @@ def command(
         header = (*_HEADER, "HOST") if fleet.is_configured else _HEADER
         cells = [_cells(*row, fleet, now) for row in rows]
         print_table(header, cells, {_TURNS, _SIZE}, _CUTS, _LEAVES)
+    for line in _refusals(rows, opened.directory):
+        click.echo(line, err=True)
     if only_live and mappings and not found and room is None and agent is None and stale is None:
         click.echo("No claude is live for a room or agent.", err=True)
         return
@@ -191,6 +193,20 @@ def _cells(
         shortened(mapped.about(seen), _LONGEST_ABOUT) if seen else "-",
         *([host] if fleet.is_configured else []),
     ]
+
+
+def _refusals(rows: Sequence[Row], directory: str) -> Iterator[str]:
+    """Lines about the rows whose conversation the API refuses."""
+    found = [(row[0], row[2][1].api_error) for row in rows if row[2] and row[2][1].api_error]
+    if not found:
+        return
+    from shim.checks.refused import MOST_NAMED, Refused  # few lists have any
+
+    for mapping, error in found[:MOST_NAMED]:
+        room = Refused(mapping.room, mapping.agent, mapping.session_id, error or "")
+        yield f"{room}; {room.ways_out(directory)}"
+    if len(found) > MOST_NAMED:
+        yield f"The API refuses {len(found) - MOST_NAMED:,} more."
 
 
 def _hints(

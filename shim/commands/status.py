@@ -8,6 +8,7 @@ import click
 
 from shim.checks import examination
 from shim.checks.finding import PROBLEM, WARNING
+from shim.checks.refused import MOST_NAMED
 from shim.checks.setup import Setup
 from shim.cli import mapped, output
 from shim.cli.output import as_json, at_home, bad, counted, dim, good, name
@@ -48,6 +49,9 @@ def command(as_json: bool) -> None:
         ],
         "problems": statuses.count(PROBLEM),
         "warnings": statuses.count(WARNING),
+        "refused": [
+            {"room": each.room, "agent": each.agent, "error": each.error} for each in setup.refused
+        ],
     }
     if as_json:
         output.show_json(found)
@@ -63,6 +67,9 @@ def command(as_json: bool) -> None:
     }
     for label, text in rows.items():
         click.echo(f"{dim(label)}{' ' * (10 - len(label))}{text}")
+    for each in setup.refused[:MOST_NAMED]:
+        click.echo(f"{dim('Refused')}   {bad(str(each))}")
+        click.echo(f"{' ' * 10}{each.ways_out(where)}")
 
 
 def _live_rooms(live: list[tuple[Mapping, list[Claude]]]) -> str:

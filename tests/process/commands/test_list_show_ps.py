@@ -25,6 +25,7 @@ from shim.commands.claude_shim import group
 from shim.locks import live_claudes
 from tests.support.claude_shim import ask
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
+from tests.support.transcripts import Writer
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
 NOW = datetime(2026, 7, 30, 12, tzinfo=timezone.utc).timestamp()
@@ -79,6 +80,12 @@ class Home:
         said = self._capsys.readouterr()
         return said.out.replace(str(self.path), "HOME"), said.err.replace(str(self.path), "HOME")
 
+    def findings(self) -> Any:
+        """What doctor finds, where something needs a fix."""
+        with pytest.raises(SystemExit):
+            self.run("doctor", "--json")
+        return json.loads(self._capsys.readouterr().out)
+
     def json(self, *args: str) -> Any:
         out, err = self.run(*args, "--json")
         assert err == ""
@@ -104,6 +111,15 @@ def home(
         time.tzset()
         yield Home(tmp_path, capsys)
     time.tzset()
+
+
+def refuse(transcript: Path, error: str) -> None:
+    """Have the last two turns of a conversation end in an API error."""
+    writer = Writer(transcript)
+    for prompt in ("one", "two"):
+        asked = writer.ask(prompt)
+        block = {"type": "text", "text": error}
+        writer.write(writer.assistant(asked, "stop_sequence", block, isApiErrorMessage=True))
 
 
 def lines(text: str) -> list[str]:
@@ -219,6 +235,7 @@ class TestList:
             "project": "HOME/app",
             "account": None,
             "about": "hello",
+            "api_error": None,
         }
         assert second["room"] == "\ud83d half"
         assert {second[name] for name in ("transcript", "turns", "size", "project")} == {None}
@@ -416,6 +433,7 @@ class TestShow:
             "project": "HOME/gone",
             "account": None,
             "about": "hello",
+            "api_error": None,
             "started": "2026-07-30T11:54:20Z",
             "written": "2026-07-30T11:56:00Z",
             "first_prompt": "hello",
@@ -778,3 +796,47 @@ def anonymous(cells: list[str]) -> list[str]:
     for pattern, name in changes:
         cells = [re.sub(f"^{pattern}$", name, cell) for cell in cells]
     return cells
+
+
+# Conversations that the API refuses
+
+TOO_LONG = "API Error: 400 prompt is too long"
+REFUSED = f"the API refuses the conversation of room 'stuck', agent 'claude': {TOO_LONG}"
+WAYS_OUT = (
+    "run `claude-shim open stuck claude` and enter /compact; or resume the conversation before it:"
+    f" `claude-shim link stuck claude {V}`; or start a new one: `claude-shim forget stuck claude`"
+)
+
+
+@pytest.fixture
+def refused(home: Home) -> Home:
+    """A room that is refused, and had another conversation before, and one that is not."""
+    home.map("stuck", "claude", U)
+    home.map("well", "claude", W)
+    before = {"room": "stuck", "agent": "claude", "uuid": V, "last_used": stamp(1000)}
+    (home.store / "history.jsonl").write_text(json.dumps(before) + "\n")
+    refuse(home.transcript(U, "hello"), TOO_LONG)
+    home.transcript(W, "hello")
+    return home
+
+
+def test_list_names_the_rooms_that_the_api_refuses(refused: Home) -> None:
+    _, errors = refused.run("list")
+    assert errors == f"{REFUSED}; {WAYS_OUT}\n"
+    found = {each["room"]: each["api_error"] for each in refused.json("list")}
+    assert found == {"stuck": TOO_LONG, "well": None}
+
+
+def test_status_names_the_rooms_that_the_api_refuses(refused: Home) -> None:
+    shown, _ = refused.run("status")
+    assert lines(shown)[-2:] == [f"Refused   {REFUSED}", f"          {WAYS_OUT}"]
+    assert refused.json("status")["refused"] == [
+        {"room": "stuck", "agent": "claude", "error": TOO_LONG}
+    ]
+
+
+def test_doctor_names_the_rooms_that_the_api_refuses(refused: Home) -> None:
+    found = [each for each in refused.findings() if each["check"] == "conversations"]
+    assert [(each["status"], each["found"], each["mend"]) for each in found] == [
+        ("problem", REFUSED, WAYS_OUT)
+    ]
