@@ -5,15 +5,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from benchmark.measuring import Row
 from benchmark.world import World
 from tests.support.real_claude import wait_until
+
+# Seconds for which those who wait are watched.
+_WATCHED = 10
 
 
 def waits(world: World) -> Iterator[Row]:
     """Each with a bar in seconds."""
     row = Row("a killed holder's lock, handed over", bar=0.1)
     row.values = [_handed_over(world) for _ in range(3 if world.quick else 10)]
+    yield row
+    row = Row("a core's share that 100 waiting calls take", bar=0.05)
+    row.values = [_share_of_waiters(world, 20 if world.quick else 100)]
     yield row
     row = Row("a call with a store of 100 MB of zeros", bar=2)
     row.values = [_refused(world) for _ in range(3)]
@@ -40,6 +48,32 @@ def _handed_over(world: World) -> float:
     killed = time.time_ns()
     holder.wait()
     return (int(waiter.communicate()[0]) - killed) / 1e9
+
+
+def _share_of_waiters(world: World, count: int) -> float:
+    """What so many calls use of a core's time while they wait for one lock."""
+    program = world.root / "program"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    environ = world.known(1) | {"NSED_CLAUDE_BIN": str(program)}
+    calls = [psutil.Popen(world.call, env=environ) for _ in range(count + 1)]
+    locks = Path("/proc/locks")
+    try:
+        wait_until(
+            lambda: sum(f" {call.pid} " in locks.read_text() for call in calls) > count, "they wait"
+        )
+        used = _processor_time(calls)
+        time.sleep(_WATCHED)
+        return (_processor_time(calls) - used) / _WATCHED
+    finally:
+        for call in calls:
+            call.kill()
+            call.wait()
+
+
+def _processor_time(processes: list[psutil.Popen]) -> float:
+    """Seconds that processes have used so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def _refused(world: World) -> float:

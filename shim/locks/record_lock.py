@@ -112,9 +112,9 @@ class Lock:
             self._set(fcntl.LOCK_UN, self._place, 1)
             self._place = _RANGE
 
-    def ahead(self) -> int:
-        """How many wait before us."""
-        return sum(1 for _ in self._queue_before_us())
+    def ahead(self, most: int) -> int:
+        """How many wait before us, counted up to `most`: each is a question to the kernel."""
+        return sum(1 for _ in zip(range(most), self._queue_before_us(), strict=False))
 
     def _is_queue_before_us(self) -> bool:
         """Whether somebody waits before us, and could acquire the lock."""

@@ -200,8 +200,10 @@ def test_those_far_behind_in_the_queue_look_seldom(directory: str, fork: Fork) -
         wait_until(lambda: have_locks(queue), "another stands in line")
     mine = contention.LocalLock(lock_of_key(directory, KEY), False, lambda: U)
     assert not mine.try_acquire()
-    assert mine.pause == pytest.approx(4 * contention._PAUSE)
+    assert mine.pause == pytest.approx(8 * contention._PAUSE)  # twice as long for each ahead
+    assert mine._lock.ahead(2) == 2
     mine.leave_queue()
+    assert mine.pause <= contention._LONGEST_PAUSE
 
 
 def test_the_macos_layout_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
