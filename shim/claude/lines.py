@@ -56,6 +56,9 @@ FAILED: Final = "failed"
 CONVERSATION: Final = ("user", "assistant", "attachment", "system")
 """The types of the lines that claude chains by `parentUuid`."""
 
+FIRST_SAID_IN: Final = "claudeShimFrom"
+"""The field of a line that we copied: the conversation in which it was said first."""
+
 _ENDINGS = ("end_turn", "stop_sequence", "max_tokens", "refusal")
 _THOUGHTS = ("thinking", "redacted_thinking")
 _STOPS = ("max_turns_reached", "hook_stopped_continuation")
@@ -155,6 +158,31 @@ def backward(file: BinaryIO, start: int = 0, stop: int | None = None) -> Iterato
             continue
         rest, chunk = block[:known], _CHUNK
         yield from reversed(_lines(at + known, block[known:]))
+
+
+def start_of_line(file: BinaryIO, at: int) -> int:
+    """Where the line starts that the byte at a place is in. Raises OSError."""
+    while at > 0:
+        start = max(0, at - _CHUNK)
+        found = os.pread(file.fileno(), at - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        at = start
+    return 0
+
+
+def end_of_line(file: BinaryIO, at: int, size: int) -> int:
+    """Where the line ends that the byte before a place is in, its line end included.
+
+    The end of the file, `size`, where it has none. Raises OSError.
+    """
+    at = max(0, at - 1)
+    while at < size:
+        found = os.pread(file.fileno(), _CHUNK, at).find(b"\n")
+        if found >= 0:
+            return at + found + 1
+        at += _CHUNK
+    return size
 
 
 def tail(file: BinaryIO, size: int) -> list[Line]:
