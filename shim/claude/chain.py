@@ -172,6 +172,13 @@ class Chain:
             if part.end in self._current and part.is_finished and not part.is_of_stopped_task()
         ]
 
+    def passages(self) -> list[list[Row]]:
+        """The rows of the current chain from each prompt to the next, whether finished or not.
+
+        Results of tools that ran at the same time are among them, though none follows another.
+        """
+        return [part.rows for part in self._parts() if part.ids() & self._current]
+
     def unsettled(self) -> list[Row]:
         """The rows that may yet be part of a finished turn."""
         parts = self._parts()

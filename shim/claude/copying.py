@@ -24,12 +24,17 @@ class Passage:
         self.source = transcripts.sidecars_of(source)
         self.target = transcripts.sidecars_of(target)
         self.session_id = transcripts.session_id_of(target)
+        self._from = transcripts.session_id_of(source)
         self._renamed = (_quoted(self.source + "/"), _quoted(self.target + "/"))
 
     def line(self, row: Row, parent: str | None) -> bytes:
-        """A row as the target has it: behind another parent, its sidecars in their new place."""
+        """A row as the target has it: behind another parent, its sidecars in their new place.
+
+        It says where it was said first, in a field that claude does not know and keeps.
+        """
         entry: Entry = {**row.entry, "parentUuid": parent, "sessionId": self.session_id}
         entry.pop("forkedFrom", None)
+        entry.setdefault(lines.FIRST_SAID_IN, self._from)
         message = entry.get("message")
         if isinstance(message, dict) and isinstance(message.get("content"), list):
             said = [part for part in message["content"] if not lines.is_thought(part)]
