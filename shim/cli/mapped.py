@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
+
 from shim.base import session_key, stamps
 from shim.base.messages import warn
 from shim.base.plain_text import printable
@@ -19,7 +21,7 @@ from shim.retention import config_directories, pins, restoring
 from shim.store import relocations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from shim.claude.summary import Summary
     from shim.store.document import Document
@@ -51,6 +53,31 @@ def every(mappings: Document) -> list[Mapping]:
 def agent_of(agents: Collection[str]) -> str:
     """The default agent of a room: its only one, else `claude`."""
     return next(iter(agents)) if len(agents) == 1 else session_key.DEFAULT_AGENT
+
+
+def in_room(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Mapping]:
+    """The mappings of a room, and of an agent if given; else of its `claude`, if it has one.
+
+    Raises ClickException if none match.
+    """
+    if not mappings:
+        raise click.ClickException(
+            "no room has a conversation yet: NSED_ROOM_ID=refactor claude starts one"
+        )
+    found = [mapping for mapping in mappings if mapping.room == room]
+    if not found:
+        close = close_to(room, {mapping.room for mapping in mappings})
+        raise click.ClickException(
+            f"there is no room {room!r}{close or ': see `claude-shim list`'}"
+        )
+    agents = [mapping.agent for mapping in found]
+    if agent is None and session_key.DEFAULT_AGENT in agents:
+        agent = session_key.DEFAULT_AGENT
+    wanted = [mapping for mapping in found if agent in (None, mapping.agent)]
+    if not wanted:
+        there = ", ".join(map(repr, agents))
+        raise click.ClickException(f"room {room!r} has no agent {agent!r}, only {there}")
+    return wanted
 
 
 def seconds(stamp: object) -> float:

@@ -7,6 +7,8 @@ import io
 import os
 import re
 import stat
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,11 +99,35 @@ class _AgeParam(click.ParamType):  # type: ignore[type-arg]
         return age
 
 
+class _WhenParam(click.ParamType):  # type: ignore[type-arg]
+    """A time: how long ago (`2w`), or a local date or time (`2026-11-30`, `2026-11-30 12:00`)."""
+
+    name = "when"
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return datetime.fromisoformat(value.strip()).timestamp()
+        except (ValueError, OverflowError):
+            pass
+        if _AGE.fullmatch(value.strip()) is None:
+            self.fail(
+                f"{value!r} is no time, such as 2w, '3 days', 2026-11-30 or '2026-11-30 12:00'.",
+                param,
+                ctx,
+            )
+        return time.time() - AGE.convert(value, param, ctx)
+
+
 # Of a call with a room and without an agent.
 DEFAULT_AGENT = "claude"
 ROOM = _RoomName()
 AGENT = _AgentName()
 AGE = _AgeParam()
+WHEN = _WhenParam()
 
 
 def _completions(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,13 +15,15 @@ from shim.base import environment
 from shim.base.plain_text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     T = TypeVar("T")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
+# What moves a terminal's cursor, or turns the direction of text, and JSON lets through.
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # From so many steps on, a progress bar is shown.
 _MANY = 500
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -34,17 +37,21 @@ _AGES = (
 _YEAR = 365.25 * _DAY
 
 
-def show_json(value: Any) -> None:
-    """Print a value as JSON; characters that stdout cannot encode are escaped."""
-    text = _json(value, ensure_ascii=False)
+def show_json(value: Any, in_a_line: bool = False) -> None:
+    """Print a value as JSON; control characters, and what stdout cannot encode, are escaped."""
+    text = _json(value, False, in_a_line)
+    if not text.isascii() or "\x7f" in text:
+        text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = _json(value, ensure_ascii=True)
+        text = _json(value, True, in_a_line)
     click.echo(text)
 
 
-def _json(value: Any, ensure_ascii: bool) -> str:
+def _json(value: Any, ensure_ascii: bool, in_a_line: bool) -> str:
+    if in_a_line:
+        return json.dumps(value, ensure_ascii=ensure_ascii)
     if isinstance(value, list):
         # `indent` would take five times as long: the library implements it in Python.
         return json.dumps(value, separators=(",\n  ", ": "), ensure_ascii=ensure_ascii)
@@ -64,6 +71,27 @@ def progress(steps: Iterable[T], count: int, label: str) -> Iterator[Iterable[T]
         return
     with click.progressbar(steps, count, label=label, file=sys.stderr) as shown:
         yield shown
+
+
+@contextmanager
+def slow_progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Take how much was done; after a second a terminal's stderr shows a progress bar."""
+    began = time.monotonic()
+    done = 0
+    with ExitStack() as stack:
+        bar: Any = None
+
+        def advance(count: int) -> None:
+            nonlocal bar, done
+            done += count
+            if bar is not None:
+                bar.update(count)
+            elif sys.stderr.isatty() and time.monotonic() - began > 1:
+                shown = click.progressbar(length=total, label=label, file=sys.stderr)
+                bar = stack.enter_context(shown)
+                bar.update(done)
+
+        yield advance
 
 
 def name(text: str) -> str:
@@ -131,6 +159,11 @@ def doubtful(text: str) -> str:
 def bad(text: str) -> str:
     """Style for what is wrong."""
     return _styled(text, fg="red")
+
+
+def highlighted(text: str) -> str:
+    """Style for what was searched for."""
+    return _styled(text, fg="red", bold=True)
 
 
 def bold(text: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[1] / "help"
 SECTIONS = {
-    "Start": ("installing", "conversations", "troubleshooting"),
+    "Start": ("installing", "conversations", "finding", "troubleshooting"),
     "Callers": ("callers", "opencode", "bots", "nsed", "containers"),
     "Several machines": ("fleet",),
     "Background": ("how-it-works", "retention", "trust", "performance"),

@@ -117,15 +117,20 @@ def width(text: str) -> int:
 
 def shortened(text: str, cells: int) -> str:
     """A text without colours, cut to so many cells, with … at the cut."""
-    if width(text) <= cells:
-        return text
-    kept, left = "", cells - 1
+    return text if width(text) <= cells else prefix(text, cells - 1) + "…"
+
+
+def prefix(text: str, cells: int) -> str:
+    """The beginning of a text without colours that fits so many cells."""
+    if text.isascii():
+        return text[: max(cells, 0)]
+    end = 0
     for char, taken in _measured(text):
-        left -= taken
-        if left < 0:
+        cells -= taken
+        if cells < 0:
             break
-        kept += char
-    return kept.rstrip(JOINER) + "…"
+        end += len(char)
+    return text[:end].rstrip(JOINER)
 
 
 def shortened_path(path: str, cells: int) -> str:

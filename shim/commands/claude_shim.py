@@ -20,6 +20,8 @@ SUBCOMMANDS = (
     "open",
     "list",
     "show",
+    "search",
+    "read",
     "ps",
     "link",
     "forget",
@@ -35,6 +37,8 @@ SUBCOMMANDS = (
 # Names of other programs' subcommands, which people try.
 _MEANT = {
     "ls": "Did you mean 'list'?",
+    "grep": "Did you mean 'search'?",
+    "find": "Did you mean 'search'?",
     "rm": "Did you mean 'forget' (the next call starts a new conversation) or 'delete' (for good)?",
 }
 
@@ -70,6 +74,7 @@ Examples:
   claude-shim install              write the launcher; prints what to do next
   claude-shim open refactor        open a room's conversation
   claude-shim list                 list rooms and their conversations
+  claude-shim search heron         find what was said, in any room
   claude-shim forget refactor      have the next call start a new one
 
 \b

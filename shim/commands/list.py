@@ -10,7 +10,7 @@ import click
 
 from shim.base.plain_text import printable
 from shim.cli import hosts, mapped
-from shim.cli.names import AGE, AGENT, ROOM
+from shim.cli.names import AGE, AGENT, ROOM, WHEN
 from shim.cli.output import age, as_json, name, progress, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
 from shim.store import store
@@ -46,6 +46,7 @@ _LONGEST_ABOUT = 60
 @click.option("--agent", type=AGENT, help="Only this agent.")
 @click.option("--live", "only_live", is_flag=True, help="Only those with a live claude.")
 @click.option("--stale", type=AGE, help="Only those unused for this long, such as 30d or 12h.")
+@click.option("--since", type=WHEN, help="Only those used since then, such as 2w or 2026-11-30.")
 @click.option(
     "--sort",
     type=click.Choice(["used", "room", "agent", "size"]),
@@ -65,6 +66,7 @@ def command(
     agent: str | None,
     only_live: bool,
     stale: float | None,
+    since: float | None,
     sort: str,
     reverse: bool,
     limit: int | None,
@@ -96,6 +98,7 @@ def command(
 
     \b
       claude-shim list --room refactor
+      claude-shim list --since 2w
       claude-shim list --stale 30d --sort size
       claude-shim list --json | jq -r '.[] | select(.live) | .room'
 
@@ -112,6 +115,7 @@ def command(
         if room in (None, mapping.room)
         and agent in (None, mapping.agent)
         and (stale is None or time.time() - mapping.used > stale)
+        and (since is None or mapping.used >= since)
         and (not only_live or survey.is_live(mapping) or fleet.claudes(mapping))
     ]
     shown = found if empty or as_json else [it for it in found if _has_any(it, survey, fleet)]
@@ -131,7 +135,8 @@ def command(
         print_table(header, cells, {_TURNS, _SIZE}, _CUTS, _LEAVES)
     for line in _refusals(rows, opened.directory):
         click.echo(line, err=True)
-    if only_live and mappings and not found and room is None and agent is None and stale is None:
+    is_filtered = any(it is not None for it in (room, agent, since, stale))
+    if only_live and mappings and not found and not is_filtered:
         click.echo("No claude is live for a room or agent.", err=True)
         return
     if found or not hidden:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shim.base.plain_text import printable, shell_word
-from shim.base.session_key import DEFAULT_AGENT
 from shim.call import identity
 from shim.cli import hosts, mapped
 from shim.cli.names import AGENT, ROOM
@@ -33,7 +32,7 @@ from shim.cli.tables import columns, shortened, width
 from shim.store import history, store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from shim.claude.summary import Summary
     from shim.cli.hosts import Fleet
@@ -56,7 +55,8 @@ _PROMPT = 200
 def command(room: str | None, agent: str | None, as_json: bool) -> None:
     """Show a room's conversation: who has it, its first and last turns, and where it is stored.
 
-    Earlier conversations of the room follow; `link` returns to one of them. Without AGENT, it is
+    Earlier conversations of the room follow; `link` returns to one of them. `read` shows all that
+    was said, and `search` finds what was said in any room. Without AGENT, it is
     the room's only one, else `claude`, else all of them. An agent without a room has the room "".
     Without ROOM, show the room and agent that a claude would have here.
 
@@ -75,7 +75,7 @@ def command(room: str | None, agent: str | None, as_json: bool) -> None:
     opened = store.Store(store.directory())
     fleet = hosts.known(opened.directory)
     mappings = mapped.every(fleet.merge(opened.mappings()))
-    wanted = _find(mappings, room, agent)
+    wanted = mapped.in_room(mappings, room, agent)
     heads = [_earlier(opened, fleet, mapping) for mapping in wanted]
     session_ids = [head["uuid"] for earlier in heads for head in earlier]
     survey = mapped.Survey(opened.directory, [*session_ids, *(m.session_id for m in wanted)])
@@ -107,28 +107,6 @@ def _here() -> tuple[str, str]:
     if found is None:
         raise click.UsageError("The environment names no room and no agent: give a ROOM.")
     return found.key.room, found.key.agent
-
-
-def _find(mappings: Sequence[Mapping], room: str, agent: str | None) -> list[Mapping]:
-    """The mappings of a room, and of an agent if given. Raises ClickException if none match."""
-    if not mappings:
-        raise click.ClickException(
-            "no room has a conversation yet: NSED_ROOM_ID=refactor claude starts one"
-        )
-    in_room = [mapping for mapping in mappings if mapping.room == room]
-    if not in_room:
-        close = mapped.close_to(room, {mapping.room for mapping in mappings})
-        raise click.ClickException(
-            f"there is no room {room!r}{close or ': see `claude-shim list`'}"
-        )
-    agents = [mapping.agent for mapping in in_room]
-    if agent is None and DEFAULT_AGENT in agents:
-        agent = DEFAULT_AGENT
-    found = [mapping for mapping in in_room if agent in (None, mapping.agent)]
-    if not found:
-        there = ", ".join(map(repr, agents))
-        raise click.ClickException(f"room {room!r} has no agent {agent!r}, only {there}")
-    return found
 
 
 def _earlier(opened: store.Store, fleet: Fleet, mapping: Mapping) -> list[dict[str, Any]]:

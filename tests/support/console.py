@@ -60,12 +60,23 @@ id=${id##*/}
 project=$HOME/.claude/projects/$(pwd | tr -c 'a-zA-Z0-9\\n' -)
 mkdir -p "$project"
 transcript=$project/${id%.jsonl}.jsonl
-printf '{"type":"user","cwd":"%s","timestamp":"2026-07-30T09:31:12Z",' "$PWD" >>"$transcript"
-printf '"message":{"role":"user","content":"%s"}}\\n' "$prompt" >>"$transcript"
+count=$(cat "$transcript" 2>/dev/null | wc -l)
+parent=null
+[ "$count" -eq 0 ] || parent="\\"$((count))\\""
 case $prompt in
-  Remember*) echo OK ;;
-  Which*) sed -n 's/.*the word \\([a-z]*\\).*/\\1/p' "$transcript" ;;
+  Remember*) answer=OK ;;
+  Which*) answer=$(sed -n 's/.*the word \\([a-z]*\\).*/\\1/p' "$transcript") ;;
+  *) answer= ;;
 esac
+{
+  printf '{"type":"user","uuid":"%s","parentUuid":%s,' $((count + 1)) "$parent"
+  printf '"cwd":"%s","timestamp":"2026-07-30T09:31:12Z",' "$PWD"
+  printf '"message":{"role":"user","content":"%s"}}\\n' "$prompt"
+  printf '{"type":"assistant","uuid":"%s","parentUuid":"%s",' $((count + 2)) $((count + 1))
+  printf '"timestamp":"2026-07-30T09:31:13Z","message":{"role":"assistant",'
+  printf '"content":"%s","stop_reason":"end_turn"}}\\n' "$answer"
+} >>"$transcript"
+[ -z "$answer" ] || echo "$answer"
 """
 
 

@@ -149,6 +149,12 @@ class TestList:
         assert home.json("list") == []
         assert not home.store.exists()
 
+    def test_those_used_since_a_time_are_listed(self, home: Home) -> None:
+        home.map("old", "claude", U, ago=20 * DAY)
+        home.map("new", "claude", V, ago=3 * DAY)
+        since = datetime.fromtimestamp(NOW - 14 * DAY, timezone.utc).strftime("%Y-%m-%d")
+        assert [it["room"] for it in home.json("list", "--since", since)] == ["new"]
+
     def test_each_mapping_is_a_line_the_last_used_first(self, home: Home) -> None:
         home.map("refactor", "claude", U, ago=3 * MINUTE)
         home.map("refactor", "planner", V, ago=5 * HOUR)

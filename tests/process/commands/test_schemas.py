@@ -74,6 +74,8 @@ def printed_json(world: World, *args: str) -> Any:
         ("show", ["show", "docs", "writer", "--json"]),
         ("show", ["show", "gone", "claude", "--json"]),
         ("show", ["show", "docs", "--json"]),
+        ("search", ["search", "the", "--json"]),
+        ("read", ["read", "refactor", "--json"]),
         ("ps", ["ps", "--json"]),
         ("doctor", ["doctor", "--json"]),
         ("explain", ["explain", "--json", "--", "-p", "hi"]),

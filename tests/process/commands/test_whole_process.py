@@ -26,6 +26,8 @@ LINES = {
     "open": ["--help"],
     "list": ["--json"],
     "show": ["r", "--json"],
+    "search": ["word", "--json"],
+    "read": ["r"],
     "ps": ["--json"],
     "link": ["other", U[:4], "--json"],
     "forget": ["r", "--json"],

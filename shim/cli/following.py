@@ -1,0 +1,91 @@
+"""What is said in a room, as it is said: in its conversation and in the forks of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from shim.claude import lines
+from shim.cli import reading, room_transcripts
+from shim.cli.room_transcripts import EARLIER, HEAD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.cli.mapped import Mapping
+    from shim.cli.reading import Extent, Message
+    from shim.cli.room_transcripts import File
+    from shim.store.store import Store
+
+# Seconds between two looks at the files, and between two at which files there are.
+_LOOK = 0.1
+_LOOK_AROUND = 1.0
+
+
+class Follower:
+    """Follows the conversation of a room and agent, whichever that is by and by."""
+
+    def __init__(self, store: Store, mapping: Mapping, extent: Extent, with_tools: bool) -> None:
+        self.session_id = mapping.session_id
+        self._store = store
+        self._mapping = mapping
+        self._extent = extent
+        self._with_tools = with_tools
+        self._read: dict[str, int] = {}
+        # What was shown: a turn of a fork is appended to the conversation later.
+        self._shown: set[str] = set()
+
+    def messages(self) -> Iterator[list[Message]]:
+        """The last messages, then new ones as they come, without end. Raises OSError."""
+        files = self._files()
+        for file in files:
+            # What is written from now on; the line that is being written as a whole.
+            with file.open() as opened:
+                self._read[file.path] = lines.start_of_line(opened, file.size)
+        for file in files[:1]:
+            if file.conversation.part == HEAD:
+                directory = self._store.directory
+                first = reading.messages(file, directory, self._extent, self._with_tools)
+                self._shown.update(message.uuid for message in first)
+                yield first
+        looked = time.monotonic()
+        while True:
+            for file in files:
+                if new := self._new(file):
+                    yield new
+            time.sleep(_LOOK)
+            if time.monotonic() - looked > _LOOK_AROUND:
+                files = self._files()
+                looked = time.monotonic()
+
+    def _files(self) -> list[File]:
+        """The files of the conversation and of its forks, that of the head first."""
+        current = self._store.get(self._mapping.room, self._mapping.agent)
+        self.session_id = current or self.session_id
+        mapping = self._mapping._replace(session_id=self.session_id)
+        directory = self._store.directory
+        found = room_transcripts.conversations(directory, [mapping])
+        return room_transcripts.files(directory, (it for it in found if it.part != EARLIER))
+
+    def _new(self, file: File) -> list[Message]:
+        """What was written into a file since the last look, but for what was shown."""
+        session_id = file.conversation.session_id
+        found: list[Message] = []
+        try:
+            with file.open() as opened:
+                for line in lines.forward(opened, self._read.get(file.path, 0)):
+                    if not line.is_whole:
+                        break
+                    self._read[file.path] = line.end
+                    found += self._in_line(line, session_id)
+        except OSError:
+            return []  # it has just been deleted
+        return found
+
+    def _in_line(self, line: lines.Line, session_id: str) -> list[Message]:
+        uuid = line.entry.get("uuid")
+        if not isinstance(uuid, str) or uuid in self._shown:
+            return []
+        self._shown.add(uuid)
+        is_apart = session_id != self.session_id
+        return reading.in_entry(line.entry, session_id, is_apart, self._with_tools)
