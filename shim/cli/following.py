@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shim.cli.mapped import Mapping
-    from shim.cli.reading import Extent, Message
-    from shim.cli.room_transcripts import File
+    from shim.cli.reading import Extent, Utterance
+    from shim.cli.room_transcripts import RoomFile
     from shim.store.store import Store
 
 # Seconds between two looks at the files, and between two at which files there are.
@@ -35,7 +35,7 @@ class Follower:
         # What was shown: a turn of a fork is appended to the conversation later.
         self._shown: set[str] = set()
 
-    def messages(self) -> Iterator[list[Message]]:
+    def messages(self) -> Iterator[list[Utterance]]:
         """The last messages, then new ones as they come, without end. Raises OSError."""
         files = self._files()
         for file in files:
@@ -58,7 +58,7 @@ class Follower:
                 files = self._files()
                 looked = time.monotonic()
 
-    def _files(self) -> list[File]:
+    def _files(self) -> list[RoomFile]:
         """The files of the conversation and of its forks, that of the head first."""
         current = self._store.get(self._mapping.room, self._mapping.agent)
         self.session_id = current or self.session_id
@@ -67,10 +67,10 @@ class Follower:
         found = room_transcripts.conversations(directory, [mapping])
         return room_transcripts.files(directory, (it for it in found if it.part != EARLIER))
 
-    def _new(self, file: File) -> list[Message]:
+    def _new(self, file: RoomFile) -> list[Utterance]:
         """What was written into a file since the last look, but for what was shown."""
         session_id = file.conversation.session_id
-        found: list[Message] = []
+        found: list[Utterance] = []
         try:
             with file.open() as opened:
                 for line in lines.forward(opened, self._read.get(file.path, 0)):
@@ -82,7 +82,7 @@ class Follower:
             return []  # it has just been deleted
         return found
 
-    def _in_line(self, line: lines.Line, session_id: str) -> list[Message]:
+    def _in_line(self, line: lines.Line, session_id: str) -> list[Utterance]:
         uuid = line.entry.get("uuid")
         if not isinstance(uuid, str) or uuid in self._shown:
             return []

@@ -14,7 +14,7 @@ from shim.cli.wrapping import broken, plain_lines, wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from shim.cli.reading import Message
+    from shim.cli.reading import Utterance
 
 _INDENT = "  "
 _ARROW = "→ "
@@ -35,9 +35,9 @@ class View:
     def __init__(self, session_id: str, cells: int | None) -> None:
         self.session_id = session_id
         self._cells = cells
-        self._before: Message | None = None
+        self._before: Utterance | None = None
 
-    def lines(self, messages: Iterable[Message]) -> Iterator[str]:
+    def lines(self, messages: Iterable[Utterance]) -> Iterator[str]:
         """The lines of the next messages."""
         for message in messages:
             if self._before is not None and not self._is_joined(message):
@@ -47,21 +47,21 @@ class View:
             yield from self._on_terminal(message) if self._cells else _as_markdown(message)
             self._before = message
 
-    def _begins(self, message: Message) -> bool:
+    def _begins(self, message: Utterance) -> bool:
         """Whether who speaks is another than before."""
         if message.said.who == said.NOTE:
             return False
         before = self._before
         return before is None or _speaker(message) != _speaker(before)
 
-    def _is_joined(self, message: Message) -> bool:
+    def _is_joined(self, message: Utterance) -> bool:
         """Whether no empty line is between a message and the one before."""
         pair = (self._before and self._before.said.who, message.said.who)
         if self._begins(message) or said.NOTE in pair:
             return False
         return self._cells is not None and pair != (said.CLAUDE, said.CLAUDE)
 
-    def _heading(self, message: Message) -> Iterator[str]:
+    def _heading(self, message: Utterance) -> Iterator[str]:
         who = said.USER if message.said.who == said.USER else said.CLAUDE
         when = "" if message.when is None else local(message.when)
         mark = self._mark(message)
@@ -75,7 +75,7 @@ class View:
         yield "## " + ", ".join(filter(None, (who, when, mark)))
         yield ""
 
-    def _mark(self, message: Message) -> str:
+    def _mark(self, message: Utterance) -> str:
         """What marks a message that was said elsewhere."""
         if message.is_apart:
             return f"in fork {printable(message.session_id[:8])}, not appended yet"
@@ -83,7 +83,7 @@ class View:
             return f"from fork {printable(message.session_id[:8])}"
         return ""
 
-    def _on_terminal(self, message: Message) -> Iterator[str]:
+    def _on_terminal(self, message: Utterance) -> Iterator[str]:
         cells = max((self._cells or 0) - len(_INDENT), _NARROWEST)
         who, text = message.said
         if who == said.NOTE:
@@ -101,7 +101,7 @@ class View:
             yield from (_INDENT + line if line else "" for line in _rendered(text, cells))
 
 
-def _speaker(message: Message) -> tuple[object, ...]:
+def _speaker(message: Utterance) -> tuple[object, ...]:
     is_users = message.said.who == said.USER
     # A prompt always begins anew, even behind another one.
     return is_users, message.uuid if is_users else "", message.session_id, message.is_apart
@@ -124,7 +124,7 @@ def _rendered(text: str, cells: int) -> Iterator[str]:
                 yield _STRONG.sub(lambda strong: bold(strong[1]), piece)
 
 
-def _as_markdown(message: Message) -> Iterator[str]:
+def _as_markdown(message: Utterance) -> Iterator[str]:
     who, text = message.said
     lines = plain_lines(text)
     if who == said.NOTE:

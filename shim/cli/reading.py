@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from shim.claude.chain import Row
     from shim.claude.lines import Entry
     from shim.claude.said import Said
-    from shim.cli.room_transcripts import File
+    from shim.cli.room_transcripts import RoomFile
 
 # Bytes of a transcript's end that are read first.
 _TAIL = 1 << 18
 
 
 @dataclass(frozen=True)
-class Message:
+class Utterance:
     """Something that was said, or happened, in a conversation."""
 
     said: Said
@@ -58,7 +58,7 @@ class Extent(NamedTuple):
         return self.since is not None and any(_ended(rows) < self.since for rows in passages)
 
 
-def messages(file: File, store: str, extent: Extent, with_tools: bool) -> list[Message]:
+def messages(file: RoomFile, store: str, extent: Extent, with_tools: bool) -> list[Utterance]:
     """The messages of a conversation, oldest first; of tools as `said.in_full` has them.
 
     Of a head, the turns that its forks have and it lacks come last. Raises OSError.
@@ -77,12 +77,14 @@ def messages(file: File, store: str, extent: Extent, with_tools: bool) -> list[M
     return found
 
 
-def in_entry(entry: Entry, session_id: str, is_apart: bool, with_tools: bool) -> list[Message]:
+def in_entry(entry: Entry, session_id: str, is_apart: bool, with_tools: bool) -> list[Utterance]:
     """The messages of an entry that stands in the transcript of a conversation."""
     first = entry.get(lines.FIRST_SAID_IN)
     first = first if isinstance(first, str) else session_id
     when, uuid = said.when(entry), str(entry.get("uuid") or "")
-    return [Message(each, when, uuid, first, is_apart) for each in said.in_full(entry, with_tools)]
+    return [
+        Utterance(each, when, uuid, first, is_apart) for each in said.in_full(entry, with_tools)
+    ]
 
 
 def _passages(file: BinaryIO, path: str, extent: Extent) -> list[list[Row]]:

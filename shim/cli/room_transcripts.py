@@ -28,7 +28,7 @@ _ORDER = (HEAD, FORK, EARLIER)
 
 
 @dataclass(frozen=True)
-class Conversation:
+class RoomConversation:
     """A conversation of a room and agent."""
 
     room: str
@@ -44,10 +44,10 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class File:
+class RoomFile:
     """A file with a conversation: its transcript, another one's of its turns, or a copy."""
 
-    conversation: Conversation
+    conversation: RoomConversation
     path: str
     written: float
     """When it was last written, in seconds of the system's clock."""
@@ -77,26 +77,26 @@ class File:
         return whole
 
 
-def conversations(store: str, mappings: Iterable[mapped.Mapping]) -> list[Conversation]:
+def conversations(store: str, mappings: Iterable[mapped.Mapping]) -> list[RoomConversation]:
     """The conversations of these rooms and agents: heads, their forks, and earlier ones.
 
     Each is there once; one that several rooms have or had is the head's. Raises OSError.
     """
     keys = {(it.room, it.agent): it.session_id for it in mappings}
-    found = {it: Conversation(*key, it, HEAD) for key, it in keys.items()}
+    found = {it: RoomConversation(*key, it, HEAD) for key, it in keys.items()}
     for room, agent, entry in history.everything(store):
         if (room, agent) in keys:
-            earlier = Conversation(room, agent, entry["uuid"], EARLIER)
+            earlier = RoomConversation(room, agent, entry["uuid"], EARLIER)
             found.setdefault(entry["uuid"], earlier)
     for fork, parent in _forks(store):
         if parent in found and fork not in found:
             its = found[parent]
             part = FORK if its.part == HEAD else EARLIER
-            found[fork] = Conversation(its.room, its.agent, fork, part)
+            found[fork] = RoomConversation(its.room, its.agent, fork, part)
     return sorted(found.values(), key=lambda each: each.rank)
 
 
-def files(store: str, wanted: Iterable[Conversation]) -> list[File]:
+def files(store: str, wanted: Iterable[RoomConversation]) -> list[RoomFile]:
     """The files of conversations; of one that claude cleaned up, what is retained.
 
     Raises OSError where the folder of pins cannot be read.
@@ -111,7 +111,7 @@ def files(store: str, wanted: Iterable[Conversation]) -> list[File]:
                 status = os.stat(path)
             except OSError:
                 continue  # it has just been deleted
-            found.append(File(conversation, path, status.st_mtime, status.st_size))
+            found.append(RoomFile(conversation, path, status.st_mtime, status.st_size))
     return found
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shim.claude.lines import Line
     from shim.claude.said import Said
     from shim.claude.text_search import Query, Span
-    from shim.cli.room_transcripts import Conversation, File
+    from shim.cli.room_transcripts import RoomConversation, RoomFile
 
 # Bytes: up to the first files are read one by one, then so many at once; and files at most.
 _SINGLE = 1 << 23
@@ -30,7 +30,7 @@ _OUT_OF_ORDER = times.DAY
 class Hit:
     """A message, or a title, that matches."""
 
-    conversation: Conversation
+    conversation: RoomConversation
     path: str | None
     """The file that has it; None for a title that OpenCode gave."""
     when: float
@@ -101,7 +101,7 @@ class Found:
 
 
 def search(
-    files: Iterable[File],
+    files: Iterable[RoomFile],
     query: Query,
     scope: Scope,
     found: Found,
@@ -133,9 +133,9 @@ def search(
     return unread
 
 
-def _batches(files: Iterable[File]) -> Iterator[list[File]]:
+def _batches(files: Iterable[RoomFile]) -> Iterator[list[RoomFile]]:
     """Files in the same order, a few at a time: first single ones, which may be enough."""
-    batch: list[File] = []
+    batch: list[RoomFile] = []
     size = 0
     total = 0
     for file in files:
@@ -149,7 +149,9 @@ def _batches(files: Iterable[File]) -> Iterator[list[File]]:
         yield batch
 
 
-def _in_file(file: File, query: Query, scope: Scope, found: Found) -> Iterator[tuple[object, Hit]]:
+def _in_file(
+    file: RoomFile, query: Query, scope: Scope, found: Found
+) -> Iterator[tuple[object, Hit]]:
     with file.open() as opened:
         for line in query.lines(opened):
             when = said.when(line.entry)
@@ -162,7 +164,7 @@ def _in_file(file: File, query: Query, scope: Scope, found: Found) -> Iterator[t
 
 
 def _in_line(
-    file: File, line: Line, at: float, query: Query, with_tools: bool
+    file: RoomFile, line: Line, at: float, query: Query, with_tools: bool
 ) -> Iterator[tuple[object, Hit]]:
     entry = line.entry
     uuid = entry.get("uuid")

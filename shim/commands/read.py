@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping
-    from shim.cli.reading import Message
-    from shim.cli.room_transcripts import Conversation, File
+    from shim.cli.reading import Utterance
+    from shim.cli.room_transcripts import RoomConversation, RoomFile
 
 _FEWEST = 4
 # Turns that are shown before what is said from now on.
@@ -97,7 +97,7 @@ def _mapping(mappings: list[Mapping], room: str, agent: str | None) -> Mapping:
     return found[0]
 
 
-def _file(directory: str, mapping: Mapping, earlier: str | None, fleet: Fleet) -> File:
+def _file(directory: str, mapping: Mapping, earlier: str | None, fleet: Fleet) -> RoomFile:
     """The file to read. Raises ClickException where there is none."""
     of_room = room_transcripts.conversations(directory, [mapping])
     wanted = of_room[0] if earlier is None else _earlier(of_room, earlier.lower(), mapping)
@@ -111,7 +111,7 @@ def _file(directory: str, mapping: Mapping, earlier: str | None, fleet: Fleet) -
     return file
 
 
-def _earlier(of_room: list[Conversation], beginning: str, mapping: Mapping) -> Conversation:
+def _earlier(of_room: list[RoomConversation], beginning: str, mapping: Mapping) -> RoomConversation:
     if len(beginning) < _FEWEST:
         raise click.UsageError(f"ID takes {_FEWEST} characters or more.")
     found = [each for each in of_room if each.session_id.startswith(beginning)]
@@ -158,7 +158,7 @@ def _print(lines: Iterator[str], mapping: Mapping) -> None:
     click.echo_via_pager(line + "\n" for line in chain(first, lines))
 
 
-def as_object(message: Message) -> dict[str, Any]:
+def as_object(message: Utterance) -> dict[str, Any]:
     """A message for programs."""
     return {
         "when": iso(message.when),

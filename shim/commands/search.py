@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shim.cli.mapped import Mapping
-    from shim.cli.room_transcripts import File
+    from shim.cli.room_transcripts import RoomFile
 
 _LIMIT = 50
 # Lines of one message that are shown.
@@ -144,14 +144,14 @@ def _in_titles(mappings: Sequence[Mapping], query: Query, scope: Scope, found: F
         title = by_room.get(it.room)
         spans = query.spans(title) if title else []
         if title and spans and scope.has(it.used):
-            its = room_transcripts.Conversation(
+            its = room_transcripts.RoomConversation(
                 it.room, it.agent, it.session_id, room_transcripts.HEAD
             )
             hit = Hit(its, None, it.used, said.Said(said.TITLE, title), spans, None)
             found.add(((it.session_id, title), 0), hit)
 
 
-def _in_files(files: Sequence[File], query: Query, scope: Scope, found: Found) -> bool:
+def _in_files(files: Sequence[RoomFile], query: Query, scope: Scope, found: Found) -> bool:
     """Search files; return whether Ctrl-C ended that."""
     try:
         with slow_progress(sum(file.size for file in files), "Searching") as advance:
@@ -234,7 +234,7 @@ def _hints(
     hits: Sequence[Hit],
     found: Found,
     mappings: Sequence[Mapping],
-    files: Sequence[File],
+    files: Sequence[RoomFile],
     room: str | None,
     agent: str | None,
 ) -> Iterator[str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Screen:
+class Shown:
     """What a terminal got, and what is on it then."""
 
     sent: bytes
@@ -49,7 +49,7 @@ def show(
     rows: int = 60,
     keys: Callable[[bytes], bytes] = lambda _: b"",
     **env: str,
-) -> Screen:
+) -> Shown:
     """Run `claude-shim` on a terminal to its end; `keys` says what to type for what was sent."""
     environment = {name: str(value) for name, value in world.environment.items()}
     environment |= {"PYTHONPATH": PACKAGE, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **env}
@@ -80,7 +80,7 @@ def show(
     while lines and not lines[-1]:
         lines.pop()
     shown = (seen.buffer[row][column] for row in range(rows) for column in range(columns))
-    return Screen(sent, lines, {(char.fg, char.bg) for char in shown}, exit_code)
+    return Shown(sent, lines, {(char.fg, char.bg) for char in shown}, exit_code)
 
 
 def _read(leader: int, keys: Callable[[bytes], bytes]) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shim.claude.said import CLAUDE, NOTE, RESULT, TOOL, USER, Said
 from shim.cli.message_view import View
-from shim.cli.reading import Message
+from shim.cli.reading import Utterance
 from shim.cli.tables import width
 from shim.cli.wrapping import wrapped
 
@@ -23,7 +23,7 @@ def _no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shown(*said: tuple[str, str], cells: int | None = 40, session_id: str = "own") -> list[str]:
     messages = [
-        Message(Said(who, text), None, str(number), session_id, False)
+        Utterance(Said(who, text), None, str(number), session_id, False)
         for number, (who, text) in enumerate(said)
     ]
     return list(View("own", cells).lines(messages))

@@ -16,7 +16,7 @@ from shim.base import stamps
 from shim.claude.text_search import Query
 from shim.cli import searching
 from shim.cli.excerpts import excerpts
-from shim.cli.room_transcripts import FORK, HEAD, Conversation, File
+from shim.cli.room_transcripts import FORK, HEAD, RoomConversation, RoomFile
 from shim.cli.searching import Found, Scope
 from shim.cli.tables import width
 
@@ -39,7 +39,7 @@ def transcripts(draw: st.DrawFn) -> list[list[tuple[int, str, str]]]:
     return [sorted(it for it in lines if draw(st.booleans())) for _ in range(count)]
 
 
-def write(directory: Path, number: int, lines: list[tuple[int, str, str]]) -> File:
+def write(directory: Path, number: int, lines: list[tuple[int, str, str]]) -> RoomFile:
     """A file of these lines, last written with the last of them; every third is compressed."""
     is_compressed = number % 3 == 2
     path = directory / f"{number}.jsonl{'.gz' if is_compressed else ''}"
@@ -49,7 +49,7 @@ def write(directory: Path, number: int, lines: list[tuple[int, str, str]]) -> Fi
     written = BEGAN / 1e9 + (lines[-1][0] if lines else 0) * MINUTE
     os.utime(path, (written, written))
     part = HEAD if number == 0 else FORK
-    return File(Conversation("r", "a", str(number), part), str(path), written, len(content))
+    return RoomFile(RoomConversation("r", "a", str(number), part), str(path), written, len(content))
 
 
 def entry(minute: int, uuid: str, text: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def test_the_newest_hits_are_those_of_an_honest_parse(
 
 def test_a_file_that_cannot_hold_a_newer_hit_is_not_opened(tmp_path: Path) -> None:
     new = write(tmp_path, 0, [(5000, "1", "heron")])
-    gone = File(Conversation("r", "b", "2", HEAD), str(tmp_path / "gone"), 0.0, 5)
+    gone = RoomFile(RoomConversation("r", "b", "2", HEAD), str(tmp_path / "gone"), 0.0, 5)
     found = Found(1)
     assert searching.search([gone, new], Query(["heron"]), Scope(), found) == []
     assert found.is_cut
