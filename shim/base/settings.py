@@ -72,6 +72,11 @@ def misspelt(names: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield name, ours[close[0]]
 
 
+def hint(name: str, meant: str) -> str:
+    """What to print about a misspelt variable."""
+    return f"{name} is no variable that is read: did you mean {meant}?"
+
+
 def _is_number(text: str) -> bool:
     try:
         return float(text) >= 0

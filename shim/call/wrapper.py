@@ -40,6 +40,8 @@ def main(plugin: str, version: tuple[int, int], handed: "Sequence[str]") -> "NoR
     launcher, signals, lc_ctype, claude, name, *asked = handed
     caller = becoming.Caller(launcher, signals, lc_ctype, name)
     try:
+        if environment.is_on("NSED_SHIM_DEBUG"):
+            _explain_misspelt_variables()
         args, changes = prepare(asked, claude, plugin)
         explain(f"running {claude} with {args}")
         becoming.become(claude, args, changes, caller)
@@ -92,6 +94,13 @@ def prepare(
         invocation, environ
     )
     return resumed, added
+
+
+def _explain_misspelt_variables() -> None:
+    from shim.base import settings  # a call that explains itself may take longer
+
+    for name, meant in settings.misspelt(name.decode("utf-8", "replace") for name in posix.environ):
+        explain(settings.hint(name, meant))
 
 
 def _is_from_inside(

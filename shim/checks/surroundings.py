@@ -86,7 +86,7 @@ def _faults(setup: Setup) -> Iterator[Finding]:
     for name, meant in settings.misspelt(os.environ):
         value = shell_word(os.environ[name])
         yield warning(
-            f"{name} is no variable that is read: did you mean {meant}?",
+            settings.hint(name, meant),
             f"unset {name}; export {meant}={value}",
         )
     for setting in settings.table().values():

@@ -57,10 +57,7 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
 
 def _misspelt() -> list[tuple[str, bool]]:
     """A warning for each variable that looks like a misspelt one of ours."""
-    return [
-        (f"{name} is no variable that is read: did you mean {meant}?", True)
-        for name, meant in settings.misspelt(os.environ)
-    ]
+    return [(settings.hint(name, meant), True) for name, meant in settings.misspelt(os.environ)]
 
 
 def _as_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from shim.cli.shared_options import default_bin_directory
 from shim.install import launcher, real_claude
 from shim.store import store
 from shim.store.store import Store
+
+if TYPE_CHECKING:
+    from shim.store.document import Document
 
 _REST = "shim.commands.open.rest"
 # What a claude around the terminal, or one that has ended, leaves there: the call is none of its.
@@ -40,12 +44,14 @@ class _BeforeDashes(click.Command):
 @click.command("open", cls=_BeforeDashes)
 @click.argument("room", type=ROOM)
 @click.argument("agent", type=AGENT, required=False)
+@click.option("--here", is_flag=True, help="Stay in the current directory.")
 @click.pass_context
-def command(context: click.Context, room: str, agent: str | None) -> None:
+def command(context: click.Context, room: str, agent: str | None, here: bool) -> None:
     """Open the conversation of ROOM and AGENT at a terminal.
 
-    Without AGENT, it is the room's only one, else `claude`. A room that does not exist is created.
-    Arguments after -- are passed to claude.
+    Claude runs in the conversation's directory, unless you pass --here. Without AGENT, it is the
+    room's only one, else `claude`. A room that does not exist is created. Arguments after -- are
+    passed to claude.
 
     \b
       claude-shim open refactor
@@ -58,12 +64,37 @@ def command(context: click.Context, room: str, agent: str | None) -> None:
         agent = mapped.agent_of(mappings.get(room, {}))
     if room not in mappings:
         warn(f"room {room!r} is new{mapped.close_to(room, mappings)}")
+    if not here:
+        _enter_directory(mappings, room, agent)
     key = stored_key(room, agent)
     environ = {name: value for name, value in os.environb.items() if name not in _INHERITED}
     environ |= {b"NSED_ROOM_ID": key.room_bytes, b"NSED_AGENT_NAME": key.agent_bytes}
     if not room:
         del environ[b"NSED_ROOM_ID"]
     os.execve(path, ["claude", *context.meta[_REST]], environ)
+
+
+def _enter_directory(mappings: Document, room: str, agent: str) -> None:
+    """Change to the directory of a conversation, and say so, if it is another than this one."""
+    own = [it for it in mapped.every(mappings) if (it.room, it.agent) == (room, agent)]
+    survey = mapped.Survey(store.directory(make=False), {it.session_id for it in own})
+    transcript = survey.transcript(own[0].session_id) if own else None
+    where = transcript and transcript[1].directory
+    if not where or where == _working_directory():
+        return
+    try:
+        os.chdir(where)
+    except OSError as problem:
+        warn(f"running here: {where}, the conversation's directory: {problem.strerror}")
+    else:
+        warn(f"running in {where}, the conversation's directory; --here stays in this one")
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""  # it is gone
 
 
 def _launcher() -> str:

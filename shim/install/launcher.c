@@ -107,6 +107,7 @@ static bool prints(const char *path);
 
 /* Finding Python. */
 static bool has_room_or_agent(void);
+static bool has_other_nsed_variable(void);
 static const char *find_self(void);
 static const char *read_manifest(struct manifest *, const char *self);
 static bool only_we_write(const struct stat *, const char *self);
@@ -321,7 +322,18 @@ static bool has_room_or_agent(void) {
     if (variable("NSED_ROOM_ID") || variable("NSED_SESSION_ID") || variable("NSED_AGENT_NAME") ||
         (opencode && strcmp(opencode, "1") == 0))
         return true;
+    /* Python names a variable that may be a misspelt one. */
+    if (is_on("NSED_SHIM_DEBUG") && has_other_nsed_variable())
+        return true;
     explain("neither a room nor an agent: claude is left alone");
+    return false;
+}
+
+/* Whether a variable is named like ours, other than those that only the shim sets. */
+static bool has_other_nsed_variable(void) {
+    for (char **entry = environ; *entry; entry++)
+        if (strncmp(*entry, "NSED", 4) == 0 && strncmp(*entry, "NSED_SHIM_", 10) != 0)
+            return true;
     return false;
 }
 

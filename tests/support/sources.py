@@ -17,7 +17,7 @@ _C_WARNING = re.compile(r'\bwarn\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
 _C_PLACE = re.compile(r"%[-.\d]*[a-z]+")
 _JS_ERROR = re.compile(r"new Error\(`([^`]*)`\)")
 _OWN = re.compile(r"(NSED|CLAUDE|OPENCODE|XDG)_[A-Z_]+")
-_ELSEWHERE = re.compile(r'process\.env\.(\w+)|getenv\("(\w+)"|"(NSED_[A-Z_]+)=?"')
+_ELSEWHERE = re.compile(r'process\.env\.(\w+)|(?:getenv|variable)\("(\w+)"|"(NSED_[A-Z_]*[A-Z])=?"')
 
 
 def messages() -> set[str]:

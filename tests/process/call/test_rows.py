@@ -265,6 +265,17 @@ def test_without_a_room_a_named_conversation_is_left_alone(world: World) -> None
 # Explaining
 
 
+@pytest.mark.parametrize("room", [None, "r"])
+def test_debug_names_a_misspelt_variable(world: World, room: str | None) -> None:
+    names = {"NSED_SHIM_DEBUG": "1", "NSED_ROOM": "z", "NSED_ROOM_ID": room}
+    run = world.run("-p", "hi", env=names)
+    assert run.exit_code == 0
+    hint = "NSED_ROOM is no variable that is read: did you mean NSED_ROOM_ID?"
+    assert f"claude-shim: debug: {hint}" in run.lines
+    if room is None:
+        assert world.claude.calls[-1].args == [b"-p", b"hi"]
+
+
 def test_debug_says_why_and_changes_nothing(world: World) -> None:
     world.transcript(U)
 

@@ -19,11 +19,32 @@ def opened(world: World, *args: str) -> tuple[Call, bytes]:
 
 def test_open_resumes_a_room(world: World) -> None:
     store(world, {"refactor": {"planner": entry(U)}})
-    transcript(world, U)
+    transcript(world, U, str(world.directory))
     call, said = opened(world, "refactor")
     assert (call.args[0], said) == (b"--resume", b"")
     assert call.variable("NSED_ROOM_ID") == b"refactor"
     assert call.variable("NSED_AGENT_NAME") == b"planner"
+
+
+def test_open_runs_in_the_conversations_directory_and_says_so(world: World) -> None:
+    store(world, {"refactor": {"planner": entry(U)}})
+    other = world.root / "other tree"
+    other.mkdir()
+    transcript(world, U, str(other))
+    call, said = opened(world, "refactor")
+    assert call.directory == other
+    line = f"running in {other}, the conversation's directory; --here stays in this one"
+    assert said.decode() == f"claude-shim: {line}\n"
+    call, said = opened(world, "refactor", "--here")
+    assert (call.directory, said) == (world.directory, b"")
+
+
+def test_open_runs_here_where_the_conversations_directory_is_gone(world: World) -> None:
+    store(world, {"refactor": {"planner": entry(U)}})
+    transcript(world, U, "/nowhere")
+    call, said = opened(world, "refactor")
+    assert call.directory == world.directory
+    assert b"running here: /nowhere, the conversation's directory: No such" in said
 
 
 def test_open_hands_claude_what_is_behind_the_dashes(world: World) -> None:
