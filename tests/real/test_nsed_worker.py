@@ -18,7 +18,7 @@ import pytest
 from shim.base.session_key import SessionKey, derive
 from shim.claude import lines
 from tests.support.messages_api import Reply
-from tests.support.real_claude import wait_until
+from tests.support.real_claude import knows, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,19 +49,23 @@ class Worker:
         project = str(directory).replace("/", "-").replace("\\", "-")
         self.transcript = world.home / ".claude/projects" / project / f"{self.session_id}.jsonl"
 
-    def start(self, how: str, number: int) -> subprocess.Popen[str]:
+    def start(self, how: str, number: int, *persona: str) -> subprocess.Popen[str]:
         names = {"NSED_SESSION_ID": self.room, "NSED_AGENT_NAME": self.agent}
         return self.world.start(
             *("--print", "--output-format", "json", "--model", "sonnet", how, self.session_id),
+            *(persona if how == "--session-id" else ()),
             env={**names, "NSED_ROUND": str(number), "NSED_PHASE": "propose"},
             stdin=-1,
             cwd=self.directory,
         )
 
-    def job(self, prompt: str, number: int = 0) -> str:
-        """One job: resume, else begin; what claude answers, as the worker reads it."""
+    def job(self, prompt: str, number: int = 0, *persona: str) -> str:
+        """One job: resume, else begin; what claude answers, as the worker reads it.
+
+        The persona is given where the conversation begins, and nowhere else: for the prompt cache.
+        """
         for how in ("--resume", "--session-id", "--resume"):
-            process = self.start(how, number)
+            process = self.start(how, number, *persona)
             stdout, stderr = process.communicate(prompt, LONG)
             ours = [line for line in stderr.splitlines() if line.startswith("claude-shim")]
             assert not SLEEPS.search("\n".join(ours)), stderr
@@ -69,6 +73,14 @@ class Worker:
                 return str(json.loads(stdout)["result"])
             assert re.search("No conversation found|already in use", stderr), stderr
         raise AssertionError(f"{prompt}: {stderr}")
+
+    def begin_anew(self) -> None:
+        """What it does where claude says that the derived id is taken: a random one, recorded."""
+        self.session_id = str(uuid.uuid4())
+        store = self.world.store / "sessions.json"
+        rooms = json.loads(store.read_text())
+        rooms[self.room][self.agent]["uuid"] = self.session_id
+        store.write_text(json.dumps(rooms, indent=2))
 
     def said(self) -> list[str]:
         """The prompts in the transcript where the worker looks, in their order."""
@@ -155,6 +167,44 @@ def test_a_long_prompt_waits_for_the_lock_and_a_killed_job_hands_over(
     # What the killed claude was asked may be a torn line (2.1.197); nothing else is lost.
     said = [said[:5] for said in worker.said()]
     assert (said[0], said[-1], len(said) <= 3) == ("hello", "long ", True)
+
+
+def test_after_a_collision_the_rooms_conversation_is_the_one_with_the_random_id(
+    any_claude: World, workers: list[Worker]
+) -> None:
+    worker = workers[0]
+    by_name = {"room": worker.room, "agent": worker.agent, "cwd": worker.directory}
+    any_claude.ask("before", **by_name)
+    worker.begin_anew()
+    worker.job("one")
+    worker.job("two")
+
+    answer = any_claude.ask("three", **by_name)
+
+    assert knows(answer) == ["one", "two"]
+    assert any_claude.mapping(worker.room, worker.agent) == worker.session_id
+
+
+def test_a_persona_that_began_a_conversation_is_claudes_to_remember(
+    any_claude: World, api: MessagesApi, workers: list[Worker]
+) -> None:
+    worker = workers[0]
+    persona = ("--append-system-prompt", "You are a heron.")
+
+    def is_heard() -> bool:
+        return persona[1] in repr(api.turns()[-1].body["system"])
+
+    worker.job("one", 0, *persona)
+    assert is_heard()
+    worker.job("two", 1, *persona)
+    of_worker = is_heard()
+    any_claude.ask("three", room=worker.room, agent=worker.agent, cwd=worker.directory)
+    of_room = is_heard()
+    worker.job("four", 2, *persona)
+
+    # 2.1.197 has no snapshot of what a conversation began with.
+    has_snapshot = any_claude.version != "2.1.197"
+    assert (of_worker, of_room, is_heard()) == (has_snapshot, False, has_snapshot)
 
 
 def _waits(store: Path) -> bool:

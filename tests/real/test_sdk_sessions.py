@@ -35,6 +35,24 @@ async def ask():
 asyncio.run(ask())
 """
 
+# Resumes the conversation from a store that is the program's own, through the launcher.
+FROM_OWN_STORE = """
+import asyncio
+import claude_agent_sdk as sdk
+
+async def ask():
+    store = sdk.InMemorySessionStore()
+    await sdk.import_session_to_store(%(session_id)r, store)
+    options = sdk.ClaudeAgentOptions(
+        cli_path=%(claude)r, env=%(env)r, resume=%(session_id)r, session_store=store
+    )
+    async for message in sdk.query(prompt="in the store", options=options):
+        if isinstance(message, sdk.ResultMessage):
+            print(message.result)
+
+asyncio.run(ask())
+"""
+
 
 @pytest.fixture
 def world(tmp_path: Path, api: MessagesApi, launcher_path: Path) -> Iterator[World]:
@@ -51,6 +69,12 @@ def head(world: World) -> str:
     session_id = world.mapping(ROOM)
     assert session_id
     return session_id
+
+
+def resumed(world: World, program: str, head: str) -> list[str]:
+    """What a program answers that resumes the conversation, with the room set."""
+    facts = {"session_id": head, "claude": str(world.launcher), "env": {"NSED_ROOM_ID": ROOM}}
+    return agent_sdk.run(program % facts, world.environment(), world.work)
 
 
 def sdk(world: World, call: str) -> list[str]:
@@ -86,8 +110,13 @@ def test_a_room_whose_conversation_the_sdk_deleted_begins_anew(world: World, hea
 def test_a_room_resumed_at_an_earlier_turn_knows_what_was_said_from_there(
     world: World, head: str
 ) -> None:
-    facts = {"session_id": head, "claude": str(world.launcher), "env": {"NSED_ROOM_ID": ROOM}}
-    [answer] = agent_sdk.run(FROM_THE_FIRST_TURN % facts, world.environment(), world.work)
+    [answer] = resumed(world, FROM_THE_FIRST_TURN, head)
     assert knows(answer) == ["one"]
     assert knows(world.ask("three", room=ROOM)) == ["one", "instead"]
     assert world.mapping(ROOM) == head
+
+
+def test_a_turn_in_a_store_of_the_programs_own_is_not_in_the_room(world: World, head: str) -> None:
+    [answer] = resumed(world, FROM_OWN_STORE, head)
+    assert knows(answer) == ["one", "two"]
+    assert knows(world.ask("three", room=ROOM)) == ["one", "two"]
