@@ -21,8 +21,9 @@ _ARROW = "→ "
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r"#{1,6} +(.*)")
 _STRONG = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*")
-# A narrower column cannot be read.
+# A narrower column cannot be read, and a wider one of text is hard to.
 _NARROWEST = 16
+_WIDEST = 100
 
 
 class View:
@@ -117,10 +118,10 @@ def _rendered(text: str, cells: int) -> Iterator[str]:
         elif fence:
             yield from (_INDENT + piece for piece in broken(line, cells - len(_INDENT)))
         elif heading := _HEADING.match(line):
-            yield from map(bold, wrapped(heading[1], cells))
+            yield from map(bold, wrapped(heading[1], min(cells, _WIDEST)))
         else:
             # Wrapped first: the marks count, so that no line gets too wide.
-            for piece in wrapped(line, cells):
+            for piece in wrapped(line, min(cells, _WIDEST)):
                 yield _STRONG.sub(lambda strong: bold(strong[1]), piece)
 
 

@@ -154,7 +154,7 @@ def _print(lines: Iterator[str], mapping: Mapping) -> None:
         for line in first:
             click.echo(line)
         return
-    os.environ.setdefault("LESS", "FRX")  # as git does
+    os.environ.setdefault("LESS", "-FRX")  # as git does
     click.echo_via_pager(line + "\n" for line in chain(first, lines))
 
 

@@ -21,8 +21,6 @@ from tests.support.claude_shim import PACKAGE, PROGRAM
 from tests.support.recorder import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.support.recorder import World
 
 
@@ -47,12 +45,12 @@ def show(
     *args: str,
     columns: int = 80,
     rows: int = 60,
-    keys: Callable[[bytes], bytes] = lambda _: b"",
-    **env: str,
+    **variables: str,
 ) -> Shown:
-    """Run `claude-shim` on a terminal to its end; `keys` says what to type for what was sent."""
+    """Run `claude-shim` on a terminal of that size to its end."""
     environment = {name: str(value) for name, value in world.environment.items()}
-    environment |= {"PYTHONPATH": PACKAGE, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **env}
+    environment |= {"PYTHONPATH": PACKAGE, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    environment |= variables
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     try:
@@ -68,7 +66,7 @@ def show(
     finally:
         os.close(follower)
     try:
-        sent = _read(leader, keys)
+        sent = _read(leader)
         exit_code = process.wait(PATIENCE)
     finally:
         process.kill()
@@ -83,8 +81,8 @@ def show(
     return Shown(sent, lines, {(char.fg, char.bg) for char in shown}, exit_code)
 
 
-def _read(leader: int, keys: Callable[[bytes], bytes]) -> bytes:
-    sent, typed = b"", b""
+def _read(leader: int) -> bytes:
+    sent = b""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
         if not select.select([leader], [], [], ends - time.monotonic())[0]:
@@ -98,6 +96,4 @@ def _read(leader: int, keys: Callable[[bytes], bytes]) -> bytes:
         if not piece:
             return sent
         sent += piece
-        if not typed and (typed := keys(sent)):
-            os.write(leader, typed)
     raise AssertionError(f"it did not end: {sent[-1000:]!r}")
