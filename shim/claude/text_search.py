@@ -15,6 +15,7 @@ from shim.claude import lines
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
+    from subprocess import Popen
     from typing import BinaryIO
 
     from shim.claude.lines import Line
@@ -135,9 +136,13 @@ class _Sieve:
         if needle is None or len(needle.variants) > 1 or not needle.variants[0]:
             return paths
         case = ["-i"] if needle.is_lowered else []
-        with_needle = _grep(["-F", *case, "-e", needle.variants[0]], paths)
-        is_ascii = self._escaped is _ESCAPED_ASCII
-        with_escape = _grep(["-e", self._escaped.pattern if is_ascii else rb"\\u"], paths)
+        escape = self._escaped.pattern if self._escaped is _ESCAPED_ASCII else rb"\\u"
+        # At the same time: most machines have two processors.
+        greps = [
+            _grep(["-F", *case, "-e", needle.variants[0]], paths),
+            _grep(["-e", escape], paths),
+        ]
+        with_needle, with_escape = map(_listed, greps)
         if with_needle is None or with_escape is None:
             return paths
         # Names are printed one a line.
@@ -150,12 +155,12 @@ class _Sieve:
         return self._escaped.search(content) is not None
 
 
-def _grep(options: Sequence[str | bytes], paths: Sequence[str]) -> list[str] | None:
-    """The files that have a pattern; None where `grep` is missing, or cannot read one of them."""
+def _grep(options: Sequence[str | bytes], paths: Sequence[str]) -> Popen[bytes] | None:
+    """A `grep` for the files that have a pattern; None where there is no such program."""
     import subprocess
 
     try:
-        done = subprocess.run(
+        return subprocess.Popen(
             ["grep", "-l", *options, "--", *paths],
             env={**os.environ, "LC_ALL": "C"},  # bytes, and no letters but those of ASCII
             stdin=subprocess.DEVNULL,
@@ -164,7 +169,15 @@ def _grep(options: Sequence[str | bytes], paths: Sequence[str]) -> list[str] | N
         )
     except OSError:
         return None
-    return os.fsdecode(done.stdout).split("\n") if done.returncode < _GREP_FAILED else None
+
+
+def _listed(grep: Popen[bytes] | None) -> list[str] | None:
+    """The files that a `grep` lists; None where it could not read one of them."""
+    if grep is None:
+        return None
+    with grep:
+        listed = grep.communicate()[0]
+    return os.fsdecode(listed).split("\n") if grep.returncode < _GREP_FAILED else None
 
 
 def _runs(plain: str) -> list[str]:
