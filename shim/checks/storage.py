@@ -17,6 +17,7 @@ from shim.base.plain_text import command_line
 from shim.checks.finding import Finding, counted, ok, problem, warning
 from shim.checks.refused import MOST_NAMED
 from shim.checks.setup import read
+from shim.store import unrecorded as notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +147,17 @@ def _own_paths(store: Path, sessions: Path) -> list[Path]:
     return [store, *sorted(inside)]
 
 
+def unrecorded(setup: Setup) -> Iterator[Finding]:
+    """No room has a conversation that could not be recorded."""
+    if setup.store is None or not setup.store.is_dir():
+        return
+    for key, reason in notes.pending(str(setup.store), setup.contents.mappings):
+        yield problem(
+            f"the current conversation of {key} could not be recorded ({reason})",
+            "remove the reason, and make a call of that room: it records the conversation",
+        )
+
+
 def backup(setup: Setup) -> Iterator[Finding]:
     """The backup can be read, and has what sessions.json has."""
     if setup.store is None or not setup.contents.is_there:
@@ -171,7 +183,7 @@ def backup(setup: Setup) -> Iterator[Finding]:
             yield ok("it has the same mappings")
 
 
-def conversations(setup: Setup) -> Iterator[Finding]:
+def refusals(setup: Setup) -> Iterator[Finding]:
     """The API answers in the conversations of the rooms."""
     for room in setup.refused[:MOST_NAMED]:
         yield problem(str(room), room.ways_out(str(setup.store)))

@@ -11,6 +11,10 @@
  *
  * and DIGEST/key holds the room, a NUL and the agent (shim/store/plugin_links.py). The store is read
  * in its canonical layout (shim/store/layout.py). It prints nothing and exits with 0.
+ *
+ * Where that Python, or what it imports, is gone, this program notes for the next call where the
+ * conversation moved to (shim/store/unrecorded.py): Python then becomes this program with an
+ * argument.
  */
 
 #ifdef __APPLE__
@@ -19,6 +23,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -51,6 +56,7 @@ struct text {
 static bool is_settled(struct text account, const char *plugin);
 static bool read_session_id(struct text account, char *session_id);
 static bool may_leave_head(struct text account, const char *plugin);
+static bool find_store(const char *plugin, char *of_key, char *store);
 static bool read_key(const char *of_key, char *room, const char **agent);
 static bool is_head(const char *store, const char *room, const char *agent, const char *session_id);
 static size_t read_all(int file, char *content, size_t size);
@@ -72,6 +78,9 @@ static struct text whole(const char *string);
 static void touch(int file, off_t at);
 static void hand_over(struct text account);
 static void write_all(int file, struct text);
+static void note(struct text account, const char *plugin, int error);
+static bool begins_turn_or_moves(struct text account);
+static void link_anew(const char *target, const char *path);
 
 int main(int argc, char **argv) {
     static char account[LONGEST_ACCOUNT], script[PATH_MAX];
@@ -82,38 +91,50 @@ int main(int argc, char **argv) {
     while (length < sizeof account &&
            (got = read(STDIN_FILENO, account + length, sizeof account - length)) > 0)
         length += (size_t)got;
+    if (argc > 1) {
+        note((struct text){account, length}, plugin, ENOENT);
+        return EXIT_SUCCESS;
+    }
     if (plugin && length < sizeof account && is_settled((struct text){account, length}, plugin))
         return EXIT_SUCCESS;
     if (argc > 0 && (size_t)snprintf(script, sizeof script, "%s.py", argv[0]) < sizeof script) {
         hand_over((struct text){account, length});
         execv(script, (char *[]){script, NULL});
+        note((struct text){account, length}, plugin, errno);
     }
     return EXIT_SUCCESS;
 }
 
 /* Whether the head is the conversation of the account, and stays it; it counts as used now. */
 static bool is_settled(struct text account, const char *plugin) {
-    static char room[LONGEST_NAME], of_key[PATH_MAX];
+    static char room[LONGEST_NAME], of_key[PATH_MAX], store[PATH_MAX];
     char session_id[SESSION_ID_LENGTH + 1];
     const char *agent;
 
-    if (!read_session_id(account, session_id) || may_leave_head(account, plugin) ||
-        (size_t)snprintf(of_key, sizeof of_key, "%s", plugin) >= sizeof of_key)
+    return read_session_id(account, session_id) && !may_leave_head(account, plugin) &&
+           find_store(plugin, of_key, store) && read_key(of_key, room, &agent) &&
+           is_head(store, room, agent, session_id);
+}
+
+/* The directory of the key's links, and that of the store, which is two directories up. Both have
+ * the size of the longest path. */
+static bool find_store(const char *plugin, char *of_key, char *store) {
+    char *end;
+
+    if (strlen(plugin) >= PATH_MAX)
         return false;
-    char *variant = strrchr(of_key, '/');
-    if (!variant)
+    strcpy(of_key, plugin);
+    if (!(end = strrchr(of_key, '/')))
         return false;
-    *variant = '\0';
-    if (!read_key(of_key, room, &agent))
+    *end = '\0';
+    strcpy(store, of_key);
+    if (!(end = strrchr(store, '/')))
         return false;
-    /* The store is two directories up. */
-    char *digest = strrchr(of_key, '/');
-    *digest = '\0';
-    char *folder = strrchr(of_key, '/');
-    if (!folder || strcmp(folder, "/plugins") != 0)
+    *end = '\0';
+    if (!(end = strrchr(store, '/')) || strcmp(end, "/plugins") != 0)
         return false;
-    *folder = '\0';
-    return is_head(of_key, room, agent, session_id);
+    *end = '\0';
+    return true;
 }
 
 /* The session id of an account that starts with it, as claude's do, and names no other. */
@@ -371,4 +392,37 @@ static void write_all(int file, struct text text) {
 
     while (text.length > 0 && (written = write(file, text.start, text.length)) > 0)
         text = (struct text){text.start + written, text.length - (size_t)written};
+}
+
+/* Notes the conversation that a room and agent moved to, for the next call. A symbolic link needs
+ * no space on a full disk; the directory of the key is named by the digest that notes have, too. */
+static void note(struct text account, const char *plugin, int error) {
+    static char of_key[PATH_MAX], store[PATH_MAX], path[2 * PATH_MAX];
+    char session_id[SESSION_ID_LENGTH + 1], target[2 * SESSION_ID_LENGTH];
+
+    if (!plugin || !read_session_id(account, session_id) || !begins_turn_or_moves(account) ||
+        !find_store(plugin, of_key, store))
+        return;
+    /* A fork is not where the room went. */
+    snprintf(path, sizeof path, "%s/forks/%s", store, session_id);
+    if (access(path, F_OK) == 0)
+        return;
+    snprintf(target, sizeof target, "%s %d", session_id, error);
+    snprintf(path, sizeof path, "%s/unrecorded-%s", store, strrchr(of_key, '/') + 1);
+    link_anew(target, path);
+    snprintf(path, sizeof path, "%s/unrecorded", store);
+    link_anew("unrecorded", path);
+}
+
+/* Whether the conversation of an account is the one that claude is on from now on. */
+static bool begins_turn_or_moves(struct text account) {
+    return find(account, "\"hook_event_name\":\"UserPromptSubmit\"") ||
+           (find(account, "\"hook_event_name\":\"SessionStart\"") &&
+            (find(account, "\"source\":\"clear\"") || find(account, "\"source\":\"resume\"")));
+}
+
+static void link_anew(const char *target, const char *path) {
+    unlink(path);
+    int failed = symlink(target, path);
+    (void)failed;
 }

@@ -44,8 +44,8 @@ def install(directory: Path) -> Path:
         shutil.copytree(_PLUGIN_SOURCE, plugin(directory), copy_function=_copy, dirs_exist_ok=True)
         # The launcher last, and before it the manifest, which names the others.
         _replace(directory / _PRELOAD, modules.text(), 0o644)
-        for name, module in _HOOKS.items():
-            _replace(plugin(directory) / name, _hook(chosen, module), 0o755)
+        for name in _HOOKS:
+            _replace(plugin(directory) / name, _hook_program(chosen, name), 0o755)
         _replace(hook(directory), built(_HOOK_BUILT).read_bytes(), 0o755)
         program = directory / _PROGRAM
         _replace(program, _program(directory), 0o644)
@@ -89,7 +89,7 @@ def stale(directory: Path) -> list[Path]:
         directory / NAME: built().read_bytes(),
         directory / _PROGRAM: _program(directory),
         hook(directory): built(_HOOK_BUILT).read_bytes(),
-        **{plugin(directory) / name: _hook(chosen, module) for name, module in _HOOKS.items()},
+        **{plugin(directory) / name: _hook_program(chosen, name) for name in _HOOKS},
     }
     for source in _PLUGIN_SOURCE.rglob("*.json"):
         wanted[plugin(directory) / source.relative_to(_PLUGIN_SOURCE)] = source.read_bytes()
@@ -145,8 +145,9 @@ def _program(directory: Path) -> bytes:
     return os.fsencode(manifest.program_text(plugin(directory), directory / _PRELOAD))
 
 
-def _hook(python: str, module: str) -> bytes:
-    return os.fsencode(manifest.hook_text(python, module))
+def _hook_program(python: str, name: str) -> bytes:
+    is_recording = name == hook_script(Path()).name
+    return os.fsencode(manifest.hook_text(python, _HOOKS[name], is_recording))
 
 
 def _content(path: Path) -> bytes | None:

@@ -55,8 +55,10 @@ try:
     from {module} import main
     main()
 except BaseException:
-    pass
+    {otherwise}
 """
+# The hook in C notes for the next call what Python cannot record; its own name ends in no `.py`.
+_NOTE = 'import posix; posix.execv(sys.argv[0][:-3], ["follow", "note"])'
 
 # Linux cuts a first line at 127 bytes (255 since 5.1), and a space ends the path in it.
 _LONGEST_SHEBANG = 127
@@ -95,9 +97,17 @@ def program_text(plugin: Path, preload: Path) -> str:
     )
 
 
-def hook_text(python: str, module: str) -> str:
-    """A hook's program, which runs the `main` of a module."""
-    return _HOOK.format(shebang=_shebang(python), import_paths=import_paths(), module=module)
+def hook_text(python: str, module: str, is_recording: bool) -> str:
+    """The program of a hook, which runs the `main` of a module.
+
+    One that is recording has the hook in C, of the same name without `.py`, note what it cannot.
+    """
+    return _HOOK.format(
+        shebang=_shebang(python),
+        import_paths=import_paths(),
+        module=module,
+        otherwise=_NOTE if is_recording else "pass",
+    )
 
 
 def text(python: str, program: Path) -> str:

@@ -108,7 +108,7 @@ class Store:
             return found
         from shim.store import unrecorded  # seldom: a disk was full
 
-        return unrecorded.recorded(self, room, agent) or found
+        return unrecorded.recorded(self, room, agent, found) or found
 
     def get(self, room: str, agent: str) -> str | None:
         """The session id of a room and agent, or None."""

@@ -40,15 +40,19 @@ def note(directory: str, room: str, agent: str, session_id: str, problem: Failur
         explain(f"what is not recorded cannot be noted: {reason.strerror}")
 
 
-def recorded(store: "_Recorded", room: str, agent: str) -> str | None:
+def recorded(store: "_Recorded", room: str, agent: str, head: str | None) -> str | None:
     """The session of a room and agent that could not be recorded before: it is recorded now.
 
-    None if there is none. It is resumed, too, if it still cannot be recorded.
+    None if there is none but the head, which is stored. It is resumed, too, if it still cannot be
+    recorded.
     """
     noted = _read(_path(store.directory, room, agent))
     if noted is None:
         return None
     session_id, reason = noted
+    if session_id == head:  # the hook in C notes each conversation that a turn begins in
+        drop(store.directory, room, agent)
+        return None
     try:
         store.record(room, agent, session_id)  # which drops the note
     except Failure as problem:

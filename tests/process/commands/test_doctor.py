@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 import shim
+from shim.base.messages import Failure
 from shim.install import launcher, python
 from shim.install.manifest import import_paths
+from shim.store import unrecorded
 from tests.support.children import child
 from tests.support.claude_shim import ask, ask_process
 from tests.support.recorder import World, derived, write_program
@@ -385,6 +387,11 @@ def backup(world: World) -> Path:
     return world.store.with_name("sessions.json.bak")
 
 
+def conversation_that_could_not_be_recorded(world: World) -> None:
+    reason = Failure("the disk is full")
+    unrecorded.note(str(world.store.parent), "r", "claude", derived("another"), reason)
+
+
 def damaged_backup(world: World) -> None:
     backup(world).write_text("{")
 
@@ -534,6 +541,12 @@ BROKEN: list[tuple[Callable[[Place], None], str, str, str]] = [
         "backup",
         "2 mappings only in sessions.json or only in the backup",
         "nothing",
+    ),
+    (
+        conversation_that_could_not_be_recorded,
+        "unrecorded",
+        "of room 'r', agent 'claude' could not be recorded",
+        "make a call of that room",
     ),
     (store_locked, "locks", "is locked by another process: python", "see what it does"),
     (locked_and_torn, "store locks", "it stays locked by another process: python", "end the"),

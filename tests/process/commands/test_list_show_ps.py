@@ -842,7 +842,7 @@ def test_status_names_the_rooms_that_the_api_refuses(refused: Home) -> None:
 
 
 def test_doctor_names_the_rooms_that_the_api_refuses(refused: Home) -> None:
-    found = [each for each in refused.findings() if each["check"] == "conversations"]
+    found = [each for each in refused.findings() if each["check"] == "refusals"]
     assert [(each["status"], each["found"], each["mend"]) for each in found] == [
         ("problem", REFUSED, WAYS_OUT)
     ]

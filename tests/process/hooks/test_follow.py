@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shim.base import stamps
-from shim.base.session_key import SessionKey
-from shim.store import document, layout, plugin_links
+from shim.base.session_key import SessionKey, stored_key
+from shim.install import manifest
+from shim.store import document, layout, markers, plugin_links, unrecorded
 from shim.store.store import Store
 from tests.support.compiled import HOOK, SANITIZED, SANITIZERS, compiled
 
@@ -229,6 +231,62 @@ def test_it_settles_nothing_that_python_would_not(
         assert head(hook.document, *key) == U
         if not cut:
             assert json.loads(data)[key[0]][key[1]]["uuid"] == U
+
+
+# What Python cannot record, since it is gone
+
+
+@pytest.fixture
+def alone(hook: Hook, tmp_path: Path) -> Hook:
+    """The hook of a claude whose Python is gone."""
+    hook.program = Path(shutil.copy(hook.program, tmp_path / "follow"))
+    return hook
+
+
+MOVES = [
+    event("UserPromptSubmit", V, prompt="hi"),
+    event("SessionStart", V, source="clear"),
+    event("SessionStart", V, source="resume"),
+]
+
+
+@pytest.mark.parametrize("account", MOVES)
+def test_where_python_is_gone_the_conversation_is_noted_for_the_next_call(
+    alone: Hook, account: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert alone.run(account) == ""
+    sessions = Store(str(alone.store))
+    key, gone = str(stored_key(ROOM, AGENT)), "No such file or directory"
+    assert unrecorded.pending(sessions.directory, sessions.mappings()) == [(key, gone)]
+    assert sessions.recall(ROOM, AGENT) == V
+    assert f"could not be recorded before ({gone}); it is now" in capsys.readouterr().err
+    assert unrecorded.pending(sessions.directory, sessions.mappings()) == []
+    assert sessions.get(ROOM, AGENT) == V
+
+
+def test_python_that_cannot_import_the_package_has_the_conversation_noted(alone: Hook) -> None:
+    script = alone.program.with_name("follow.py")
+    script.write_text(manifest.hook_text(sys.executable, "shim.gone", is_recording=True))
+    script.chmod(0o755)
+    assert alone.run(MOVES[0]) == ""
+    assert Store(str(alone.store)).recall(ROOM, AGENT) == V
+
+
+@pytest.mark.parametrize(
+    "account",
+    [event("SessionEnd", V, reason="other"), event("SessionStart", V, source="startup"), b"{"],
+)
+def test_an_event_that_moves_nothing_is_not_noted(alone: Hook, account: bytes) -> None:
+    alone.run(account)
+    assert unrecorded.pending(str(alone.store), {}) == []
+
+
+def test_a_fork_does_not_become_the_head(alone: Hook, capsys: pytest.CaptureFixture[str]) -> None:
+    markers.write(str(alone.store), markers.FORKS, V, U)
+    alone.run(MOVES[0])
+    assert Store(str(alone.store)).recall(ROOM, AGENT) == U
+    assert unrecorded.pending(str(alone.store), {}) == []
+    assert capsys.readouterr().err == ""
 
 
 def head(document: Path, room: str, agent: str) -> str | None:
