@@ -37,15 +37,17 @@ class Failure(Exception):
 def warn(message: str) -> None:
     """Write one line to stderr, if there is a stderr, and never fail.
 
-    What a caller could mistake for one of claude's errors is left out of the finished line,
-    names, paths and system messages included. With `NSED_SHIM_DEBUG` nothing is left out.
+    Control and other invisible characters are escaped, whoever wrote them. What a caller could
+    mistake for one of claude's errors is left out of the finished line, names, paths and system
+    messages included. With `NSED_SHIM_DEBUG` nothing is left out.
     """
     if listener is not None:
         listener(message, True)
     elif is_claudes_stderr and not environment.is_on("NSED_SHIM_DEBUG"):
         import re
 
-        _write(re.sub(_MISREAD, "…", " ".join(message.split()), flags=re.IGNORECASE))
+        line = _printable(" ".join(message.split()))
+        _write(re.sub(_MISREAD, "…", line, flags=re.IGNORECASE))
     else:
         _write(message)
 
@@ -76,9 +78,17 @@ def is_on_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
+def _printable(line: str) -> str:
+    if line.isascii() and line.isprintable():
+        return line
+    from shim.base import plain_text  # seldom: it costs more than a warning
+
+    return plain_text.printable(line)
+
+
 def _write(message: str) -> None:
     # Names of rooms, agents and files can hold line ends; a warning is one line all the same.
-    line = "claude-shim: " + " ".join(message.splitlines()) + "\n"
+    line = "claude-shim: " + _printable(" ".join(message.splitlines())) + "\n"
     # sys.stderr is None where the caller closed it: descriptor 2 is then some file of ours.
     if sys.stderr is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import unicodedata
 
@@ -26,6 +27,15 @@ def printable(text: str) -> str:
         for at, char in enumerate(text)
     ]
     return "".join(escaped)
+
+
+def visible_json(text: str) -> str:
+    """A JSON text in which invisible characters are escaped, but the line ends between values.
+
+    Whoever parses it gets the same value.
+    """
+    unseen = {char for char in set(text) if char != "\n" and _is_unseen(char, 0)}
+    return text.translate({ord(char): json.dumps(char)[1:-1] for char in unseen})
 
 
 def _is_unseen(text: str, at: int) -> bool:

@@ -16,6 +16,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -41,7 +42,6 @@ _INDEX = "mappings.json"
 _TRANSCRIPT = "transcript.jsonl"
 _SIDECARS = "beside/"
 _PROJECT = re.compile(r"[A-Za-z0-9-]{1,255}", re.ASCII)
-_LARGEST_INDEX = 1 << 28
 _DEEPEST = 16
 _LONGEST_NAME = 255
 # Bytes that stay free on the disk, whatever an archive holds.
@@ -191,9 +191,10 @@ class Archive:
                 fileobj=gzip.GzipFile(fileobj=stream), mode="r|", tarinfo=_TarEntry
             )
             first = self._tar.next()
-            if first is None or first.name != _INDEX or first.size > _LARGEST_INDEX:
+            if first is None or first.name != _INDEX or first.size > exchange.LARGEST:
                 raise click.ClickException("it does not begin with mappings")
             self.mappings = self._content(first).read()
+            exchange.require_bounded(self.mappings, _INDEX)
             index = json.loads(self.mappings)
             self.conversations = [_conversation(each) for each in index["conversations"]]
 
@@ -324,7 +325,9 @@ def _write(path: str, here: str | None, member: tarfile.TarInfo, content: Binary
             file.flush()
             action = exchange.ADDED if here is None else _compared(here, file, member.size)
         if action in (exchange.ADDED, EXTENDED):
-            os.utime(unfinished, (member.mtime, member.mtime))
+            # A time that is still to come, or before any, is claude's clean-up no age.
+            written = min(max(member.mtime, 0), time.time())
+            os.utime(unfinished, (written, written))
             os.replace(unfinished, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

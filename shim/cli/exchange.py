@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.base import session_key, stamps
+from shim.base import plain_text, session_key, stamps
 from shim.store import document
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 FORMAT = "claude-shim mappings"
 VERSION = 1
+
+LARGEST = 1 << 26
+"""Bytes of mappings that are read."""
+
+_MOST_VALUES = 4_000_000
+# An object takes as much memory as so many other values.
+_WEIGHT_OF_AN_OBJECT = 4
 
 ADDED = "added"
 REPLACED = "replaced"
@@ -74,11 +82,21 @@ def record(head: Head) -> dict[str, Any]:
 
 
 def dumped(mappings: Iterable[Head], earlier: Iterable[Head]) -> bytes:
-    """An export, a line per mapping: the same mappings give the same bytes."""
-    try:
-        return _dumped(mappings, earlier, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half a character, which JSON can write and UTF-8 cannot
-        return _dumped(mappings, earlier, ensure_ascii=True).encode()
+    """An export, a line per mapping: the same mappings give the same bytes.
+
+    Invisible characters of names are escaped: it can go to a terminal.
+    """
+
+    def lines(these: Iterable[Head]) -> str:
+        records = [json.dumps(record(head), ensure_ascii=False) for head in these]
+        return "[\n    " + ",\n    ".join(records) + "\n  ]" if records else "[]"
+
+    text = (
+        f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n'
+        f'  "mappings": {lines(mappings)},\n  "earlier": {lines(earlier)}\n}}\n'
+    )
+    # Half a character, too, which JSON can write and UTF-8 cannot.
+    return plain_text.visible_json(text).encode()
 
 
 def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
@@ -86,6 +104,7 @@ def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
 
     Raises ClickException if it is neither, or holds an id that is no UUID.
     """
+    require_bounded(data, source)
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as problem:
@@ -108,13 +127,27 @@ def parsed(data: bytes, source: str) -> tuple[list[Head], list[Head]]:
     return found
 
 
+def require_bounded(data: bytes, source: str) -> None:
+    """Refuse JSON that would take seconds and gigabytes to parse. Raises ClickException.
+
+    400,000 mappings and conversations pass.
+    """
+    weight = data.count(b",") + data.count(b"[") + _WEIGHT_OF_AN_OBJECT * data.count(b"{")
+    if len(data) > LARGEST or weight > _MOST_VALUES:
+        raise click.ClickException(f"{source} has more mappings than claude-shim reads at once")
+
+
 def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> list[Change]:
-    """The outcome for each mapping: of two, the one used last wins."""
+    """The outcome for each mapping: of two, the one used last wins.
+
+    An imported time that is still to come counts as unknown: it wins over none.
+    """
     changes = []
+    now = time.time_ns()
     for room, agent, entry in imported:
         known = mappings.get(room, {}).get(agent)
         note = ""
-        is_newer = known is None or (entry != known and used(entry) > used(known))
+        is_newer = known is None or (entry != known and used(known) < used(entry) <= now)
         if known is None:
             action = ADDED
         elif known["uuid"] == entry["uuid"]:
@@ -123,7 +156,8 @@ def merged(mappings: Document, imported: Iterable[Head], presence: Presence) -> 
             pid = presence.on(room, agent, known["uuid"])
             action, note = (REPLACED, "") if pid is None else (LIVE, live_note(pid))
         else:
-            action, note = KEPT, "used later here"
+            is_to_come = used(entry) > now
+            action, note = KEPT, "its time is in the future" if is_to_come else "used later here"
         changes.append(Change(room, agent, entry, known, action, note))
     return changes
 
@@ -159,17 +193,6 @@ def apply(
 def _identity(head: Head) -> tuple[str, str, str]:
     room, agent, entry = head
     return room, agent, entry["uuid"]
-
-
-def _dumped(mappings: Iterable[Head], earlier: Iterable[Head], ensure_ascii: bool) -> str:
-    def lines(these: Iterable[Head]) -> str:
-        records = [json.dumps(record(head), ensure_ascii=ensure_ascii) for head in these]
-        return "[\n    " + ",\n    ".join(records) + "\n  ]" if records else "[]"
-
-    return (
-        f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n'
-        f'  "mappings": {lines(mappings)},\n  "earlier": {lines(earlier)}\n}}\n'
-    )
 
 
 def _of_export(content: dict[str, Any]) -> tuple[list[Head], list[Head]]:

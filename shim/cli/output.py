@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shim.base import environment
-from shim.base.plain_text import printable
+from shim.base.plain_text import printable, visible_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-# What moves a terminal's cursor, or turns the direction of text, and JSON lets through.
-_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # From so many steps on, a progress bar is shown.
 _MANY = 500
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -38,10 +35,8 @@ _YEAR = 365.25 * _DAY
 
 
 def show_json(value: Any, in_a_line: bool = False) -> None:
-    """Print a value as JSON; control characters, and what stdout cannot encode, are escaped."""
-    text = _json(value, False, in_a_line)
-    if not text.isascii() or "\x7f" in text:
-        text = _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    """Print a value as JSON; invisible characters, and those stdout cannot encode, are escaped."""
+    text = visible_json(_json(value, False, in_a_line))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:

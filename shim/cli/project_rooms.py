@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.base import times
+from shim.base.messages import warn
 from shim.base.session_key import stored_key
 from shim.claude import projects, summary, transcripts
 from shim.cli import conversations, exchange, output
@@ -117,16 +119,32 @@ def _found(paths: Sequence[str]) -> list[Project]:
 
 
 def _project(path: str) -> Project | None:
-    by_age = sorted(
-        projects.transcripts_in(path), key=lambda file: os.stat(file).st_mtime, reverse=True
-    )
+    try:
+        files = projects.transcripts_in(path)
+    except OSError as problem:
+        warn(f"{path} is left out: {problem.strerror}")
+        return None
+    written = {file: when for file in files if (when := _written(file)) is not None}
+    by_age = sorted(written, key=lambda file: written[file], reverse=True)
     session_ids = [transcripts.session_id_of(file) for file in by_age]
     for file, session_id in zip(by_age, session_ids, strict=True):
-        if conversations.is_resumable(session_id):
-            seen = summary.read(file)
-            directory = seen.directory or os.path.basename(path)
-            return Project(directory, session_id, seen.written, frozenset(session_ids))
+        try:
+            if conversations.is_resumable(session_id):
+                seen = summary.read(file)
+                directory = seen.directory or os.path.basename(path)
+                return Project(directory, session_id, seen.written, frozenset(session_ids))
+        except OSError as problem:
+            warn(f"{file} is left out: {problem.strerror}")
     return None
+
+
+def _written(path: str) -> float | None:
+    """When a regular file was last written; None of anything else, such as a FIFO."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime if stat.S_ISREG(status.st_mode) else None
 
 
 def _rooms(directories: Sequence[str]) -> list[str]:

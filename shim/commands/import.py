@@ -147,7 +147,7 @@ def command(
                 data = packed.mappings
                 arrivals = _arrived(sessions.directory, packed, moves, dry_run)
             else:
-                data = stream.read()
+                data = stream.read(exchange.LARGEST + 1)  # a device may have no end
         imported, earlier = exchange.parsed(data, source)
         plan = partial(exchange.merged, imported=imported, presence=presence)
     else:

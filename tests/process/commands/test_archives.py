@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,34 @@ def test_a_hostile_archive_writes_nowhere_else(
         there.store.parent / "kept" / f"{W}.from",
         there.store.parent / "kept" / f"{W}.link",
     }
+
+
+@pytest.mark.parametrize("at", [1 << 70, -1, 253402300799])
+def test_no_time_of_an_archive_is_before_any_or_to_come(
+    there: World, tmp_path: Path, at: int
+) -> None:
+    line = LINE.encode()
+    members = [index(), member(f"{W}/transcript.jsonl", line, mtime=at)]
+    content = b"".join(
+        info.tobuf(tarfile.GNU_FORMAT) + data.ljust(-len(data) // 512 * -512, b"\0")
+        for info, data in members
+    )
+    path = tmp_path / "odd.tar.gz"
+    path.write_bytes(gzip.compress(content + bytes(1024)))
+    assert "Conversations: 1 added." in printed(there, "import", str(path))
+    assert 0 <= here(there, W, "/home/ada").stat().st_mtime <= time.time()
+
+
+def test_an_index_that_would_take_gigabytes_to_parse_is_refused(
+    there: World, tmp_path: Path
+) -> None:
+    info, data = member("mappings.json", b'{"conversations": [' + b"[]," * 3_000_000 + b"[]]}")
+    path = tmp_path / "bomb.tar.gz"
+    padded = data + bytes(-len(data) % 512)
+    path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + padded + bytes(1024)))
+    assert path.stat().st_size < 1 << 17
+    said = refused(there, "import", str(path))
+    assert said.endswith("mappings.json has more mappings than claude-shim reads at once")
 
 
 def test_nothing_is_written_through_a_link(there: World, archive: Path) -> None:

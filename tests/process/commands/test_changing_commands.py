@@ -570,6 +570,16 @@ class TestExport:
         world.store.write_text(world.store.read_text().replace("\\\\ud800", "\\ud800"))
         assert '"agent": "\\ud800"' in printed(world, "export")
 
+    def test_no_name_reaches_a_terminal_with_what_does_not_show(self, world: World) -> None:
+        name = "a\u202egpj.exe\x9b2J\x7f"
+        store(world, {name: {"claude": entry(U)}})
+        for words in (("export",), ("list", "--json"), ("show", name, "--json")):
+            text = printed(world, *words)
+            assert r"a\u202egpj.exe\u009b2J\u007f" in text
+            assert text.replace("\n", "").isprintable()
+        found = json.loads(printed(world, "export"))
+        assert [each["room"] for each in found["mappings"]] == [name]
+
     @pytest.mark.parametrize(
         ("file", "line"),
         [
@@ -628,6 +638,29 @@ class TestImportOfAFile:
         assert world.mappings == {"r": {"a": U, "b": W}, ODD: {"claude": W}}
         assert "2026-01-03T03:04:05Z" in world.store.read_text()
         assert sorted(history(world)) == [("r", "a", V), ("r", "a", W), ("r", "b", V)]
+
+    def test_a_time_that_is_still_to_come_takes_over_nothing(self, world: World) -> None:
+        in_use = entry(U, iso(time.time() - 5) + "Z")
+        store(world, {"r": {"a": in_use}})
+        to_come = EXPORTED.replace("2026-01-02T", "9999-12-31T").replace("2025-12-31", "9998-12-31")
+        path = world.directory / "mappings.json"
+        path.write_text(to_come.replace(U, V))
+        said = printed(world, "import", "mappings.json")
+        assert f"r\ta\t{V}\tkept\tits time is in the future\n" in said
+        assert world.mappings["r"]["a"] == U
+
+    @pytest.mark.parametrize(
+        "content", [b"[" + b"[]," * 3_000_000 + b"[]]", b" " * ((1 << 26) + 1)]
+    )
+    def test_what_would_take_gigabytes_to_parse_is_refused_at_once(
+        self, world: World, content: bytes
+    ) -> None:
+        (world.directory / "f").write_bytes(content)
+        assert refused(world, "import", "f") == "f has more mappings than claude-shim reads at once"
+
+    def test_a_device_without_an_end_is_refused(self, world: World) -> None:
+        said = refused(world, "import", "/dev/zero")
+        assert said == "/dev/zero has more mappings than claude-shim reads at once"
 
     def test_a_second_time_nothing_changes(self, world: World, exported: Path) -> None:
         printed(world, "import", "mappings.json")
@@ -842,6 +875,14 @@ class TestImportOfProjects:
             f"{world.directory} has no conversation that claude can resume:"
             " --from-projects --dry-run lists the projects that have"
         )
+
+    def test_what_is_no_transcript_is_left_out(self, world: World) -> None:
+        path = transcript(world, U, "/home/ada/app")
+        os.mkfifo(path.with_name(f"{V}.jsonl"))
+        path.with_name(f"{W}.jsonl").symlink_to("/dev/zero")
+        path.with_name(f"{derived('x')}.jsonl").symlink_to("nowhere")
+        said = printed(world, "import", "--from-projects")
+        assert said == f"ROOM\tAGENT\tID\tCHANGE\tWHY\napp\tclaude\t{U}\tadded\t\n1 added.\n"
 
     def test_an_empty_home_has_nothing(self, world: World) -> None:
         assert printed(world, "import", "--from-projects") == "There is nothing to import.\n"

@@ -7,6 +7,7 @@ import os
 import posix
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,12 +38,27 @@ def set_bytes(monkeypatch: pytest.MonkeyPatch, name: str, value: bytes | None) -
         ("a\r\nb\rc\x0bd\x0ce\u2028f\x85g", "claude-shim: a b c d e f g\n"),
         ("ends\n", "claude-shim: ends\n"),
         ("é 🙂", "claude-shim: é 🙂\n"),
+        ("a\x1b]0;title\x07b", "claude-shim: a\\x1b]0;title\\x07b\n"),
+        ("\x9b31m and \u202eright", "claude-shim: \\x9b31m and \\u202eright\n"),
         ("", "claude-shim: \n"),
     ],
 )
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str], message: str, line: str) -> None:
     warn(message)
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("is_claudes", [True, False])
+@given(name=st.text())
+def test_no_name_moves_the_cursor_of_a_terminal(is_claudes: bool, name: str) -> None:
+    written = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", written)
+        patch.setattr(messages, "is_claudes_stderr", is_claudes)
+        warn(f"a file {name} and\x1b[2J more")
+        line_written = written.getvalue()
+    assert line_written.endswith("\n")
+    assert not any(unicodedata.category(char) == "Cc" for char in line_written[:-1])
 
 
 def test_without_stderr_a_warning_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
