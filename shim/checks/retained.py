@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,18 +65,22 @@ def clean_up(setup: Setup) -> Iterator[Finding]:
 def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
     """Transcripts that got shorter, are in another config directory, or share a session id."""
     store = str(setup.store)
-    cut = apart = 0
+    cut = apart = replaced = 0
     for path in mapped:
         kept = pins.path(store, path.stem)
         try:
             cut += compressed.is_shorter(str(path), pins.copy_of(kept))
-            apart += not hard_links.is_same(kept, str(path)) and _are_two(kept, str(path))
+            if not hard_links.is_same(kept, str(path)):
+                are_two = _are_two(kept, str(path))
+                apart += are_two
+                replaced += not are_two and _is_link_to_another(kept, path)
         except OSError:
             continue  # it has just been deleted, or may not be read
     if cut:
         yield warning(
-            f"{counted(cut, 'transcript')} lost a part, which claude itself never does; the longer"
-            f" version is in {store}/{pins.FOLDER} as a .jsonl.gz",
+            f"{counted(cut, 'transcript')} lost a part, which claude only does with"
+            " CLAUDE_CODE_TRANSCRIPT_LOCAL_GC; the longer version is in"
+            f" {store}/{pins.FOLDER} as a .jsonl.gz",
             "compare them, unless you cut it yourself",
         )
     if apart:
@@ -83,6 +88,12 @@ def _oddities(setup: Setup, mapped: Iterable[Path]) -> Iterator[Finding]:
             f"{counted(apart, 'conversation')} of this config directory shares its id with another"
             " config directory's, and only that one is pinned",
             "set NSED_SESSION_DIR to another directory for one of the two",
+        )
+    if replaced:
+        yield warning(
+            f"{counted(replaced, 'transcript')} was replaced since it was pinned, and the new one"
+            " is not pinned yet",
+            "make a call of its room, or wait for the daily housekeeping",
         )
     there = {path.stem for path in mapped}
     entries = setup.contents.entries() if setup.store else ()
@@ -115,7 +126,19 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_kept(setup: Setup, transcript: Path) -> bool:
-    return setup.store is not None and pins.is_pinned(str(setup.store), transcript.stem)
+    if setup.store is None or not pins.is_pinned(str(setup.store), transcript.stem):
+        return False
+    return not _is_link_to_another(pins.path(str(setup.store), transcript.stem), transcript)
+
+
+def _is_link_to_another(kept: str, transcript: Path) -> bool:
+    """Whether a pin is a hard link, but not to this transcript."""
+    try:
+        pinned, there = os.stat(kept), transcript.stat()
+    except OSError:
+        return False
+    is_link = pinned.st_mode & stat.S_IWUSR  # nobody writes a copy
+    return bool(is_link) and not os.path.samestat(pinned, there)
 
 
 def _can_link(setup: Setup, config: Path) -> bool:

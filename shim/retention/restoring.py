@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shim.base import files, times
 from shim.base.messages import explain
-from shim.claude import cleanup, lineage, lines, transcripts
+from shim.claude import cleanup, lineage, lines, shortening, transcripts
 from shim.retention import compressed, hard_links, pins, sidecars
 
 if TYPE_CHECKING:
@@ -29,18 +29,21 @@ _OF_A_TRANSCRIPT = 0o600
 def update_pin(store: str, session_id: str, transcript: str) -> bool:
     """Make the pin a link to the transcript, or a copy of it; return whether it is one now.
 
-    A pin that has anything the transcript lacks stays, unless a person deleted its transcript. So
-    does one of a transcript under another config directory. A kill at any instant leaves the pin
-    as it was or as it is to be. Raises OSError.
+    A pin that has anything the transcript lacks stays, unless a person deleted its transcript, or
+    claude shortened it. So does one of a transcript under another config directory. A kill at any
+    instant leaves the pin as it was or as it is to be. Raises OSError.
     """
     pin = pins.path(store, session_id)
     if not hard_links.is_same(pin, transcript):
         if os.path.exists(pin) and not (
             hard_links.is_current_copy(transcript, pin)
             or lineage.read(transcript).has_all_of(lineage.read(pin))
-            or _was_deleted(pin, origin(store, session_id), is_replaced=True)
+            or _is_superseded(store, session_id, transcript)
         ):
             return False
+        if os.path.exists(pin) and shortening.was_shortened(pin, transcript):
+            # Of the longer file; else no copy of the new one would be made.
+            hard_links.remove(pins.copy_of(pin))
         pins.note(pins.origin_of(pin), os.path.abspath(transcript))
         hard_links.link_or_copy(transcript, pin, _OF_A_COPY)
     pins.note(pins.origin_of(pin), os.path.abspath(transcript))
@@ -61,13 +64,21 @@ def join(store: str, session_id: str, transcript: str) -> None:
     with locked(store):
         earlier, later = lineage.read(pin), lineage.read(transcript)
         is_apart = not earlier.has_all_of(later) and not later.has_all_of(earlier)
-        if is_apart and not _was_deleted(pin, origin(store, session_id), is_replaced=True):
+        if is_apart and not _is_superseded(store, session_id, transcript):
             if not earlier.are_one_with(later):
                 explain(f"{transcript} is another conversation than its pin: they stay apart")
                 return
             explain(f"{transcript} lacks earlier turns, which its pin has: they are joined")
             join_files(pin, transcript)
     update_pin(store, session_id, transcript)
+
+
+def _is_superseded(store: str, session_id: str, transcript: str) -> bool:
+    """Whether the transcript took the place of the pinned one on purpose."""
+    pin = pins.path(store, session_id)
+    return shortening.was_shortened(pin, transcript) or _was_deleted(
+        pin, origin(store, session_id), is_replaced=True
+    )
 
 
 def begin_restore(store: str, session_id: str) -> bool:

@@ -408,6 +408,21 @@ def test_a_transcript_that_was_cut_and_one_with_a_twin_are_reported(
     assert "1 conversation of this config directory shares its id" in twin.found
 
 
+def test_a_transcript_that_another_file_replaced_is_not_called_safe(
+    home: Path, store: Store
+) -> None:
+    path = transcript(home, days=1)
+    kept = Path(pins.path(store.directory, ID))
+    kept.parent.mkdir()
+    os.link(path, kept)
+    shutil.copy2(path, f"{path}.tmp")
+    os.replace(f"{path}.tmp", path)
+    safe, replaced = retained.clean_up(Setup())
+    assert "pinned, and safe from that: 0 of 1 conversation; the next call" in safe.found
+    assert replaced.status == "warning"
+    assert replaced.found.startswith("1 transcript was replaced since it was pinned")
+
+
 def test_conversations_under_another_config_directory_are_reported(
     home: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ LINE = (
     '{"parentUuid":null,"isSidechain":false,"type":"user","message":{"role":"user"},"uuid":"1"}\n'
 )
 NEXT = LINE.replace("null", '"1"').replace('"uuid":"1"', '"uuid":"2"')
+AFTER = NEXT.replace('"2"', '"3"').replace('"1"', '"2"')
 ANOTHERS = LINE.replace('"1"', '"a"')
 
 
@@ -225,6 +226,55 @@ class TestATranscriptThatAnotherFileTookThePlaceOf:
         transcript.write_text(LINE + new)
         assert world.pin(transcript)
         assert transcript.read_text() == LINE + NEXT + new
+
+
+class TestATranscriptThatClaudeShortened:
+    """With `CLAUDE_CODE_TRANSCRIPT_LOCAL_GC` claude renames a shorter transcript over the old."""
+
+    @staticmethod
+    def shortened(world: World, keeps: bool) -> Path:
+        """A transcript of two turns and more, of which claude has left the last and a new one."""
+        world.map(U)
+        transcript = world.transcript(text=LINE + NEXT)
+        world.keep_house()
+        if keeps:
+            before = transcript.with_suffix("") / "before-cleanup" / "1-ab.jsonl.replaced"
+            before.parent.mkdir(parents=True)
+            before.hardlink_to(transcript)
+        new = transcript.with_suffix(".tmp")
+        new.write_text(NEXT + AFTER)
+        new.replace(transcript)
+        return transcript
+
+    @pytest.mark.parametrize("keeps", [True, False])
+    def test_is_the_conversation_from_the_next_call_on(self, world: World, keeps: bool) -> None:
+        transcript = self.shortened(world, keeps)
+        assert world.pin(transcript)
+        assert transcript.read_text() == NEXT + AFTER
+        assert world.kept().samefile(transcript)
+
+    @pytest.mark.parametrize("keeps", [True, False])
+    def test_outlives_the_clean_up(self, world: World, keeps: bool) -> None:
+        transcript = self.shortened(world, keeps)
+        world.keep_house()
+        aged(transcript, 40).unlink()
+        assert world.restore()
+        assert transcript.read_text() == NEXT + AFTER
+
+    def test_is_copied_anew(self, world: World) -> None:
+        self.shortened(world, keeps=True)
+        world.keep_house()
+        copied = gzip.decompress(Path(pins.copy_of(str(world.kept()))).read_bytes())
+        assert copied.decode() == NEXT + AFTER
+
+    def test_is_pinned_where_pins_are_copies(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        no_links(monkeypatch)
+        monkeypatch.setattr(Path, "hardlink_to", lambda new, old: shutil.copy2(old, new))
+        transcript = self.shortened(world, keeps=True)
+        assert world.pin(transcript)
+        assert transcript.read_text() == world.kept().read_text() == NEXT + AFTER
 
 
 @pytest.mark.parametrize(
