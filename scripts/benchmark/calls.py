@@ -5,6 +5,7 @@ import shlex
 import shutil
 import uuid
 from collections.abc import Iterable
+from pathlib import Path
 
 from benchmark.measuring import Row, Timed, timed
 from benchmark.world import FLOOR, SESSION_ID, UNTOUCHED, World, known_key, rooms_of
@@ -14,12 +15,8 @@ SIZES = (1, 1_000, 10_000)
 
 def calls(world: World) -> Iterable[Row]:
     """The floor, and every kind of call of ours beside it."""
-    one, many = world.known(1), world.known(10_000)
-    busy, scattered = one | _ten_live_claudes(world), one | _a_thousand_projects(world)
-    fresh = world.root / "fresh"
-    shutil.copytree(world.store(10_000), fresh, symlinks=True)
-    new = many | {"NSED_SESSION_DIR": str(fresh), "NSED_ROOM_ID": "new"}
-    restore = shlex.join(["cp", str(world.store(10_000) / "sessions.json"), str(fresh)])
+    one = world.known(1)
+    busy = one | _ten_live_claudes(world)
     sidecars = one | _with_sidecars(world)
     opencode = world.environ(NSED_SESSION_DIR=one["NSED_SESSION_DIR"]) | _of_opencode(one)
     floor = Timed(FLOOR, world.floor, one)
@@ -28,11 +25,12 @@ def calls(world: World) -> Iterable[Row]:
     def ours(name: str, environ: dict[str, str], bar: float | None, prepare: str = "") -> Timed:
         return Timed(name, world.call, environ, floor, bar=bar, prepare=prepare)
 
+    known = [ours(known_key(n), world.known(n), 1.3) for n in SIZES]
     table = [
         Timed("sh -c 'exec true'", ["sh", "-c", "exec true"], one),
         floor,
         ours(UNTOUCHED, world.environ(), 0.2),
-        *(ours(known_key(n), world.known(n), 1.3) for n in SIZES),
+        *known,
         *(
             ours(f"{known_key(100_000)}, {place}", world.known(100_000, place), 2.4)
             for place in ("first", "middle", "last")
@@ -40,8 +38,9 @@ def calls(world: World) -> Iterable[Row]:
         ours("known key with sidecars", sidecars, 1.4),
         ours("known key of OpenCode", opencode, 1.3),
         ours("known key beside ten live claudes", busy, 1.3),
-        ours("known key, one of 1,000 projects", scattered, 2),
-        ours("new key, 10,000 entries", new, 2.6, restore),  # twice a known one
+        *(_new_key(world, n, 2) for n in SIZES),
+        _new_key(world, 100_000, 3),
+        *_among_projects(world),
         fed_floor,
         Timed("hook", _fed(world, [str(world.hook)]), world.hooked(one), fed_floor, bar=0.25),
     ]
@@ -79,9 +78,34 @@ def _of_opencode(known: dict[str, str]) -> dict[str, str]:
     return {"OPENCODE": "1", "OPENCODE_PID": "1", "OPENCODE_SESSION_ID": session}
 
 
-def _a_thousand_projects(world: World) -> dict[str, str]:
-    projects = [f"-project-{number}" for number in range(1_000)]
-    return {"HOME": str(world.make_home("scattered", *projects))}
+def _new_key(world: World, size: int, bar: float, home: Path | None = None) -> Timed:
+    """A call of another new room each time, in a store that had as many entries at first."""
+    store = world.root / f"fresh-{size}{'-in-projects' if home else ''}"
+    shutil.copytree(world.store(size), store, symlinks=True)
+    environ = world.known(size) | {"NSED_SESSION_DIR": str(store)}
+    known = _in_room(world, environ["NSED_ROOM_ID"], world.home)
+    name = "new key, 5,000 projects" if home else f"new key, {size:,} entries"
+    base = Timed("a known key by sh", known, environ)
+    return Timed(name, _in_room(world, "new-$$", home or world.home), environ, base, bar=bar)
+
+
+def _in_room(world: World, room: str, home: Path) -> list[str]:
+    names = f"NSED_ROOM_ID={room} HOME={shlex.quote(str(home))}"
+    return ["sh", "-c", f"{names} exec {shlex.join(world.call)}"]
+
+
+def _among_projects(world: World) -> Iterable[Timed]:
+    """Calls in a home of 5,000 projects, beside a known key in one of a single project."""
+    projects = [f"-project-{number}" for number in range(5_000)]
+    here = world.make_home("projects-and-this", *projects, world.project)
+    elsewhere = world.make_home("projects", *projects)
+    environ = world.known(1)
+    room = environ["NSED_ROOM_ID"]
+    base = Timed("a known key by sh", _in_room(world, room, world.home), environ)
+    for whose, home, bar in (("this one's", here, 1.1), ("another's", elsewhere, 2)):
+        name = f"known key, 5,000 projects, {whose}"
+        yield Timed(name, _in_room(world, room, home), environ, base, bar=bar)
+    yield _new_key(world, 2, 3, elsewhere)
 
 
 def _ten_live_claudes(world: World) -> dict[str, str]:

@@ -174,8 +174,11 @@ def copies(projects: str, name: str) -> "Iterator[str]":
         return
     for project in names:
         path = f"{projects}/{project}/{name}"
-        if exists(path):
-            yield path
+        try:  # not by `exists`: of 5,000 projects its calls take two fifths of the time
+            posix.lstat(path)
+        except OSError:
+            continue
+        yield path
 
 
 def exists(path: str) -> bool:
