@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 _KEYS = "fleet.key"
 _UNITS = {"systemd": units.systemd, "launchd": units.launchd}
+# What the fields of the status are called in JSON where that differs, and which are moments.
+_JSON_NAMES = {"is_fenced": "fenced", "hostname": "host"}
+_MOMENTS = ("since", "when")
 _HERE = "launchd" if sys.platform == "darwin" else "systemd"
 _HINTS = {
     "systemd": f"""\
@@ -308,43 +312,18 @@ def _as_json(found: Status, server: int | None) -> dict[str, Any]:
         "limit": limit if (limit := stream.get("max_bytes", -1)) > 0 else None,
         "host": found.hostname,
         "courier": {"pid": found.pid, "since": iso(found.since)},
-        "here": [
-            {
-                "room": each.room,
-                "agent": each.agent,
-                "session_id": each.session_id,
-                "pid": each.pid or None,
-                "kind": each.kind,
-                "behind": each.behind,
-                "fenced": each.is_fenced,
-                "fork": each.fork,
-            }
-            for each in found.here
-        ],
-        "elsewhere": [
-            {
-                "room": each.room,
-                "agent": each.agent,
-                "session_id": each.session_id,
-                "host": each.hostname,
-                "pid": each.pid,
-                "kind": each.kind,
-                "since": iso(each.since),
-            }
-            for each in found.elsewhere
-        ],
-        "failed": [
-            {
-                "room": each.room,
-                "agent": each.agent,
-                "session_id": each.session_id,
-                "when": iso(each.when),
-                "why": each.why,
-            }
-            for each in found.failed
-        ],
+        "here": [{**_part_as_json(each), "pid": each.pid or None} for each in found.here],
+        "elsewhere": [_part_as_json(each) for each in found.elsewhere],
+        "failed": [_part_as_json(each) for each in found.failed],
         "behind": found.behind,
         "server": server,
+    }
+
+
+def _part_as_json(part: LocalConversation | RemoteClaude | FailedFlush) -> dict[str, Any]:
+    return {
+        _JSON_NAMES.get(name, name): iso(value) if name in _MOMENTS else value
+        for name, value in asdict(part).items()
     }
 
 

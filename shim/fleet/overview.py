@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.base import stamps
 from shim.base.messages import Failure
@@ -81,9 +81,12 @@ class FailedFlush:
     why: str
 
 
+_Part = TypeVar("_Part", LocalConversation, RemoteClaude, FailedFlush)
+
+
 @dataclass(frozen=True)
 class Status:
-    """What a sync daemon says of itself, of the backend and of both sides of the fleet."""
+    """What a sync daemon reports of itself, of the backend and of both sides of the fleet."""
 
     pid: int
     since: float
@@ -103,33 +106,33 @@ class Status:
 
 def status(store: str) -> Status:
     """How this host stands to the fleet; starts the sync daemon. Raises Failure."""
-    said = _answer(daemon_client.ask(store, "status"))
+    answer = _answer(daemon_client.ask(store, "status"))
     return Status(
-        said["pid"],
-        _seconds(said["since"]),
-        said["hostname"],
-        said["engine"],
-        tuple(_following(each) for each in said["conversations"]),
-        tuple(_running(each) for each in said["elsewhere"]),
-        tuple(_failed(each) for each in said["failed_flushes"]),
+        answer["pid"],
+        _seconds(answer["since"]),
+        answer["hostname"],
+        answer["engine"],
+        tuple(_built(LocalConversation, each) for each in answer["conversations"]),
+        tuple(_built(RemoteClaude, each, since=each["since"]) for each in answer["elsewhere"]),
+        tuple(_built(FailedFlush, each, when=each["when"]) for each in answer["failed_flushes"]),
     )
 
 
 def rooms(store: str) -> dict[tuple[str, str], Room]:
     """All rooms and agents that the fleet knows. Raises Failure."""
-    said = _answer(daemon_client.ask(store, "rooms"))
+    answer = _answer(daemon_client.ask(store, "rooms"))
     found = (
         Room(
             each["room"],
             each["agent"],
             each["session_id"],
             each["hostname"],
-            each["host"] == said["this"],
+            each["host"] == answer["this"],
             _seconds(each["since"] or each["moved"]),
             tuple(each["earlier"]),
             tuple(each.get("forks", ())),
         )
-        for each in said["rooms"]
+        for each in answer["rooms"]
     )
     return {(each.room, each.agent): each for each in found}
 
@@ -158,41 +161,19 @@ def stop(store: str) -> bool:
     return True
 
 
-def _answer(said: Message) -> Message:
-    if said["answer"] == "alone":
-        raise Alone(said["why"])
-    return said
+def _answer(answer: Message) -> Message:
+    if answer["answer"] == "alone":
+        raise Alone(answer["why"])
+    return answer
 
 
-def _following(said: Message) -> LocalConversation:
-    return LocalConversation(
-        said["room"],
-        said["agent"],
-        said["session_id"],
-        said["pid"],
-        said["kind"],
-        said["behind"],
-        said["is_fenced"],
-        said["fork"],
-    )
+def _built(made: type[_Part], message: Message, **times: str) -> _Part:
+    """A part of the status from the fields of a message that have the names of its own.
 
-
-def _running(said: Message) -> RemoteClaude:
-    return RemoteClaude(
-        said["room"],
-        said["agent"],
-        said["session_id"],
-        said["hostname"],
-        said["pid"],
-        said["kind"],
-        _seconds(said["since"]),
-    )
-
-
-def _failed(said: Message) -> FailedFlush:
-    return FailedFlush(
-        said["room"], said["agent"], said["session_id"], _seconds(said["when"]), said["why"]
-    )
+    `times` are the fields that are moments, as RFC 3339.
+    """
+    values = {**message, **{name: _seconds(moment) for name, moment in times.items()}}
+    return made(**{each.name: values[each.name] for each in fields(made)})
 
 
 def _seconds(stamp: str) -> float:
