@@ -65,6 +65,8 @@ class FleetConversation:
         self.claudes: dict[int, str] = {}
         # Whether its claude was warned that it runs alone, and why a later turn was late unsaid.
         self.is_alone, self.was_late = False, ""
+        # The forks of it that were fetched for a call, and up to which sequence of their logs.
+        self.fetched_forks: dict[str, int] = {}
         # How many requests are being answered for it.
         self.pending_requests = 0
         self.transcript = note.transcript
@@ -139,6 +141,24 @@ class FleetConversation:
             self.remember()
         return turns.has_ended(self.transcript) is False
 
+    async def fetch(self) -> int:
+        """Make the files here as the log has them, unless a claude lives on them.
+
+        Returns the sequence of the log's last record, or 0 of a log that is gone. Raises
+        Unavailable, DamagedLog, Hostile, OSError.
+        """
+        if self.claudes or self.log.is_held:
+            return self.log.sequence
+        last = await self.log.last()
+        if last is None:
+            return 0
+        is_known = self.note.stream == self._backend.stream and self.note.sequence >= last.sequence
+        if not is_known or not os.path.exists(self.transcript):
+            await self._reconcile(last.sequence)
+            self.note.owes_data = self.note.owes_data or self.lag() > 0
+            self.remember()
+        return last.sequence
+
     async def sync(self, timeout: float = APPEND_TIMEOUT) -> None:
         """Append what is new here. Raises Unavailable, DamagedLog, Hostile, OSError."""
         deadline = asyncio.get_running_loop().time() + timeout
@@ -167,7 +187,10 @@ class FleetConversation:
             break
         if self.lag() == 0:
             self.note.owes_data = False
-            if self.note.fork_state is ForkState.NOTED:
+            is_stale = self.note.fork_state in (ForkState.LISTED, ForkState.OVER)
+            if self.note.fork_state is ForkState.NOTED or (
+                is_stale and self.log.data_sequence > self.note.listed
+            ):
                 self.note.fork_state = ForkState.STORED
         if self._files is not None:
             self.note.synced = self._files.synced
@@ -388,7 +411,7 @@ class FleetConversation:
         """Fix the session id of the fork before anything else is done about it."""
         fork = self.note.fork = new_session_id()
         self.note.owes_data = True
-        self.note.sequence, self.note.synced = 0, {}
+        self.note.sequence, self.note.synced, self.note.listed = 0, {}, 0
         self._files = None
         self.remember()
         return fork
@@ -403,14 +426,17 @@ class FleetConversation:
             theirs = notes.Note(
                 fork, note.room, note.agent, moved, note.sequence, note.stream, note.synced
             )
-            theirs.fork_state, theirs.fork_of = ForkState.NOTED, self.session_id
+            theirs.fork_state, theirs.fork_of = ForkState.NOTED, note.fork_of or self.session_id
             theirs.owes_data, theirs.count = note.owes_data, note.count
+            theirs.listed = note.listed
+            forking.mark(shared.store, theirs, moved)
             notes.write(self._directory, theirs)
             shared.on_fork(theirs)
             explain(f"the turns of this host are conversation {fork} now")
         state = note.state
         self.note = notes.Note(self.session_id, note.room, note.agent, self.transcript)
         self.note.owes_move, self.note.owes_head = note.owes_move, note.owes_head
+        self.note.fork_of = note.fork_of
         self.note.state = state
         if self.log.conversation == fork:
             self.log = self._log(self.session_id)

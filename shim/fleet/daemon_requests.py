@@ -156,18 +156,19 @@ class Requests:
     async def _begin_now(self, conversation: FleetConversation, asked: Message) -> Message:
         roster, session_id = self._roster, conversation.session_id
         backend = await roster.ready_backend()
-        head = None
+        head = rooms.Head(None)
         if not asked["is_chosen"]:
             room, agent = str(asked["room"]), str(asked["agent"])
             head = await rooms.head(backend, room, agent, roster.pending_moves())
-            if head is not None and head != session_id:
-                return {"answer": "other", "session_id": head}
+            if head.session_id not in (None, session_id):
+                return {"answer": "other", "session_id": head.session_id}
         async with conversation.lock:
             held = await _acquire(backend, conversation, asked)
+            await roster.fetch_forks(conversation, head.forks)
             if held is not None:
                 return await _busy(conversation, held)
             roster.add_claude(conversation, int(asked["pid"]), str(asked["kind"]))
-            if asked["moves_head"] and head != session_id:
+            if asked["moves_head"] and head.session_id != session_id:
                 # Its turns first: a head without them would be a new conversation elsewhere.
                 await conversation.sync(_FIRST_SYNC_TIMEOUT)
                 await rooms.move(backend, roster.this_host, conversation.note, session_id)
@@ -195,9 +196,10 @@ class Requests:
         answer = event.get("last_assistant_message")
         await _wait_for_answer(conversation, answer if isinstance(answer, str) else "")
         try:
-            await self._roster.ready_backend()
+            backend = await self._roster.ready_backend()
             async with conversation.lock:
                 await conversation.sync()
+                await self._roster.share(backend, conversation)
                 conversation.remember()
         except Unavailable as problem:
             conversation.note.owes_data = True
@@ -310,7 +312,7 @@ class Requests:
                 "host": holder and holder.host,
                 "hostname": holder and holder.hostname,
                 "since": since,
-                "forks": [fork["session_id"] for fork in rooms.open_forks(room)],
+                "forks": [fork.session_id for fork in rooms.forks(room) if fork.is_open],
             }
         return {
             "answer": "rooms",

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 from shim.base import times
 from shim.base.messages import explain
 from shim.claude import transcripts
+from shim.forks import fork_marker
+from shim.forks.fork_marker import Marker
 from shim.retention import restoring
 from shim.store import history
 from shim.store.store import Store
+
+if TYPE_CHECKING:
+    from shim.fleet.notes import Note
+
+_CUT_OFF = "a claude that ran without the fleet"
 
 
 def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str | None:
     """Rename a transcript to another session id, and return where it is then, if there is one.
 
-    It is kept under that one, and is an earlier head of its room. What a killed sync daemon has
-    begun is brought to its end. Raises OSError.
+    It is kept under that one, and is an earlier head of its room. What a killed sync daemon began
+    is completed. Raises OSError.
     """
     session_id = transcripts.session_id_of(transcript)
     moved = f"{os.path.dirname(transcript)}/{fork}{transcripts.ENDING}"
@@ -38,6 +46,24 @@ def move(store: str, room: str, agent: str, transcript: str, fork: str) -> str |
     if room or agent:
         _remember(store, room, agent, fork)
     return moved
+
+
+def mark(store: str, note: Note, path: str, by: str = _CUT_OFF) -> None:
+    """Mark a conversation of this host as a fork of its head, for calls to find it.
+
+    `path` is its transcript, if there is one, and `by` is who began it. Raises OSError, Failure.
+    """
+    if not note.fork_of or not os.path.exists(path):
+        return
+    marker = fork_marker.of_fork(store, note.session_id)
+    if marker is None:
+        fork_marker.begin(store, Marker(note.session_id, note.fork_of, by, path))
+    elif marker.is_over and os.stat(path).st_size != marker.fork_read.size:
+        fork_marker.update(store, note.session_id, _reopen)
+
+
+def _reopen(marker: Marker) -> None:
+    marker.is_over = False
 
 
 def _keep(store: str, session_id: str, fork: str, moved: str) -> None:

@@ -49,13 +49,15 @@ class Log:
     """A log whose lease is not held yet.
 
     While it is held, `sequence` is that of its last record, and `previous` that of the record
-    before the lease, or 0. `appended` counts the records appended so far.
+    before the lease, or 0. `appended` counts the records appended so far, and `data_sequence` is
+    the sequence of the last one that has content.
     """
 
     def __init__(self, backend: Backend, conversation: str, this_host: Host) -> None:
         self.conversation = conversation
         self.sequence = 0
         self.previous = 0
+        self.data_sequence = 0
         self.generation = 0
         self.is_held = False
         self.appended = 0
@@ -104,6 +106,7 @@ class Log:
             body=chunk.body,
         )
         await self._append(record, timeout)
+        self.data_sequence = self.sequence
 
     async def release(self) -> None:
         """Release the lease. Raises Conflict, Unavailable.

@@ -78,6 +78,8 @@ class Note:
     """Set where this conversation is itself a fork."""
     fork_of: str = ""
     """The head that it is a fork of."""
+    listed: int = 0
+    """The sequence in the fork's log up to which the room lists it."""
     owes_data: bool = False
     """Whether the log lacks a part of the files."""
     owes_move: bool = False
@@ -98,9 +100,14 @@ class Note:
         return self.owes_data or self.owes_move or self.owes_head or is_open
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether a daemon has something to do for it."""
+        return self.owes or self.state is not State.FREE or bool(self.claudes or self.fork)
+
+    @property
     def is_due(self) -> bool:
         """Whether a daemon has to look at it when it starts."""
-        return self.owes or self.state is not State.FREE or bool(self.claudes or self.fork)
+        return self.is_unfinished or self.fork_state is ForkState.LISTED
 
 
 def directory(store: str) -> str:

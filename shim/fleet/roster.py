@@ -13,8 +13,19 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from shim.base import environment, times
+from shim.base.messages import Failure
 from shim.base.session_key import is_session_id
-from shim.fleet import claude_watch, extra, notes, protocol, rooms, tls, unanswered
+from shim.fleet import (
+    claude_watch,
+    extra,
+    forking,
+    notes,
+    protocol,
+    rooms,
+    shared_forks,
+    tls,
+    unanswered,
+)
 from shim.fleet.backend import Unavailable
 from shim.fleet.claude_watch import ClaudeWatch
 from shim.fleet.conversation import FleetConversation, Surroundings
@@ -24,7 +35,7 @@ from shim.fleet.records import Hostile
 from shim.fleet.snapshots import DamagedLog
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from shim.fleet.backend import Backend
     from shim.fleet.host import Host
@@ -55,6 +66,8 @@ class Roster:
         self._watch = ClaudeWatch(self._on_claude_end)
         self._tasks: set[asyncio.Task[None]] = set()
         self._questions_seen = 0
+        # Forks of this host that the head may still lack turns of.
+        self._listed: dict[str, notes.Note] = {}
 
     def __iter__(self) -> Iterator[FleetConversation]:
         return iter(list(self._conversations.values()))
@@ -127,7 +140,10 @@ class Roster:
 
     def forget(self, conversation: FleetConversation) -> None:
         """Follow a conversation no longer."""
-        self._conversations.pop(conversation.session_id, None)
+        note = conversation.note
+        self._conversations.pop(note.session_id, None)
+        if note.fork_state is ForkState.LISTED:
+            self._listed[note.session_id] = note
         self.has_released.set()
 
     def _add(self, note: notes.Note) -> FleetConversation:
@@ -145,6 +161,9 @@ class Roster:
         """Follow what daemons before this one have followed, or have not finished."""
         for note in notes.due(self.directory):
             if note.session_id in self._conversations:
+                continue
+            if not note.is_unfinished:
+                self._listed[note.session_id] = note
                 continue
             claudes, note.claudes = note.claudes, {}
             conversation = self._add(note)
@@ -248,10 +267,10 @@ class Roster:
                 if conversation.claudes or conversation.log.is_held or conversation.note.owes:
                     await conversation.sync()
                 await self.publish(self.backend, conversation)
-                if not conversation.claudes and (
-                    conversation.log.is_held or conversation.note.fork
-                ):
-                    await conversation.finish()
+                if not conversation.claudes:
+                    await self.share(self.backend, conversation)
+                    if conversation.log.is_held or conversation.note.fork:
+                        await conversation.finish()
             except Exception as problem:
                 conversation.note.owes_data = True
                 conversation.back_off()
@@ -274,10 +293,8 @@ class Roster:
         A conversation that nothing was written to, its claude having died, is never registered.
         """
         note = conversation.note
-        if not (note.owes_move or note.owes_head or note.fork_state is ForkState.STORED):
+        if not (note.owes_move or note.owes_head):
             return
-        if note.fork_state is ForkState.STORED:
-            await self._list_fork(backend, note)
         if conversation.has_synced:
             if note.owes_move:
                 await rooms.move(backend, self.this_host, note, note.session_id)
@@ -293,12 +310,44 @@ class Roster:
         if head != note.session_id and note.fork_state is None:
             note.fork_of = head
             note.fork_state = ForkState.STORED
-            await self._list_fork(backend, note)
+            with contextlib.suppress(OSError, Failure):
+                forking.mark(self.store, note, note.transcript)
 
-    async def _list_fork(self, backend: Backend, note: notes.Note) -> None:
-        if note.room or note.agent:
-            await rooms.list_fork(backend, self.this_host, note)
-        note.fork_state = ForkState.LISTED
+    async def share(self, backend: Backend, conversation: FleetConversation) -> None:
+        """List a conversation that is a fork, and close those that it has all of.
+
+        The caller holds its `lock`, and has just synced it. Raises Unavailable.
+        """
+        await shared_forks.share(backend, self.this_host, self.store, conversation)
+
+    async def fetch_forks(self, head: FleetConversation, forks: Iterable[rooms.Fork]) -> None:
+        """Fetch the forks of a conversation, which is its room's head.
+
+        The caller holds its `lock`.
+        """
+        for fork in forks:
+            if any(each.note.fork == fork.session_id for each in self):
+                continue  # a claude of this host lives on it, in the file of another session id
+            its = self.find(fork.session_id, head.note.room, head.note.agent)
+            with self.kept(its):
+                async with its.lock:
+                    await shared_forks.fetch(self.store, its, head, fork)
+
+    async def verify_forks(self) -> None:
+        """Make sure that rooms list the forks of this host until the head has all of them.
+
+        A host with version 0.2 drops them when it moves the head. Raises Unavailable.
+        """
+        for note in list(self._listed.values()):
+            backend = await self.ready_backend()
+            found = await rooms.find_fork(backend, note)
+            if found is None:
+                await rooms.list_fork(backend, self.this_host, note, note.session_id, note.listed)
+            elif not found.is_open:
+                note.fork_state = ForkState.OVER
+                if note.session_id not in self._conversations:
+                    notes.write(self.directory, note)
+                self._listed.pop(note.session_id, None)
 
     def pending_moves(self) -> list[notes.Note]:
         """The heads that have moved here, which the fleet does not know yet."""
@@ -353,7 +402,7 @@ def is_followed(conversation: FleetConversation) -> bool:
         conversation.claudes
         or conversation.pending_requests
         or conversation.log.is_held
-        or conversation.note.is_due
+        or conversation.note.is_unfinished
     )
 
 

@@ -103,7 +103,7 @@ class JetStreamSessionStore:
         """The conversation that a room and agent have on every host, begun or not."""
         key = stored_key(room, agent)
         backend = await self._connected()
-        return await rooms.head(backend, key.room, key.agent, ()) or derive(key)
+        return (await rooms.head(backend, key.room, key.agent, ())).session_id or derive(key)
 
     async def link(self, session_id: str, room: str, agent: str = DEFAULT_AGENT) -> None:
         """Map a room and agent to a conversation on every host."""

@@ -129,12 +129,13 @@ class SyncDaemon:
             roster.has_released.clear()
 
     async def _housekeep(self) -> None:
-        """Measure the space once in a while, and once a day forget what is too old."""
+        """Look after forks and the space once in a while; once a day, forget what is too old."""
         while True:
             backend = self._roster.backend
             is_here = backend is not None and backend.is_here
             if backend is not None and is_here:
                 with contextlib.suppress(Unavailable, Hostile):
+                    await self._roster.verify_forks()
                     self._requests.space_used = await backend.space_used()
                     if self._heartbeat and expiry.is_due(self._roster.directory):
                         await expiry.forget(backend, self._roster.this_host, expiry.days())

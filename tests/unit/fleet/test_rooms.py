@@ -31,6 +31,10 @@ def note(session_id: str, fork_of: str = "") -> Note:
     return Note(session_id, "r", "claude", fork_of=fork_of)
 
 
+async def list_fork(backend: MemoryBackend, host: Host, fork: Note) -> None:
+    await rooms.list_fork(backend, host, fork, fork.session_id, 1)
+
+
 def entry(memory: Memory) -> dict[str, Any]:
     return memory.values[rooms.key("r", "claude")]
 
@@ -40,7 +44,7 @@ def test_forks_that_many_hosts_list_at_once_are_all_listed() -> None:
     forks = [note(str(uuid.uuid4()), U) for _ in range(40)]
 
     async def story() -> None:
-        each_on_its_host = [rooms.list_fork(SlowBackend(memory), A, fork) for fork in forks]
+        each_on_its_host = [list_fork(SlowBackend(memory), A, fork) for fork in forks]
         await asyncio.gather(*each_on_its_host)
 
     asyncio.run(story())
@@ -50,7 +54,7 @@ def test_forks_that_many_hosts_list_at_once_are_all_listed() -> None:
 
 def test_a_fork_of_a_room_that_nobody_has_registered_makes_its_entry() -> None:
     memory = Memory()
-    asyncio.run(rooms.list_fork(MemoryBackend(memory), A, note(V, U)))
+    asyncio.run(list_fork(MemoryBackend(memory), A, note(V, U)))
     assert (entry(memory)["session_id"], entry(memory)["earlier"]) == (U, [])
 
 
@@ -61,7 +65,7 @@ def test_heads_that_a_person_left_are_another_list_than_forks() -> None:
 
     async def story() -> None:
         await rooms.move(backend, A, note(U), U)
-        await rooms.list_fork(backend, B, fork)
+        await list_fork(backend, B, fork)
         await rooms.move(backend, A, note(V), V)
 
     asyncio.run(story())
@@ -74,7 +78,7 @@ def test_a_fork_that_becomes_the_head_is_no_fork_any_more() -> None:
     backend = MemoryBackend(memory)
 
     async def story() -> None:
-        await rooms.list_fork(backend, A, note(V, U))
+        await list_fork(backend, A, note(V, U))
         await rooms.move(backend, A, note(V), V)
 
     asyncio.run(story())
@@ -89,7 +93,7 @@ def test_what_a_newer_version_adds_to_an_entry_stays() -> None:
         await rooms.move(backend, A, note(U), U)
         entry(memory)["more"] = 1
         await rooms.move(backend, A, note(V), V)
-        await rooms.list_fork(backend, A, note(U, V))
+        await list_fork(backend, A, note(U, V))
 
     asyncio.run(story())
     assert entry(memory)["more"] == 1
