@@ -20,6 +20,7 @@ import enum
 import time
 from typing import TYPE_CHECKING
 
+from shim.fleet import event_wait
 from shim.fleet.backend import AGREEMENT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -79,11 +80,7 @@ class Availability:
 
     async def wait_for_change(self, timeout: float) -> None:
         """Wait until the state may have changed, for `timeout` seconds at most."""
-        changing = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((changing,), timeout=max(timeout, 0))
-        finally:
-            changing.cancel()
+        await event_wait.wait(self._changed, timeout)
 
     def _begin_to_agree(self) -> None:
         self._agreeing_since = self._clock()

@@ -96,8 +96,13 @@ class Backend(Protocol):
     async def purge(self, conversation: str, before: int | None = None) -> None:
         """Delete the records of a conversation: all, or those before a sequence."""
 
-    def watch(self, conversation: str) -> AbstractAsyncContextManager[asyncio.Event]:
-        """An event that is set whenever a record may have been appended."""
+    def watch(
+        self, conversation: str = "", room: str = ""
+    ) -> AbstractAsyncContextManager[asyncio.Event]:
+        """An event that is set whenever a conversation, or the entry of a room, may have changed.
+
+        Where this host may not watch rooms, those never set it.
+        """
 
     async def room(self, name: str) -> RoomEntry:
         """The entry of a room."""

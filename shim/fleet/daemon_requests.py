@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import times
 from shim.claude import answers
-from shim.fleet import daemon_client, extra, notes, protocol, rooms
+from shim.fleet import daemon_client, event_wait, extra, notes, protocol, rooms
 from shim.fleet.backend import AGREEMENT_TIMEOUT, Unavailable
 from shim.fleet.log import Held
 from shim.fleet.records import Hostile
@@ -366,8 +366,7 @@ async def _acquire(
             except Held as held:
                 if clock() >= deadline:
                     return held
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(changed.wait(), max(deadline - clock(), 0))
+            await event_wait.wait(changed, deadline - clock())
 
 
 async def _busy(conversation: FleetConversation, held: Held) -> Message:

@@ -36,7 +36,7 @@ from nats.js.errors import (
 
 from shim.base import times
 from shim.base.plain_text import printable
-from shim.fleet import encryption, extra, keys, probing, records, tls
+from shim.fleet import encryption, event_wait, extra, keys, probing, records, tls
 from shim.fleet.availability import Availability, Phase
 from shim.fleet.backend import Conflict, RoomEntry, Stored, Unavailable
 from shim.fleet.bounded_parser import BoundedParser
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from shim.fleet.records import LeaseHolder, Record
 
 STREAM, ROOMS, HEARTBEATS = "claude_transcripts", "claude_rooms", "claude_couriers"
+_ROOM_SUBJECTS = f"$KV.{ROOMS}."
 FLEET_CONFIG = "fleet"
 """The key in the bucket of rooms by which hosts agree on how all is stored."""
 LIFE = 30.0
@@ -181,11 +182,7 @@ class JetStream:
         delay = _RETRY_DELAYS[min(failures, len(_RETRY_DELAYS) - 1)]
         if self._availability.phase is Phase.AGREEING:
             delay = _RETRY_DELAYS[0]
-        wanted = asyncio.ensure_future(self._is_wanted.wait())
-        try:
-            await asyncio.wait((wanted,), timeout=delay)
-        finally:
-            wanted.cancel()
+        await event_wait.wait(self._is_wanted, delay)
 
     async def close(self) -> None:
         """End the connection at once, if there is one: what nobody acknowledged is sent again.
@@ -325,24 +322,28 @@ class JetStream:
             await stream.purge_stream(STREAM, seq=before, subject=self._subject(conversation))
 
     @contextlib.asynccontextmanager
-    async def watch(self, conversation: str) -> AsyncIterator[asyncio.Event]:
-        """An event for what is published to a conversation's subject, stored or not."""
+    async def watch(self, conversation: str = "", room: str = "") -> AsyncIterator[asyncio.Event]:
+        """An event for what is published to these subjects, stored or not."""
         event = asyncio.Event()
 
-        async def tell(_: object) -> None:
+        async def notice(_: object) -> None:
             event.set()
 
+        subjects = [self._subject(conversation)] if conversation else []
+        if room:
+            subjects.append(f"{_ROOM_SUBJECTS}{self._cipher.names(room)[0]}")
         client = self._client()
         try:
-            subscription = await client.subscribe(self._subject(conversation), cb=tell)
+            subscriptions = [await client.subscribe(each, cb=notice) for each in subjects]
             await client.flush(int(_ANSWER_TIMEOUT))
         except _PROBLEMS as problem:
             raise self._unavailable(problem) from problem
         try:
             yield event
         finally:
-            with contextlib.suppress(Exception):
-                await subscription.unsubscribe()
+            for subscription in subscriptions:
+                with contextlib.suppress(Exception):
+                    await subscription.unsubscribe()
 
     async def room(self, name: str) -> RoomEntry:
         """The entry of a room; its revision is that of the key that a change is written to."""
@@ -601,7 +602,9 @@ class JetStream:
         return bool(self._client()._server_info.get("cluster"))
 
     async def _note_complaint(self, problem: Exception) -> None:
-        self._complaint = str(problem) or type(problem).__name__
+        said = str(problem) or type(problem).__name__
+        if not _is_denied_room(said):
+            self._complaint = said
 
     def _note_breach(self, why: str) -> None:
         self._breach = why
@@ -846,6 +849,14 @@ _LATE = (
     NoStreamResponseError,
 )
 _PROBLEMS = (OSError, nats.errors.Error, asyncio.TimeoutError, EOFError)
+
+
+def _is_denied_room(complaint: str) -> bool:
+    """Whether this host may not watch a room: then it asks now and then."""
+    complaint = complaint.lower()
+    fleet_config = f"{_ROOM_SUBJECTS}{FLEET_CONFIG}"
+    is_watch = "subscription" in complaint and _ROOM_SUBJECTS.lower() in complaint
+    return is_watch and f'{fleet_config.lower()}"' not in complaint
 
 
 def _bucket(name: str, life: float = 0) -> StreamConfig:

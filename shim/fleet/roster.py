@@ -17,6 +17,7 @@ from shim.base.messages import Failure
 from shim.base.session_key import is_session_id
 from shim.fleet import (
     claude_watch,
+    event_wait,
     extra,
     forking,
     notes,
@@ -33,6 +34,7 @@ from shim.fleet.local_locks import LocalLocks
 from shim.fleet.notes import ForkState
 from shim.fleet.records import Hostile
 from shim.fleet.snapshots import DamagedLog
+from shim.locks.live_claudes import ONE_SHOT
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator
@@ -46,6 +48,8 @@ _FAILURES_KEPT = 20
 _HEARTBEAT_FIELDS = ("room", "agent", "session_id", "pid", "kind", "since")
 # A process that has started later than this behind a question is not the one that asked.
 _CLOCK_SLACK = 1.0
+# Seconds after which news of a room is asked for that nobody has reported, and between tries.
+_NEWS_INTERVAL, _NEWS_RETRY = 30.0, 1.0
 
 
 class Roster:
@@ -65,6 +69,8 @@ class Roster:
         self._conversations: dict[str, FleetConversation] = {}
         self._watch = ClaudeWatch(self._on_claude_end)
         self._tasks: set[asyncio.Task[None]] = set()
+        # What waits for news of others, by the conversation that a claude lives on.
+        self._waiting: dict[str, asyncio.Task[None]] = {}
         self._questions_seen = 0
         # Forks of this host that the head may still lack turns of.
         self._listed: dict[str, notes.Note] = {}
@@ -106,11 +112,12 @@ class Roster:
         """Whether the servers can be used now."""
         return self.backend is not None and self.backend.is_here
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside everything else."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # Which conversations are followed.
 
@@ -216,6 +223,8 @@ class Roster:
         """Note that a claude lives on a conversation; one that has ended leaves data to send."""
         if self._watch.watch(pid):
             conversation.claudes[pid] = kind or conversation.claudes.get(pid, "")
+            if kind != ONE_SHOT:
+                self._wait_for_news(conversation)
         else:
             conversation.note.owes_data = True
 
@@ -227,8 +236,8 @@ class Roster:
         conversation.transcript = os.path.realpath(str(event["transcript_path"]))
         kind = next((each.claudes[pid] for each in self if pid in each.claudes), "")
         for other in self:
-            if other is not conversation:
-                other.claudes.pop(pid, None)
+            if other is not conversation and other.claudes.pop(pid, None) is not None:
+                self._stop_waiting(other)
         self.add_claude(conversation, pid, kind)
         return conversation
 
@@ -246,6 +255,7 @@ class Roster:
         """Send what a claude has written last."""
         for conversation in self:
             if conversation.claudes.pop(pid, None) is not None:
+                self._stop_waiting(conversation)
                 self.spawn(self.maintain(conversation))
 
     # What is to be done.
@@ -320,18 +330,57 @@ class Roster:
         """
         await shared_forks.share(backend, self.this_host, self.store, conversation)
 
-    async def fetch_forks(self, head: FleetConversation, forks: Iterable[rooms.Fork]) -> None:
-        """Fetch the forks of a conversation, which is its room's head.
-
-        The caller holds its `lock`.
-        """
+    async def fetch_forks(self, asking: FleetConversation, forks: Iterable[rooms.Fork]) -> None:
+        """Fetch the forks of a room's head, for the head or for another fork of it."""
         for fork in forks:
             if any(each.note.fork == fork.session_id for each in self):
                 continue  # a claude of this host lives on it, in the file of another session id
-            its = self.find(fork.session_id, head.note.room, head.note.agent)
+            its = self.find(fork.session_id, asking.note.room, asking.note.agent)
             with self.kept(its):
                 async with its.lock:
-                    await shared_forks.fetch(self.store, its, head, fork)
+                    await shared_forks.fetch(self.store, its, asking, fork)
+
+    def _wait_for_news(self, conversation: FleetConversation) -> None:
+        task = self._waiting.get(conversation.session_id)
+        if (task is None or task.done()) and conversation.note.room:
+            waiting = self.spawn(self._fetch_news(conversation))
+            self._waiting[conversation.session_id] = waiting
+
+    def _stop_waiting(self, conversation: FleetConversation) -> None:
+        task = self._waiting.get(conversation.session_id)
+        if task is not None and not conversation.claudes:
+            del self._waiting[conversation.session_id]
+            task.cancel()
+
+    async def _fetch_news(self, conversation: FleetConversation) -> None:
+        """While claudes live on a conversation, fetch what other hosts say in its room.
+
+        Their hooks tell them of what is here.
+        """
+        note, name = conversation.note, rooms.key(conversation.note.room, conversation.note.agent)
+        while True:
+            backend = self.backend
+            if backend is None or not backend.is_here:
+                await asyncio.sleep(_NEWS_RETRY)
+                continue
+            head = shared_forks.head_of(self.store, note.session_id)
+            other = head if head != note.session_id else ""
+            with contextlib.suppress(Unavailable):
+                async with backend.watch(conversation=other, room=name) as changed:
+                    if other:
+                        await self._fetch_head(conversation, other)
+                    found = await rooms.head(backend, note.room, note.agent, ())
+                    if found.session_id == head:
+                        forks = [it for it in found.forks if it.session_id != note.session_id]
+                        await self.fetch_forks(conversation, forks)
+                    await event_wait.wait(changed, _NEWS_INTERVAL)
+
+    async def _fetch_head(self, fork: FleetConversation, head: str) -> None:
+        """Fetch the head of a fork, unless a claude of this host has it."""
+        its = self.find(head, fork.note.room, fork.note.agent)
+        with self.kept(its):
+            async with its.lock:
+                await shared_forks.fetch_head(its, fork)
 
     async def verify_forks(self) -> None:
         """Make sure that rooms list the forks of this host until the head has all of them.

@@ -32,24 +32,48 @@ _PROBLEMS = (Unavailable, DamagedLog, Hostile, OSError, Failure)
 _LONGEST_NAME = 60
 
 
-async def fetch(store: str, its: FleetConversation, head: FleetConversation, fork: Fork) -> None:
-    """Fetch a fork of a head, for a call to append what the head lacks.
+async def fetch(store: str, its: FleetConversation, asking: FleetConversation, fork: Fork) -> None:
+    """Fetch a fork for a conversation that lacks its turns: its head, or another fork of that.
 
     What cannot be fetched now stays open, and never keeps a call from its conversation. The caller
-    holds the `lock` of both conversations.
+    holds the `lock` of the fork.
     """
-    if not its.transcript:
-        directory = os.path.dirname(head.transcript)
-        its.transcript = f"{directory}/{fork.session_id}{transcripts.ENDING}"
+    _place_beside(its, asking)
     try:
         sequence = await its.fetch()
-        its.note.fork_of = head.session_id
+        its.note.fork_of = fork.of
         forking.mark(store, its.note, its.transcript, _by(fork))
     except _PROBLEMS as problem:
         explain(f"fork {fork.session_id} is not fetched: {problem}")
         return
     # A log that is gone has nothing to get.
-    head.fetched_forks[fork.session_id] = sequence or fork.until
+    if fork.of == asking.session_id:
+        asking.fetched_forks[fork.session_id] = sequence or fork.until
+
+
+async def fetch_head(its: FleetConversation, fork: FleetConversation) -> None:
+    """Fetch the head of a fork, for the claude on the fork to be told of its turns.
+
+    The caller holds the `lock` of the head.
+    """
+    _place_beside(its, fork)
+    try:
+        await its.fetch()
+    except _PROBLEMS as problem:
+        explain(f"head {its.session_id} is not fetched: {problem}")
+
+
+def _place_beside(its: FleetConversation, other: FleetConversation) -> None:
+    """Where a conversation has no transcript here yet, have it beside another one's."""
+    if not its.transcript:
+        directory = os.path.dirname(other.transcript)
+        its.transcript = f"{directory}/{its.session_id}{transcripts.ENDING}"
+
+
+def head_of(store: str, session_id: str) -> str:
+    """The conversation that one is a fork of, or itself."""
+    marker = fork_marker.of_fork(store, session_id)
+    return marker.of if marker is not None and not marker.is_over else session_id
 
 
 async def share(

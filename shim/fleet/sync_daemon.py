@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from shim.fleet import daemon_client, expiry, host, notes, protocol
+from shim.fleet import daemon_client, event_wait, expiry, host, notes, protocol
 from shim.fleet.backend import Unavailable
 from shim.fleet.daemon_requests import Requests
 from shim.fleet.records import Hostile
@@ -124,8 +124,7 @@ class SyncDaemon:
                     with contextlib.suppress(Unavailable):
                         await backend.put_heartbeat(this_host.host, heartbeat)
                         self._heartbeat, last = heartbeat, time.monotonic()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(roster.has_released.wait(), _TICK)
+            await event_wait.wait(roster.has_released, _TICK)
             roster.has_released.clear()
 
     async def _housekeep(self) -> None:

@@ -81,7 +81,7 @@ def test_what_a_host_said_alone_is_gone_on_with_on_the_other(
     after = b.ask("and now?", room="r")
     alone = ("alone on a", "alone on b")
     heard = [said for answer in (before, after) for said in alone if said in answer]
-    assert sorted(heard) == list(alone)
+    assert sorted(set(heard)) == list(alone)
 
 
 def test_what_is_deleted_is_on_no_server_and_resumed_on_no_host(

@@ -25,6 +25,7 @@ class Memory:
         self.revisions: dict[str, int] = {}
         self.alive: dict[str, dict[str, Any]] = {}
         self.sequence = 0
+        self.watches: list[tuple[str, str, asyncio.Event]] = []
         self.clock = 1767322800.0
         """Seconds since 1970, by which records are stored."""
 
@@ -67,6 +68,7 @@ class MemoryBackend:
         copy = records.from_bytes(record.to_bytes())
         copied = Stored(self.memory.sequence, copy, self._stamp(), after)
         self.stored.append((conversation, copied))
+        self._tell(conversation)
         if self.loses_the_next_answer:
             self.loses_the_next_answer = False
             raise Unavailable("the answer came too late")
@@ -91,8 +93,11 @@ class MemoryBackend:
         ]
 
     @contextlib.asynccontextmanager
-    async def watch(self, conversation: str) -> AsyncIterator[asyncio.Event]:
-        yield asyncio.Event()
+    async def watch(self, conversation: str = "", room: str = "") -> AsyncIterator[asyncio.Event]:
+        event = asyncio.Event()
+        self.memory.watches.append((conversation, room, event))
+        yield event
+        self.memory.watches.remove((conversation, room, event))
 
     async def room(self, name: str) -> RoomEntry:
         self._require()
@@ -106,6 +111,7 @@ class MemoryBackend:
         if self.memory.revisions.get(name, 0) != after:
             raise Conflict(name)
         self.memory.revisions[name] = after + 1
+        self._tell(name)
         if value is None:
             self.memory.values.pop(name, None)
         else:
@@ -134,6 +140,11 @@ class MemoryBackend:
 
     async def about(self) -> dict[str, Any]:
         return {}
+
+    def _tell(self, name: str) -> None:
+        for conversation, room, event in self.memory.watches:
+            if name in (conversation, room):
+                event.set()
 
     def _stamp(self) -> str:
         return times.timestamp(int(self.memory.clock * 1e9)).decode()

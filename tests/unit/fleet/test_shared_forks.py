@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import posix
+import subprocess
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,7 +24,7 @@ from tests.support.backend import Memory, MemoryBackend
 from tests.support.transcripts import Writer, history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from shim.fleet.jetstream import JetStream
@@ -62,23 +64,23 @@ class FleetHost:
     def transcript(self, session_id: str = U) -> Path:
         return self._config / "projects" / "p" / f"{session_id}.jsonl"
 
-    async def begin(self, session_id: str = U) -> dict[str, Any]:
+    async def begin(self, pid: int = ENDED, kind: str = "one-shot") -> dict[str, Any]:
         """Ask for the room's conversation; where it is granted, append what it lacks."""
         self._be_here()
         question = {
             **ROOM,
             "request": "begin",
-            "pid": ENDED,
-            "kind": "one-shot",
-            "session_id": session_id,
-            "transcript": str(self.transcript(session_id)),
+            "pid": pid,
+            "kind": kind,
+            "session_id": U,
+            "transcript": str(self.transcript()),
             "is_chosen": False,
-            "moves_head": not self.transcript(session_id).exists(),
+            "moves_head": not self.transcript().exists(),
             "waits": 0,
         }
         answer = await self._requests.answer(protocol.encode(question))
         if answer["answer"] == "granted":
-            catching_up.catch_up(self.store, session_id)
+            catching_up.catch_up(self.store, U)
         return answer
 
     async def turn(self, prompt: str) -> None:
@@ -90,14 +92,18 @@ class FleetHost:
     async def settle(self) -> None:
         """Have the daemon do what there is to do."""
         self._be_here()
-        while due := [each for each in self.roster if each.log.is_held or each.note.is_unfinished]:
+        while due := [
+            each
+            for each in self.roster
+            if not each.claudes and (each.log.is_held or each.note.is_unfinished)
+        ]:
             if self.backend.why:
                 return
             for each in due:
                 each.reset_back_off()
                 await self.roster.maintain(each)
 
-    async def fork_turn(self, prompt: str) -> str:
+    async def fork_turn(self, prompt: str, pid: int = ENDED) -> str:
         """Have a turn in a new fork, as a call does that finds the room in use."""
         self._be_here()
         path = writing.write(self.store, str(self.transcript()), new_session_id(), "a program")
@@ -105,11 +111,16 @@ class FleetHost:
         fork = Writer(self.transcript(os.path.basename(path).removesuffix(".jsonl")))
         fork.say(prompt)
         event = {"session_id": fork.session_id, "transcript_path": path}
-        question = {**ROOM, "request": "flush", "pid": ENDED}
+        question = {**ROOM, "request": "flush", "pid": pid}
         line = protocol.encode({**question, "event": json.dumps(event).encode()})
         assert (await self._requests.answer(line))["answer"] == "done"
         await self.settle()
         return fork.session_id
+
+    def lacks(self) -> list[str]:
+        """The prompts of the turns that the room's conversation lacks."""
+        self._be_here()
+        return [turn.prompt for turn in catching_up.lacking(self.store, U)]
 
     @property
     def said(self) -> list[str]:
@@ -124,6 +135,13 @@ class FleetHost:
 def _of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", b"")
     monkeypatch.setattr(log, "_RETURNS_WITHIN", 0.0)
+
+
+@pytest.fixture
+def live_claude() -> Iterator[int]:
+    """The pid of a claude that lives as long as the test."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        yield process.pid
 
 
 @pytest.fixture
@@ -330,6 +348,41 @@ def fails_for(monkeypatch: pytest.MonkeyPatch, fork: str) -> None:
         return await fetch(its)
 
     monkeypatch.setattr(conversation.FleetConversation, "fetch", failing)
+
+
+def test_what_others_say_beside_a_live_claude_is_fetched_for_it(
+    a: FleetHost, b: FleetHost, live_claude: int
+) -> None:
+    async def story() -> None:
+        await a.turn("1")
+        await b.turn("2")
+        assert (await a.begin(live_claude, "interactive"))["answer"] == "granted"
+        assert (await b.begin())["answer"] == "busy"
+        fork = await b.fork_turn("beside")
+        await until(lambda: a.transcript(fork).exists())
+        assert a.lacks() == ["beside"]
+
+    run(story())
+
+
+def test_what_the_head_gets_is_fetched_for_a_live_claude_on_a_fork_of_another_host(
+    a: FleetHost, b: FleetHost, live_claude: int
+) -> None:
+    async def story() -> None:
+        await a.turn("1")
+        await b.turn("2")
+        await b.fork_turn("beside", live_claude)
+        await a.turn("3")
+        await until(lambda: "3" in b.said)
+
+    run(story())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not is_so():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 class Killed(BaseException):
