@@ -78,7 +78,7 @@ def confirm_beside(claudes: Collection[Live], question: str, yes: bool) -> None:
     if not claudes or yes:
         return
     them = "; ".join(map(str, claudes))
-    if not _can_ask():
+    if not can_ask():
         raise InUse(f"{them}: end it first, or pass --yes")
     warn(them)
     _ask(question)
@@ -86,7 +86,7 @@ def confirm_beside(claudes: Collection[Live], question: str, yes: bool) -> None:
 
 def require_answer(yes: bool) -> None:
     """Make sure that a question can be asked or is answered. Raises ClickException."""
-    if not yes and not _can_ask():
+    if not yes and not can_ask():
         raise click.ClickException("there is no terminal to ask on: pass --yes")
 
 
@@ -96,7 +96,8 @@ def confirm(question: str, yes: bool) -> None:
         _ask(question)
 
 
-def _can_ask() -> bool:
+def can_ask() -> bool:
+    """Whether there is somebody at a terminal to ask."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

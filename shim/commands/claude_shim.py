@@ -6,34 +6,19 @@ from importlib import import_module
 
 import click
 
-# In the order in which a person comes to need them. Each is a module of this package with a
-# `command`, imported only when it is called.
-SUBCOMMANDS = (
-    "install",
-    "uninstall",
-    "init",
-    "completion",
-    "opencode",
-    "status",
-    "doctor",
-    "explain",
-    "open",
-    "list",
-    "show",
-    "search",
-    "read",
-    "ps",
-    "link",
-    "forget",
-    "delete",
-    "prune",
-    "fleet",
-    "import",
-    "export",
-    "which",
-    "version",
-    "help",
-)
+# By what one wants to do. Each is a module of this package with a `command`, imported only when it
+# is called.
+_SECTIONS = {
+    "Find, read and open conversations": ("list", "search", "read", "show", "open"),
+    "Choose what a room resumes, and delete": ("link", "forget", "delete", "prune"),
+    "See who is live, and whether all is well": ("ps", "status", "doctor", "explain"),
+    "Share and move rooms": ("fleet", "export", "import"),
+    "Set up": ("install", "uninstall", "init", "completion", "opencode", "which"),
+    "Learn more": ("help", "version"),
+}
+SUBCOMMANDS = tuple(name for names in _SECTIONS.values() for name in names)
+# Characters of a command's line of help: the first sentence of each.
+_LONGEST = 200
 # Names of other programs' subcommands, which people try.
 _MEANT = {
     "ls": "Did you mean 'list'?",
@@ -52,6 +37,15 @@ class _Subcommands(click.Group):
             return None
         command: click.Command = import_module(f"shim.commands.{name}").command
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, SUBCOMMANDS))
+        for title, names in _SECTIONS.items():
+            commands = ((name, self.get_command(context, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(f"{n:{width}}", c.get_short_help_str(_LONGEST)) for n, c in commands if c]
+                )
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -78,6 +78,8 @@ def command(file: str, with_conversations: bool) -> None:
     if with_conversations:
         written += f" and {output.counted(len(packed), 'conversation')}"
     click.echo(f"Wrote {written} to {file}", err=True)
+    if not with_conversations:
+        click.echo("Conversations are not in it: --with-conversations adds them.", err=True)
 
 
 def _write_all(to: BinaryIO, data: bytes) -> None:

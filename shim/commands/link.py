@@ -29,11 +29,19 @@ _SHORTEST = 4
 
 @click.command("link")
 @click.argument("room", type=ROOM)
-@click.argument("agent", type=AGENT, metavar="[AGENT]")
+@click.argument("agent", type=AGENT, metavar="[AGENT]", required=False)
 @click.argument("conversation", metavar="ID", required=False)
 @confirming.yes
 @output.as_json
-def command(room: str, agent: str, conversation: str | None, yes: bool, as_json: bool) -> None:
+@click.pass_context
+def command(
+    context: click.Context,
+    room: str,
+    agent: str | None,
+    conversation: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Have ROOM and AGENT resume another conversation.
 
     ID is a session id, its first 4 or more characters, or the path of a transcript. Claude must be
@@ -50,6 +58,8 @@ def command(room: str, agent: str, conversation: str | None, yes: bool, as_json:
       claude-shim link refactor 6f2a
       claude-shim link refactor claude ~/.claude/projects/-home-ada-app/6f2a0d3e-….jsonl
     """
+    if agent is None:
+        raise click.MissingParameter(ctx=context, param_hint="'ID'", param_type="argument")
     sessions = Store(store.directory())
     fleet = hosts.reached(sessions.directory)
     mappings = fleet.merge(sessions.mappings(), room)

@@ -9,7 +9,7 @@ import click
 
 from shim.base.messages import warn
 from shim.base.session_key import stored_key
-from shim.cli import mapped
+from shim.cli import confirming, mapped
 from shim.cli.names import AGENT, ROOM
 from shim.cli.shared_options import default_bin_directory
 from shim.install import launcher, real_claude
@@ -50,8 +50,8 @@ def command(context: click.Context, room: str, agent: str | None, here: bool) ->
     """Open the conversation of ROOM and AGENT at a terminal.
 
     Claude runs in the conversation's directory, unless you pass --here. Without AGENT, it is the
-    room's only one, else `claude`. A room that does not exist is created. Arguments after -- are
-    passed to claude.
+    room's only one, else `claude`. A room that does not exist is created; at a terminal you are
+    asked first where another has nearly that name. Arguments after -- are passed to claude.
 
     \b
       claude-shim open refactor
@@ -63,7 +63,7 @@ def command(context: click.Context, room: str, agent: str | None, here: bool) ->
     if agent is None:
         agent = mapped.agent_of(mappings.get(room, {}))
     if room not in mappings:
-        warn(f"room {room!r} is new{mapped.close_to(room, mappings)}")
+        _announce(room, mapped.close_to(room, mappings))
     if not here:
         _enter_directory(mappings, room, agent)
     key = stored_key(room, agent)
@@ -72,6 +72,19 @@ def command(context: click.Context, room: str, agent: str | None, here: bool) ->
     if not room:
         del environ[b"NSED_ROOM_ID"]
     os.execve(path, ["claude", *context.meta[_REST]], environ)
+
+
+def _announce(room: str, hint: str) -> None:
+    """Say that a room is new; where another has nearly that name, ask first, if that can be asked.
+
+    Raises ClickException if the answer is no.
+    """
+    said = f"room {room!r} is new{hint}"
+    if hint and confirming.can_ask():
+        click.echo(said + "?", err=True)
+        confirming.confirm("Create it?", yes=False)
+    else:
+        warn(said)
 
 
 def _enter_directory(mappings: Document, room: str, agent: str) -> None:

@@ -546,7 +546,10 @@ class TestExport:
         path = world.directory / "mappings.json"
         path.write_text("an older one")
         run = ask(world, "export", "mappings.json")
-        assert run.lines == ["Wrote 3 mappings to mappings.json"]
+        assert run.lines == [
+            "Wrote 3 mappings to mappings.json",
+            "Conversations are not in it: --with-conversations adds them.",
+        ]
         assert (run.exit_code, run.stdout, path.read_text()) == (0, b"", EXPORTED)
         assert path.stat().st_mode & 0o777 == 0o600
         assert [*world.directory.iterdir()] == [path]

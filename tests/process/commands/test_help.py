@@ -76,6 +76,18 @@ def test_a_command_is_shown_with_its_own_help(world: World, command: str) -> Non
     assert shown(world, "help", command) == shown(world, command, "--help")
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_commands_are_grouped_by_what_one_wants_to_do(world: World, columns: int) -> None:
+    page = shown(world, "--help", columns=columns)
+    assert "Commands:" not in page
+    section = page[page.index("Find, read and open conversations:\n") :].partition("\n\n")[0]
+    rows = [line.split() for line in section.splitlines()[1:]]
+    names = [words[0] for words in rows if words[0] in SUBCOMMANDS]
+    assert names == ["list", "search", "read", "show", "open"]
+    assert all(f"\n  {name} " in page for name in SUBCOMMANDS)
+    assert "..." not in section  # no line is cut
+
+
 def test_a_commands_own_subcommand_is_shown(world: World) -> None:
     assert "claude-shim opencode status" in shown(world, "help", "opencode", "status")
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.claude_shim import ask_process, printed, refused
+from tests.support.claude_shim import ask_process, exit_code, printed, refused, terminal
 from tests.support.recorder import Call, World, derived
 from tests.support.rooms import U, V, entry, live, store, transcript
 
@@ -53,6 +53,24 @@ def test_open_hands_claude_what_is_behind_the_dashes(world: World) -> None:
     assert said == b"claude-shim: room 'new' is new\n"
     call, _ = opened(world, "--", "-odd-", "--", "-p")
     assert call.variable("NSED_ROOM_ID") == b"-odd-"
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_open_asks_before_it_makes_a_room_with_nearly_the_name_of_another(
+    world: World, answer: str
+) -> None:
+    store(world, {"refactor": {"planner": entry(U)}})
+    with terminal(world, "open", "refactr") as child:
+        child.expect_exact("room 'refactr' is new: did you mean 'refactor'?")
+        child.expect_exact("Create it?")
+        child.sendline(answer)
+        assert exit_code(child) == (0 if answer == "y" else 1)
+    assert len(world.claude.calls) == (answer == "y")
+
+
+def test_link_names_the_argument_that_is_missing(world: World) -> None:
+    warning = refused(world, "link", "refactor", exit_code=2)
+    assert warning == "Missing argument 'ID'. `claude-shim link --help` helps."
 
 
 def test_open_without_a_launcher_says_so(world: World) -> None:
