@@ -119,6 +119,16 @@ class FleetConversation:
         """How many bytes of the transcript the log lacks."""
         return (self._files or self._new_files()).lag()
 
+    def follow_to(self, transcript: str) -> None:
+        """Take the transcript where claude writes it, which its hook says.
+
+        A new conversation can be in another file than was expected: claude's name for a directory
+        of over 200 characters ends in a hash (help facts, "Which conversation").
+        """
+        self.transcript = os.path.realpath(transcript)
+        if self._files is not None:
+            self._files.transcript = self.transcript
+
     async def acquire(self, pid: int, kind: str) -> None:
         """Acquire it for a claude that starts now, and fetch all turns of other hosts.
 

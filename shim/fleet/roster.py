@@ -206,7 +206,7 @@ class Roster:
         }
         session_id = required_session_id(event["session_id"])
         conversation = self.find(session_id, str(asked["room"]), str(asked["agent"]))
-        conversation.transcript = os.path.realpath(str(event["transcript_path"]))
+        conversation.follow_to(str(event["transcript_path"]))
         pid = int(asked["pid"])
         started = claude_watch.start_time(pid)
         if started is not None and started < asked_at + _CLOCK_SLACK:
@@ -233,7 +233,7 @@ class Roster:
         event, pid = asked["event"], int(asked["pid"])
         session_id = required_session_id(event["session_id"])
         conversation = self.find(session_id, str(asked["room"]), str(asked["agent"]))
-        conversation.transcript = os.path.realpath(str(event["transcript_path"]))
+        conversation.follow_to(str(event["transcript_path"]))
         kind = next((each.claudes[pid] for each in self if pid in each.claudes), "")
         for other in self:
             if other is not conversation and other.claudes.pop(pid, None) is not None:

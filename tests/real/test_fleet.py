@@ -63,6 +63,15 @@ def interactive(host: Host, prompt: str) -> str:
     return f"heard: {prompt}"
 
 
+def test_a_room_of_a_directory_with_a_long_path_is_resumed_on_another_host(hosts: Hosts) -> None:
+    a, b = hosts
+    for host, prompt in ((a, "one"), (b, "two")):
+        long = host.directory(host.work / ("long" * 40) / ("long" * 10))
+        host.ask(prompt, room="r", cwd=long)
+
+    assert a.ask("three", room="r") == "heard: three | before: one ; two"
+
+
 @pytest.mark.parametrize("on_b", [one_shot, in_json, streaming, interactive])
 def test_a_room_is_resumed_on_another_host_and_back(
     any_hosts: Hosts, api: MessagesApi, on_b: Callable[[Host, str], str]

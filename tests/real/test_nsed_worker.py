@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import tempfile
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +95,7 @@ class Worker:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory whose name the worker spells as claude does: no dot and no underscore."""
-    path = Path(tempfile.gettempdir(), f"nsed{uuid.uuid4().hex}").resolve()
+    path = Path("/tmp", f"nsed{uuid.uuid4().hex}").resolve()  # TMPDIR may have both, or be too long
     path.mkdir()
     yield path
     shutil.rmtree(path)
