@@ -85,3 +85,19 @@ def test_what_runs_is_shown_with_the_way_it_runs(world: World) -> None:
     }
     assert stranger.close() == stream.close() == 0
     assert list(running()) == ["term"]
+
+
+def test_a_room_that_the_api_refuses_is_listed_with_the_error(
+    any_claude: World, api: MessagesApi
+) -> None:
+    api.on("refuse this", Reply(status=400))
+    any_claude.ask("one", room="r")
+    for _ in range(2):
+        assert any_claude.run("-p", "refuse this", room="r").returncode == 1
+
+    [listed] = json.loads(any_claude.claude_shim("list", "--json"))
+    assert "400" in listed["api_error"]
+
+    any_claude.ask("two", room="r")
+    [listed] = json.loads(any_claude.claude_shim("list", "--json"))
+    assert listed["api_error"] is None

@@ -21,7 +21,7 @@ STAND_IN = "standin/model"
 CLAUDE = "claude/model"
 """The model of a provider that spawns claude: tests/support/opencode_provider.js."""
 
-_OFF_THE_NETWORK = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+OFF_THE_NETWORK = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
 _PROVIDER = Path(__file__).with_name("opencode_provider.js")
 
 
@@ -59,7 +59,7 @@ class OpenCode:
         The same model is asked for titles. CLAUDE spawns no claude before so many calls have come.
         """
         self._configure(model)
-        env = {**_OFF_THE_NETWORK, "CALLS_AT_ONCE": str(at_once), **(env or {})}
+        env = {**OFF_THE_NETWORK, "CALLS_AT_ONCE": str(at_once), **(env or {})}
         return self.world.start("run", *options, prompt, program=binary(), env=env)
 
     def run(self, prompt: str, *options: str, **how: Any) -> str:
@@ -68,7 +68,7 @@ class OpenCode:
 
     def run_command(self, *args: str) -> str:
         """What `opencode ARGS…` prints."""
-        return ended(self.world.start(*args, program=binary(), env=_OFF_THE_NETWORK))
+        return ended(self.world.start(*args, program=binary(), env=OFF_THE_NETWORK))
 
     @property
     def conversations(self) -> dict[str, dict[str, str]]:
