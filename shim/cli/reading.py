@@ -66,7 +66,9 @@ def messages(file: RoomFile, store: str, extent: Extent, with_tools: bool) -> li
     session_id = file.conversation.session_id
     with file.open() as opened:
         passages = _passages(opened, file.path, extent)
-    apart = _apart(store, session_id)
+    known = {row.uuid for rows in passages for row in rows}
+    # A copy from the fleet may have more than the file here.
+    apart = [(fork, rows) for fork, rows in _apart(store, session_id) if rows[-1].uuid not in known]
     wanted = extent.of([*passages, *(rows for _, rows in apart)])
     fork_of = {id(rows): fork for fork, rows in apart}
     found = []

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shim.base.messages import Failure, warn
 from shim.base.plain_text import command_line
 from shim.cli import following, hosts, mapped, reading, room_transcripts
+from shim.cli.fleet_copies import Copies
 from shim.cli.message_view import View
 from shim.cli.names import AGENT, ROOM, WHEN
 from shim.cli.output import as_json, iso, name, show_json
 from shim.cli.reading import Extent
+from shim.cli.room_transcripts import RoomConversation
 from shim.cli.tables import columns
 from shim.store import store
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping
     from shim.cli.reading import Utterance
-    from shim.cli.room_transcripts import RoomConversation, RoomFile
+    from shim.cli.room_transcripts import RoomFile
 
 _FEWEST = 4
 # Turns that are shown before what is said from now on.
@@ -72,14 +75,17 @@ def command(
     opened = store.Store(store.directory())
     fleet = hosts.known(opened.directory)
     mapping = _mapping(mapped.every(fleet.merge(opened.mappings())), room, agent)
+    if follow and earlier is not None:
+        raise click.UsageError("--follow follows the room's conversation, no --earlier one.")
     if follow:
-        if earlier is not None:
-            raise click.UsageError("--follow follows the room's conversation, no --earlier one.")
         extent = Extent(last or (_BEFORE if since is None else None), since)
-        _follow(following.Follower(opened, mapping, extent, tools), as_json)
+        _follow(opened, mapping, fleet, (extent, tools), as_json)
         return
-    file = _file(opened.directory, mapping, earlier, fleet)
-    found = reading.messages(file, opened.directory, Extent(last, since), tools)
+    with Copies(opened.directory) as copies:
+        is_away = earlier is None and fleet.is_elsewhere(mapping)
+        file = _fetched(copies, mapping) if is_away else None
+        file = file or _file(opened.directory, mapping, earlier)
+        found = reading.messages(file, opened.directory, Extent(last, since), tools)
     if as_json:
         show_json([as_object(message) for message in found])
         return
@@ -97,15 +103,21 @@ def _mapping(mappings: list[Mapping], room: str, agent: str | None) -> Mapping:
     return found[0]
 
 
-def _file(directory: str, mapping: Mapping, earlier: str | None, fleet: Fleet) -> RoomFile:
+def _fetched(copies: Copies, mapping: Mapping) -> RoomFile | None:
+    """The conversation as another host left it; None where it cannot be fetched."""
+    head = RoomConversation(mapping.room, mapping.agent, mapping.session_id, room_transcripts.HEAD)
+    try:
+        return copies.fetch(head)
+    except Failure as problem:
+        warn(f"what another host has of this room cannot be fetched: {problem}")
+        return None
+
+
+def _file(directory: str, mapping: Mapping, earlier: str | None) -> RoomFile:
     """The file to read. Raises ClickException where there is none."""
     of_room = room_transcripts.conversations(directory, [mapping])
     wanted = of_room[0] if earlier is None else _earlier(of_room, earlier.lower(), mapping)
     file = next(iter(room_transcripts.files(directory, [wanted])), None)
-    if file is None and fleet.is_elsewhere(mapping) and earlier is None:
-        raise click.ClickException(
-            "the conversation is on another host: the room's next call fetches it"
-        )
     if file is None:
         raise click.ClickException(f"conversation {wanted.session_id} has no transcript")
     return file
@@ -124,20 +136,25 @@ def _earlier(of_room: list[RoomConversation], beginning: str, mapping: Mapping) 
     return found[0]
 
 
-def _follow(follower: following.Follower, as_json: bool) -> None:
-    view = None if as_json else View(follower.session_id, columns())
-    try:
-        for messages in follower.messages():
-            if view is None:
-                for message in messages:
-                    show_json(as_object(message), in_a_line=True)
-            else:
-                view.session_id = follower.session_id
-                for line in view.lines(messages):
-                    click.echo(line)
-            sys.stdout.flush()
-    except KeyboardInterrupt:
-        raise click.Abort from None
+def _follow(
+    opened: store.Store, mapping: Mapping, fleet: Fleet, wanted: tuple[Extent, bool], as_json: bool
+) -> None:
+    with Copies(opened.directory) as copies:
+        elsewhere = copies if fleet.is_configured else None
+        follower = following.Follower(opened, mapping, *wanted, elsewhere)
+        view = None if as_json else View(follower.session_id, columns())
+        try:
+            for messages in follower.messages():
+                if view is None:
+                    for message in messages:
+                        show_json(as_object(message), in_a_line=True)
+                else:
+                    view.session_id = follower.session_id
+                    for line in view.lines(messages):
+                        click.echo(line)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            raise click.Abort from None
 
 
 def _print(lines: Iterator[str], mapping: Mapping) -> None:

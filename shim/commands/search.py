@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 import time
+from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim.base.messages import warn
+from shim.base.messages import Failure, warn
 from shim.base.plain_text import command_line, printable
-from shim.base.session_key import DEFAULT_AGENT
+from shim.base.session_key import DEFAULT_AGENT, stored_key
 from shim.claude import said
 from shim.claude.text_search import Query
 from shim.cli import hosts, mapped, room_transcripts, searching
 from shim.cli.excerpts import excerpts
+from shim.cli.fleet_copies import Copies
 from shim.cli.names import AGENT, ROOM, WHEN
 from shim.cli.output import (
     age,
@@ -27,6 +29,7 @@ from shim.cli.output import (
     iso,
     local,
     name,
+    progress,
     show_json,
     slow_progress,
 )
@@ -38,6 +41,7 @@ from shim.store import store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from shim.cli.hosts import Fleet
     from shim.cli.mapped import Mapping
     from shim.cli.room_transcripts import RoomFile
 
@@ -54,6 +58,7 @@ _WHO = {said.TOOL: "call", said.RESULT: "result"}
 @click.argument("words", nargs=-1, required=True)
 @click.option("--regex", is_flag=True, help="Each of WORDS is a regular expression of Python's.")
 @click.option("--tools", is_flag=True, help="Search calls of tools and their results, too.")
+@click.option("--fleet", "in_fleet", is_flag=True, help="Search what other hosts have, too.")
 @click.option("--room", type=ROOM, help="Only this room.")
 @click.option("--agent", type=AGENT, help="Only this agent.")
 @click.option("--since", type=WHEN, help="Only from then on: 2w, 2026-11-30, '2026-11-30 12:00'.")
@@ -70,6 +75,7 @@ def command(
     words: tuple[str, ...],
     regex: bool,
     tools: bool,
+    in_fleet: bool,
     room: str | None,
     agent: str | None,
     since: float | None,
@@ -109,7 +115,13 @@ def command(
     )
     found = Found(limit)
     _in_titles(mappings, query, scope, found)
-    is_interrupted = _in_files(files, query, scope, found)
+    away = [it for it in mappings if fleet.is_elsewhere(it)]
+    with ExitStack() as stack:
+        if in_fleet and away:
+            copies = stack.enter_context(Copies(opened.directory))
+            fetched, away = _fetched(copies, away, fleet, files)
+            files += fetched
+        is_interrupted = _in_files(files, query, scope, found)
     hits = found.hits
     if as_json:
         show_json([_as_json(hit) for hit in hits])
@@ -118,10 +130,10 @@ def command(
             click.echo(line)
         for line in _hints(hits, found, mappings, files, room, agent):
             click.echo(line, err=True)
-    there = {file.conversation.session_id for file in files}
-    away = [it for it in mappings if it.session_id not in there and fleet.is_elsewhere(it)]
     if away:
-        click.echo(f"{counted(len(away), 'room')} of other hosts not searched.", err=True)
+        how = "they cannot be fetched" if in_fleet else "--fleet does"
+        rooms = counted(len(away), "room")
+        click.echo(f"Not searched: what other hosts have of {rooms}; {how}.", err=True)
     if is_interrupted:
         raise click.Abort
     if not hits:
@@ -135,6 +147,35 @@ def _query(words: Sequence[str], is_regex: bool) -> Query:
         return Query(words, is_regex)
     except re.error as problem:
         raise click.UsageError(f"WORDS is no regular expression: {problem}.") from problem
+
+
+def _fetched(
+    copies: Copies, away: Sequence[Mapping], fleet: Fleet, here: Sequence[RoomFile]
+) -> tuple[list[RoomFile], list[Mapping]]:
+    """What other hosts have of rooms that they had last, and the rooms that cannot be fetched."""
+    there = {file.conversation.session_id for file in here}
+    found: list[RoomFile] = []
+    failed: list[Mapping] = []
+    with progress(away, len(away), "Fetching") as steps:
+        for it in steps:
+            its = fleet.rooms[it.room, it.agent]
+            parts = {
+                **dict.fromkeys(its.earlier, room_transcripts.EARLIER),
+                **dict.fromkeys(its.forks, room_transcripts.FORK),
+            }
+            wanted = {each: part for each, part in parts.items() if each not in there}
+            wanted[it.session_id] = room_transcripts.HEAD
+            try:
+                files = [
+                    copies.fetch(room_transcripts.RoomConversation(it.room, it.agent, each, part))
+                    for each, part in wanted.items()
+                ]
+            except Failure as problem:
+                warn(f"{stored_key(it.room, it.agent)} cannot be fetched: {problem}")
+                failed.append(it)
+            else:
+                found += filter(None, files)
+    return found, failed
 
 
 def _in_titles(mappings: Sequence[Mapping], query: Query, scope: Scope, found: Found) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.base import times
 from shim.claude import answers
-from shim.fleet import daemon_client, event_wait, extra, notes, protocol, rooms
+from shim.fleet import copies, daemon_client, event_wait, extra, notes, protocol, rooms
 from shim.fleet.backend import AGREEMENT_TIMEOUT, Unavailable
 from shim.fleet.log import Held
 from shim.fleet.records import Hostile
@@ -64,6 +64,7 @@ class Requests:
             "drop": self._drop,
             "status": self._status,
             "rooms": self._rooms,
+            "copy": self._copy,
             "stop": self._stop,
         }
 
@@ -320,6 +321,13 @@ class Requests:
             "rooms": found,
             "unreadable": sum(holder is None for holder, _ in holders.values()),
         }
+
+    async def _copy(self, asked: Message) -> Message:
+        """Write a conversation as the fleet has it into a file of who asks."""
+        backend = await self._roster.ready_backend()
+        session_id = required_session_id(asked["session_id"])
+        path, after = str(asked["path"]), int(asked["after"])
+        return {"answer": "done", "sequence": await copies.write(backend, session_id, path, after)}
 
     async def _stop(self, _: Message) -> Message:
         """End, once all leases are released that no claude needs: the machine may be gone next."""

@@ -142,6 +142,15 @@ def unreadable(store: str) -> int:
     return int(_answer(daemon_client.ask(store, "rooms"))["unreadable"])
 
 
+def copy(store: str, session_id: str, path: str, after: int = 0) -> int:
+    """Write a conversation's transcript as the fleet has it into a file, to be read here.
+
+    Given what the last call for that file returned, only what is new is fetched. Raises Failure.
+    """
+    said = daemon_client.ask(store, "copy", session_id=session_id, path=path, after=after)
+    return int(_answer(said)["sequence"])
+
+
 def move_head(store: str, room: str, agent: str, session_id: str) -> None:
     """Map a room and agent to a conversation on every host. Raises Failure."""
     _answer(daemon_client.ask(store, "head", room=room, agent=agent, session_id=session_id))

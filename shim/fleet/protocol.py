@@ -22,6 +22,9 @@ the hook). It is answered when all up to the turn's answer is in the stream: `do
 becomes the room's head.
 `head` (`room`, `agent`, `session_id`) moves a room's head, `drop` (`room`, `agent`, `session_id`)
 forgets the room, and deletes the conversation where one is named. Answers: `done`, `alone`.
+`copy` (`session_id`, `path`, `after`) writes a conversation's transcript as the fleet has it into a
+file of who asks. Answers: `done` (`sequence`: the next question's `after`, so that only what is new
+is fetched), `alone`.
 `status` and `rooms` answer what their names say, `stop` ends the sync daemon: `done`.
 A line that cannot be understood is answered by `alone`, too.
 

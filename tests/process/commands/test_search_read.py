@@ -337,6 +337,15 @@ class TestFollow:
             room.say("later", "yes")
             assert next_texts(process, 2) == ["later", "yes"]
 
+    def test_of_a_fork_that_begins_only_what_is_new_is_shown(
+        self, world: World, room: Writer
+    ) -> None:
+        with following(world, "refactor", "--json") as process:
+            next_texts(process, 2)
+            fork = fork_of(world, room)
+            fork.say("in a new fork", "heard")
+            assert next_texts(process, 2) == ["in a new fork", "heard"]
+
     def test_a_room_that_begins_anew_is_followed_there(self, world: World, room: Writer) -> None:
         with following(world, "refactor") as process:
             lines_until(process, b"A Crane, too")
