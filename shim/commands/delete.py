@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from shim.base import session_key
+from shim.base import session_key, times
+from shim.base.plain_text import printable
 from shim.base.session_key import stored_key
-from shim.cli import confirming, hosts, mapped, output
+from shim.cli import confirming, hosts, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
+from shim.forks import belonging, fork_marker
 from shim.retention import owned_paths, tidying
 from shim.store import history, store
 from shim.store.store import Store
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from shim.store.document import Document
 
 
+_CURRENT, _EARLIER, _FORK = "current", "earlier", "fork"
+
+
 @dataclass(frozen=True)
 class Doomed:
     """A conversation to delete: the current one of a room and agent, or an earlier one."""
@@ -29,9 +35,17 @@ class Doomed:
     room: str
     agent: str
     session_id: str
-    is_earlier: bool
+    kind: str
+    """`current`, `earlier` or `fork`."""
     size: int
     """Bytes of all its files."""
+    configs: tuple[str, ...]
+    """The config directories in which it may be."""
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether the next call would not resume it."""
+        return self.kind != _CURRENT
 
 
 @click.command("delete")
@@ -44,9 +58,9 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
     """Permanently delete the conversations of ROOM and AGENT, and every record of them.
 
     Without AGENT, delete those of all agents of the room. For each conversation, current or
-    earlier, this deletes the transcript, its sidecars, its pin and its mapping. You are shown what
-    and how much, and asked once. The next call of the room starts a new conversation. Prompts
-    typed at a terminal stay in claude's own ~/.claude/history.jsonl.
+    earlier, and each of their forks, this deletes the transcript, its sidecars, its pin and its
+    mapping. You are shown a list of them, and asked once. The next call of the room starts a new
+    conversation. Prompts typed at a terminal stay in claude's own ~/.claude/history.jsonl.
 
     If a claude is live on one of them, or another room and agent share it, nothing is deleted, and
     the exit code is 75. An earlier conversation that others share is left out.
@@ -76,6 +90,8 @@ def command(room: str, agent: str | None, earlier: bool, yes: bool, as_json: boo
         raise click.ClickException(f"{whose} has no {what} to delete{close}")
     confirming.require_answer(yes)
     _require_unused(sessions, mappings, fleet, doomed, earlier)
+    if not yes:
+        _show(doomed)
     confirming.confirm(f"{_told(doomed)}. Delete for good?", yes)
     if not yes:  # somebody may have begun while it was asked
         fleet = hosts.reached(sessions.directory)
@@ -100,21 +116,27 @@ def _of(
     head = entry["uuid"] if entry else None
     before = [each["uuid"] for each in history.earlier(sessions.directory, room, agent)]
     before += reversed(fleet.earlier(room, agent))
-    derived = session_key.derive(stored_key(room, agent))
-    if owned_paths.paths(sessions.directory, derived):
-        before.append(derived)  # else the next call would resume it
     others = {
         entry["uuid"]
         for place, entries in mappings.items()
         for name, entry in entries.items()
         if (place, name) != (room, agent)
     }
+    derived = session_key.derive(stored_key(room, agent))
+    forks = belonging.all_below(sessions.directory, {head or derived, *before}, others)
+    of_forks = [marker.path for marker in forks if marker.path]
+    configs = owned_paths.config_directories(sessions.directory, of_forks)
+    if owned_paths.paths(sessions.directory, derived, configs):
+        before.append(derived)  # else the next call would resume it
     # Without a mapping, the next call resumes the one that the name derives.
-    for session_id in dict.fromkeys(before if head is None else (head, *before)):
-        is_earlier = session_id != (head or derived)
-        if not (is_earlier and session_id in others) and (is_earlier or not only_earlier):
-            size = owned_paths.size(owned_paths.paths(sessions.directory, session_id))
-            yield Doomed(room, agent, session_id, is_earlier, size)
+    kinds = dict.fromkeys(before if head is None else (head, *before), _EARLIER)
+    kinds.update((marker.fork, _FORK) for marker in forks if marker.fork != head)
+    kinds.update({it: _CURRENT for it in kinds if it == (head or derived)})
+    for session_id, kind in kinds.items():
+        is_current = kind == _CURRENT
+        if not (only_earlier if is_current else session_id in others):
+            size = owned_paths.size(owned_paths.paths(sessions.directory, session_id, configs))
+            yield Doomed(room, agent, session_id, kind, size, tuple(configs))
 
 
 def _require_unused(
@@ -144,19 +166,54 @@ def _delete(sessions: Store, doomed: list[Doomed]) -> None:
             new = session_key.new_session_id()
             hosts.move_head(sessions.directory, each.room, each.agent, new)
     for each in doomed:
-        owned_paths.delete(sessions.directory, each.session_id)
-
-    def act(mappings: Document) -> list[history.Head]:
-        for each in doomed:
-            entries = mappings.get(each.room, {})
-            if entries.get(each.agent, {}).get("uuid") == each.session_id:
-                del entries[each.agent]
-            history.drop(sessions.directory, each.room, each.agent, {each.session_id})
-        return []
-
-    sessions.change(act)
+        fork_marker.drop(sessions.directory, each.session_id)
+        owned_paths.delete(sessions.directory, each.session_id, each.configs)
+    sessions.change(partial(_unmap, doomed=doomed))
+    sessions.change(lambda _: ())  # the backup is what the store was before its last change
+    sessions.locked(lambda _: _drop_from_history(sessions.directory, doomed))
     for room, agent in {(each.room, each.agent) for each in doomed if not each.is_earlier}:
         tidying.remove_links_of(sessions.directory, stored_key(room, agent))
+
+
+def _unmap(mappings: Document, doomed: list[Doomed]) -> tuple[()]:
+    """Remove the mappings of what is deleted.
+
+    A room whose derived id another one has gets a new id: its next call would be in that one's
+    conversation.
+    """
+    for each in doomed:
+        entries = mappings.get(each.room, {})
+        if entries.get(each.agent, {}).get("uuid") == each.session_id:
+            del entries[each.agent]
+    in_use = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
+    for room, agent in {(each.room, each.agent) for each in doomed if not each.is_earlier}:
+        entries = mappings.setdefault(room, {})
+        if agent not in entries and session_key.derive(stored_key(room, agent)) in in_use:
+            entries[agent] = {"uuid": session_key.new_session_id(), "last_used": times.now()}
+    return ()
+
+
+def _drop_from_history(directory: str, doomed: list[Doomed]) -> None:
+    ids = {each.session_id for each in doomed}
+    past = history.everything(directory)
+    for room, agent in {(room, agent) for room, agent, entry in past if entry["uuid"] in ids}:
+        history.drop(directory, room, agent, ids)
+
+
+def _show(doomed: list[Doomed]) -> None:
+    rows = [
+        (
+            output.name(each.room),
+            output.name(each.agent),
+            printable(each.session_id),
+            each.kind,
+            output.size(each.size),
+        )
+        for each in doomed
+    ]
+    header = ("ROOM", "AGENT", "ID", "WHAT", "SIZE")
+    for line in tables.table(header, rows, right={4}):
+        click.echo(line, err=True)
 
 
 def _told(doomed: list[Doomed]) -> str:
@@ -165,11 +222,15 @@ def _told(doomed: list[Doomed]) -> str:
     for room, agent in dict.fromkeys((each.room, each.agent) for each in doomed):
         own = [each for each in doomed if (each.room, each.agent) == (room, agent)]
         now = [each for each in own if not each.is_earlier]
-        before = [each for each in own if each.is_earlier]
+        before = [each for each in own if each.kind == _EARLIER]
+        forks = [each for each in own if each.kind == _FORK]
         said = [f"its conversation, {output.size(now[0].size)}"] if now else []
         if before:
             size = output.size(sum(each.size for each in before))
             said.append(f"{len(before)} earlier, {size}")
+        if forks:
+            size = output.size(sum(each.size for each in forks))
+            said.append(f"{output.counted(len(forks), 'fork')}, {size}")
         parts.append(f"Room {output.name(room)}, agent {output.name(agent)}: {' and '.join(said)}")
     return "; ".join(parts)
 
@@ -184,5 +245,6 @@ def _as_json(each: Doomed) -> dict[str, object]:
         "agent": each.agent,
         "session_id": each.session_id,
         "earlier": each.is_earlier,
+        "fork": each.kind == _FORK,
         "size": each.size,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from shim.base import times
+from shim.base.session_key import is_session_id
 from shim.claude import lines, transcripts
 from shim.claude.chain import Chain, end_of
 from shim.forks import fork_marker
@@ -32,6 +33,30 @@ def resumable(store: str, head: str) -> Iterator[tuple[str, str]]:
             start = known.size if known.holds(file) else 0
             if not Chain(file, family.head.path, start).has_compaction:
                 yield fork.session_id, fork.path
+
+
+def all_below(store: str, session_ids: Collection[str], but: Collection[str]) -> list[Marker]:
+    """The markers of all forks of these conversations, and of those forks; also of what is over.
+
+    Conversations that are among `but` are passed over, with their forks.
+    """
+    by_parent: dict[str, list[Marker]] = {}
+    try:
+        names = os.listdir(f"{store}/{markers.FORKS}")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    for name in names:
+        marker = fork_marker.of_fork(store, name)
+        if marker is not None and is_session_id(name):
+            by_parent.setdefault(marker.of, []).append(marker)
+    found: dict[str, Marker] = {}
+    queue = [each for each in session_ids if each not in but]
+    while queue:
+        for marker in by_parent.get(queue.pop(), ()):
+            if marker.fork not in (*found, *session_ids, *but):
+                found[marker.fork] = marker
+                queue.append(marker.fork)
+    return list(found.values())
 
 
 def note_anew(store: str, fork: str) -> None:

@@ -17,15 +17,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def paths(store: str, session_id: str) -> list[str]:
+def config_directories(store: str, known: Iterable[str] = ()) -> list[str]:
+    """Claude's config directories in which conversations of a store may be, the current one first.
+
+    Others are those of the noted transcripts, and of those whose paths are `known`.
+    """
+    noted = [*known]
+    folder = f"{store}/{pins.FOLDER}"
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(folder):
+            if name.endswith(pins.FROM):
+                with contextlib.suppress(OSError):
+                    noted.append(os.readlink(f"{folder}/{name}"))
+    configs = dict.fromkeys(map(transcripts.config_directory_of, noted))
+    return list(dict.fromkeys(map(os.path.abspath, (transcripts.config_directory(), *configs))))
+
+
+def paths(store: str, session_id: str, configs: Iterable[str]) -> list[str]:
     """Every file, link and directory that is the conversation's alone, the retained ones last.
 
-    What is under another config directory is found by the noted path of its transcript.
+    `configs` are the config directories in which it may be.
     """
     if not is_session_id(session_id):  # a store can hold any text
         return []
-    elsewhere = restoring.origin(store, session_id).rsplit("/", 3)[0]
-    configs = dict.fromkeys(map(os.path.abspath, (transcripts.config_directory(), elsewhere)))
     found = [path for config in configs for path in projects.belongings(config, session_id)]
     beside = (markers.FORKS, markers.HOOKLESS, pins.FOLDER)
     own = [path for name in beside for path in projects.named_after(f"{store}/{name}", session_id)]
@@ -45,7 +59,7 @@ def size(found: Iterable[str]) -> int:
     return sum(sizes.values())
 
 
-def delete(store: str, session_id: str) -> None:
+def delete(store: str, session_id: str, configs: Iterable[str]) -> None:
     """Permanently delete every file of a conversation. Raises OSError.
 
     No call restores it meanwhile. The retained files are deleted last, because what a kill leaves
@@ -53,7 +67,7 @@ def delete(store: str, session_id: str) -> None:
     """
     is_any_retained = os.path.isdir(f"{store}/{pins.FOLDER}")
     with restoring.locked(store) if is_any_retained else contextlib.nullcontext():
-        for path in paths(store, session_id):
+        for path in paths(store, session_id, configs):
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:

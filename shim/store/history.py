@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     """A room, an agent, and their entry in the store."""
 
 FILE_NAME: "Final" = "history.jsonl"
-_KEPT_FOR_A_KEY = 20
+_GONE_KEPT_FOR_A_KEY = 20
 
 
 def remember(directory: str, room: str, agent: str, entry: "dict[str, Any]") -> None:
     """Add an entry that a room and agent no longer have, in the place of an earlier one of its id.
 
-    The last 20 conversations of each stay. Called with the store's lock. Raises OSError.
+    Called with the store's lock. Raises OSError.
     """
     remember_all(directory, [(room, agent, entry)])
 
@@ -38,7 +38,7 @@ def remember_all(directory: str, heads: "Iterable[Head]") -> None:
     for line in lines:
         if _key(line) in own:
             own[_key(line)].append(line)
-    kept = {id(line) for each in own.values() for line in _last(each)[-_KEPT_FOR_A_KEY:]}
+    kept = {id(line) for each in own.values() for line in _last(each)}
     left = [line for line in lines if _key(line) not in own or id(line) in kept]
     if len(left) < len(lines):
         replace(path, _text(left))
@@ -72,17 +72,18 @@ def drop(directory: str, room: str, agent: str, session_ids: "Container[str]") -
 
 
 def forget(directory: str, mappings: "Document", there: "Container[str]") -> None:
-    """Drop the entries of keys that have no mapping, and whose conversations are gone.
+    """Drop entries whose conversations are gone, but the last 20 of each key that has a mapping.
 
     `there` are the conversations that are not. Called with the store's lock held. Raises OSError.
     """
     path = f"{directory}/{FILE_NAME}"
     lines = _lines(path)
-    left = [
-        line
-        for line in lines
-        if line["uuid"] in there or line["agent"] in mappings.get(line["room"], {})
-    ]
+    gone: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in _last(lines):
+        if line["uuid"] not in there and line["agent"] in mappings.get(line["room"], {}):
+            gone.setdefault(_key(line), []).append(line)
+    kept = {id(line) for each in gone.values() for line in each[-_GONE_KEPT_FOR_A_KEY:]}
+    left = [line for line in lines if line["uuid"] in there or id(line) in kept]
     if len(left) < len(lines):
         replace(path, _text(left))
 

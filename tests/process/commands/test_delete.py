@@ -1,12 +1,16 @@
 """`claude-shim delete`, and what `forget` and `uninstall` say of what can be restored."""
 
+import gzip
 import json
+import uuid
 from pathlib import Path
 
 import pytest
 
-from shim.retention import pins
+from shim.forks import fork_marker
+from shim.retention import housekeeping, pins
 from shim.store import markers
+from shim.store.store import Store
 from tests.support.claude_shim import ask, exit_code, printed, refused, terminal
 from tests.support.real_claude import STREAM_JSON
 from tests.support.recorder import World, derived
@@ -68,8 +72,7 @@ def test_nothing_says_that_there_was_the_room(world: World) -> None:
 
     printed(world, "delete", room, "--yes")
 
-    # The backup is what the store held before its last change.
-    assert {path.name for path in named(world, room)} <= {"sessions.json.bak"}
+    assert named(world, room) == []
 
 
 def named(world: World, room: str) -> list[Path]:
@@ -107,6 +110,82 @@ def test_earlier_conversations_go_too_or_alone(world: World) -> None:
     assert history(world) == []
 
 
+def test_all_earlier_ones_go_however_many(world: World) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(24)]
+    sessions = Store(str(world.store.parent))
+    for session_id in ids:
+        sessions.record("r", "claude", session_id)
+        transcript(world, session_id)
+    found = json.loads(printed(world, "delete", "r", "--yes", "--json"))
+    assert {each["session_id"] for each in found} == set(ids)
+    assert not [path for path in world.home.rglob("*.jsonl") if path.stat().st_size]
+    assert not any(everything(world, session_id) for session_id in ids)
+
+
+def test_forks_go_too_wherever_they_are(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}})
+    transcript(world, U)
+    above = str(world.store.parent)
+    elsewhere = world.home / "elsewhere" / "projects" / "-w" / f"{V}.jsonl"
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.write_text("a word")
+    fork_marker.begin(above, fork_marker.Marker(V, U, path=str(elsewhere)))
+    fork_marker.begin(above, fork_marker.Marker(W, V, path=str(transcript(world, W))))
+    fork_marker.end(above, W)
+    found = json.loads(printed(world, "delete", "r", "--yes", "--json"))
+    assert {each["session_id"]: each["fork"] for each in found} == {U: False, V: True, W: True}
+    assert not any(everything(world, session_id) for session_id in (U, V, W))
+    assert not elsewhere.exists()
+
+
+def test_a_fork_that_another_room_has_stays_with_its_forks(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}, "s": {"a": entry(V)}})
+    paths = [transcript(world, session_id) for session_id in (V, W)]
+    transcript(world, U)
+    above = str(world.store.parent)
+    fork_marker.begin(above, fork_marker.Marker(V, U))
+    fork_marker.begin(above, fork_marker.Marker(W, V))
+    printed(world, "delete", "r", "--yes")
+    assert all(path.exists() for path in paths)
+    assert world.mappings == {"s": {"a": V}}
+
+
+def test_a_room_whose_derived_conversation_another_has_begins_anew(world: World) -> None:
+    store(world, {"r": {"claude": entry(U)}, "s": {"a": entry(derived("r"))}})
+    transcript(world, U)
+    path = transcript(world, derived("r"))
+    printed(world, "delete", "r", "--yes")
+    assert path.exists()
+    call = world.call("-p", env={"NSED_ROOM_ID": "r"})
+    assert call.args[0] == b"--session-id"
+    assert call.args[1] not in (derived("r").encode(), U.encode())
+    assert not everything(world, U)
+
+
+def test_nothing_that_was_said_is_found_afterwards(world: World) -> None:
+    word = "pterodactyl"
+    store(world, {"r": {"claude": entry(U)}})
+    path = transcript(world, U)
+    path.write_text(path.read_text() + json.dumps({"type": "user", "message": word}) + "\n")
+    beside = path.with_suffix("") / "tool-results" / "1.txt"
+    beside.parent.mkdir(parents=True)
+    beside.write_text(word)
+    housekeeping.run(str(world.store.parent), str(path.parent.parent))
+    copied = gzip.compress(word.encode())
+    (world.store.parent / "kept" / f"{U}.jsonl.gz").write_bytes(copied)
+    path.with_name(f"{path.name}.unusable-20260101T000000Z").write_text(word)
+    printed(world, "delete", "r", "--yes")
+    assert [file for file in world.home.rglob("*") if file.is_file() and says(file, word)] == []
+    assert not everything(world, U)
+
+
+def says(file: Path, word: str) -> bool:
+    """Whether a file has a word in it, compressed or not."""
+    content = file.read_bytes()
+    content = gzip.decompress(content) if file.suffix == ".gz" else content
+    return word.encode() in content
+
+
 def test_one_question_names_the_sizes(world: World) -> None:
     store(world, {"r": {"claude": entry(U)}})
     for session_id in (U, V, W):
@@ -115,6 +194,8 @@ def test_one_question_names_the_sizes(world: World) -> None:
     earlier(world, "r", "claude", W)
     before = files(world)
     with terminal(world, "delete", "r") as child:
+        for session_id, kind in ((U, "current"), (V, "earlier"), (W, "earlier")):
+            child.expect(rf"r +claude +{session_id} +{kind} +95 B")
         child.expect_exact(
             "Room r, agent claude: its conversation, 95 B and 2 earlier, 190 B. Delete for good?"
         )

@@ -278,11 +278,14 @@ def entry(number: int) -> dict[str, Any]:
     return {"uuid": f"id-{number}", "last_used": "2026-01-01T00:00:00Z"}
 
 
-def test_the_last_twenty_of_each_key_are_kept(tmp_path: Path) -> None:
+def test_all_are_kept_that_are_there_and_of_the_others_the_last_twenty(tmp_path: Path) -> None:
     history.remember(str(tmp_path), "other", "a", entry(0))
     for number in range(25):
         history.remember(str(tmp_path), "r", "a", entry(number))
-    assert uuids(Store(str(tmp_path))) == [f"id-{number}" for number in range(5, 25)]
+    assert len(uuids(Store(str(tmp_path)))) == 25
+    mapped = {"r": {"a": entry(99)}, "other": {"a": entry(99)}}
+    history.forget(str(tmp_path), mapped, {"id-1"})
+    assert uuids(Store(str(tmp_path))) == ["id-1", *(f"id-{number}" for number in range(5, 25))]
     assert len(history.earlier(str(tmp_path), "other", "a")) == 1
     assert os.stat(tmp_path / "history.jsonl").st_mode & 0o777 == 0o600
 
