@@ -71,6 +71,18 @@ def test_two_config_directories_share_the_one_conversation_of_a_room_with_a_warn
     assert done.stdout == "heard: four | before: one ; two ; three\n"
 
 
+def test_a_directory_with_a_long_path_has_one_conversation_under_each_config_directory(
+    any_claude: World,
+) -> None:
+    long = any_claude.directory(any_claude.work / ("long" * 40) / ("long" * 10))
+    work = {"CLAUDE_CONFIG_DIR": str(any_claude.home / "work-account")}
+    any_claude.ask("one", room="refactor", cwd=long)
+    done = any_claude.run("-p", "two", room="refactor", cwd=long, env=work)
+    assert done.stdout == "heard: two | before: one\n"
+    answer = any_claude.ask("three", room="refactor", cwd=long)
+    assert answer == "heard: three | before: one ; two"
+
+
 def test_what_was_said_under_a_temporary_config_directory_outlives_it(any_claude: World) -> None:
     temporary = any_claude.directory(any_claude.home / "tmp")
     account = temporary / "of-an-sdk"

@@ -191,7 +191,20 @@ class TestFinding:
         path = projects.write(projects.here, USER)
         assert found() == (path, True, [])
 
-    def test_a_longer_project_name_has_a_hash_of_claudes_own(self, projects: Projects) -> None:
+    @pytest.mark.parametrize(
+        ("directory", "ending"),
+        [
+            ("/tmp/app/" + "long" * 50, "nglon-muxnd9"),
+            ("/tmp/app/ä😀" + "long" * 50, "glong-pjc8ay"),
+        ],
+    )
+    def test_a_longer_project_name_ends_in_the_hash_that_claude_gave_it(
+        self, monkeypatch: pytest.MonkeyPatch, directory: str, ending: str
+    ) -> None:
+        monkeypatch.setattr(transcripts.posix, "getcwd", lambda: directory)
+        assert (transcripts.this_project() or "").endswith(ending)
+
+    def test_a_longer_project_name_with_another_hash_is_elsewhere(self, projects: Projects) -> None:
         self.go_to_a_name_of(projects, 201)
         path = projects.write(projects.here[:200] + "-1x2y3z", USER)
         assert found() == (path, False, [])
