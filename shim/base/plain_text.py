@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
+import sys
 import unicodedata
 
 JOINER = "\u200d"
@@ -66,7 +69,16 @@ def shell_word(word: str) -> str:
 def command_line(subcommand: str, *operands: str) -> str:
     """A `claude-shim` command line to paste into a shell, whatever the operands hold."""
     end_of_options = ["--"] if any(word.startswith("-") for word in operands) else []
-    return " ".join(["claude-shim", subcommand, *end_of_options, *map(shell_word, operands)])
+    words = [own_program(), *subcommand.split(), *end_of_options, *operands]
+    return " ".join(map(shell_word, words))
+
+
+def own_program() -> str:
+    """What to type for `claude-shim`: its name if PATH has it, else its path."""
+    name = "claude-shim"
+    path = os.path.abspath(sys.argv[0])
+    is_it = os.path.basename(path) == name and os.path.isfile(path)
+    return path if is_it and not shutil.which(name) else name
 
 
 def _bytes(char: str) -> bytes:

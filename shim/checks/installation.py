@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shim.base import programs
+from shim.base import package_installer, programs
 from shim.base.messages import Failure
 from shim.base.session_key import SessionKey
 from shim.checks.finding import Finding, ok, problem, warning
@@ -57,7 +57,7 @@ def version(_: Setup) -> Iterator[Finding]:
         # Both have the package `shim`: uninstalling one removes the other's files.
         yield warning(
             f"{_EARLIER_NAME}, the earlier name of {_DISTRIBUTION}, is still installed",
-            f"uninstall {_EARLIER_NAME} (with pip or pipx), and install {_DISTRIBUTION} again",
+            f"{package_installer.remove(_EARLIER_NAME)} && {package_installer.reinstall()}",
         )
     yield ok(f"{number}, with Python {sys.version.split()[0]} in {sys.prefix}")
 
@@ -121,10 +121,17 @@ def python(setup: Setup) -> Iterator[Finding]:
     elif steadier is not None:
         yield warning(
             f"{path} disappears with its environment or the next upgrade",
-            f"install claude-shim with {steadier or 'another Python'}, and {setup.install}",
+            _how_to_change_python(steadier, setup.install),
         )
     else:
         yield ok(path)
+
+
+def _how_to_change_python(python: str, install: str) -> str:
+    """How to have the launcher use another Python; empty if none is known."""
+    command = package_installer.reinstall(python) if python else None
+    how = f" (`{command}`)" if command else ""
+    return f"install claude-shim with {python or 'another Python'}{how}, and {install}"
 
 
 def path(setup: Setup) -> Iterator[Finding]:

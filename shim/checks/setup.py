@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import shim
 from shim.base import files, stamps
 from shim.base.messages import Failure
+from shim.base.plain_text import command_line
 from shim.checks.refused import Refused
 from shim.claude import projects, refusals
 from shim.install import launcher, real_claude, shells
@@ -162,7 +163,7 @@ class Setup:
         """The command that installs the launcher, again or for the first time."""
         usual = self.store and (self.store / "bin").absolute()
         where = self.bin_directory
-        return "claude-shim install" + (
+        return command_line("install") + (
             f" --bin-dir {shlex.quote(str(where))}" if where != usual else ""
         )
 
@@ -173,7 +174,8 @@ class Setup:
         usual = self.store and (self.store / "bin").absolute()
         where = self.bin_directory if self.bin_directory != usual else None
         if own is None:
-            return f"put {self.bin_directory} first on PATH: see `claude-shim init --help`"
+            how = command_line("init")
+            return f"put {self.bin_directory} first on PATH: see `{how} --help`"
         line = shells.init_line(own, where)
         return f"add `{line}` as the last line of {shells.start_up_file(own)}, open a new shell"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.base import environment, settings
-from shim.base.plain_text import shell_word
+from shim.base.plain_text import command_line, shell_word
 from shim.call import identity
 from shim.checks.finding import Finding, ok, problem, warning
 from shim.opencode import plugin
@@ -66,7 +66,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
     for is_project in (False, True) if _is_somewhere() else (False,):
         path = plugin.path(is_project)
         states[path] = plugin.state(path)
-        how = "claude-shim opencode install" + (" --project" if is_project else "")
+        how = command_line("opencode install") + (" --project" if is_project else "")
         if states[path] == plugin.OUTDATED:
             yield problem(f"{path} is outdated or edited", how)
         elif states[path] == plugin.FOREIGN:
@@ -76,7 +76,7 @@ def opencode(_: Setup) -> Iterator[Finding]:
     if set(states.values()) == {plugin.MISSING} and shutil.which("opencode"):
         yield warning(
             "OpenCode has no plugin of ours: its agents and subagents share a conversation",
-            "claude-shim opencode install",
+            command_line("opencode install"),
         )
 
 

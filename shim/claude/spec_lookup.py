@@ -37,7 +37,7 @@ def failure(claude: str, store: str) -> str | None:
     """Why a claude's --help was not understood. Raises OSError if the program is gone."""
     try:
         file = posix.open(spec_cache.path(claude, store) + ".failed", posix.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         return content(file).decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from shim.base import settings
-from shim.base.plain_text import printable
+from shim.base.plain_text import command_line, printable
 from shim.call.dry_run import DryRun
 from shim.cli.output import as_json, show_json
 from shim.cli.shared_options import default_bin_directory
@@ -40,7 +40,11 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     if as_json:
         show_json(_as_json(ours, steps, dry_run))
         return
-    if first is None:
+    if ours is None and _is_off_path(directory):
+        what_runs = f"claude is {first}" if first else "there is no claude"
+        how = command_line("init")
+        click.echo(f"! the launcher in {directory} is not on PATH, {what_runs}: see `{how} --help`")
+    elif first is None:
         click.echo("! there is no claude on PATH, and no launcher: see `install`")
     elif ours is None:
         click.echo(f"! the launcher is not first on PATH, {first} is: see `install`")
@@ -53,6 +57,13 @@ def command(as_json: bool, args: tuple[str, ...]) -> None:
     else:
         click.echo("claude would become:")
         click.echo(f"  {printable(shlex.join(dry_run.command))}")
+
+
+def _is_off_path(directory: Path) -> bool:
+    """Whether a directory has a launcher, and is not on PATH."""
+    path = directory / launcher.NAME
+    is_there = path.is_file() and real_claude.is_launcher(path)
+    return is_there and str(directory) not in os.get_exec_path()
 
 
 def _misspelt() -> list[tuple[str, bool]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shim.base import files
-from shim.base.plain_text import shell_word
+from shim.base.plain_text import command_line
 from shim.cli.output import as_json, show_json
 from shim.cli.shared_options import default_bin_directory, new_bin_directory
 from shim.install import launcher, real_claude, shells
@@ -42,7 +42,7 @@ def command(directory: Path | None, as_json: bool) -> None:
         click.echo("There is no claude for it to run yet: npm install -g @anthropic-ai/claude-code")
     else:
         click.echo(f"It runs {real}, which says: {version or 'nothing'}")
-    doctor = f"{shell_word(shells.own_program())} doctor"
+    doctor = command_line("doctor")
     if is_first:
         click.echo(f"It is first on PATH: nothing more to do. `{doctor}` checks it all.")
         return

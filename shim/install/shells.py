@@ -2,9 +2,10 @@
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
+
+from shim.base.plain_text import own_program
 
 NAMES = ("bash", "zsh", "fish")
 
@@ -39,13 +40,6 @@ def code(shell: str, directory: Path) -> str:
 def completion(shell: str) -> str:
     """What makes a shell complete `claude-shim`, and no more."""
     return (_CODE / f"completion.{shell}").read_text("utf-8")
-
-
-def own_program() -> str:
-    """What to type for `claude-shim`: its name where PATH has it, else its path."""
-    name = "claude-shim"
-    path = os.path.abspath(sys.argv[0])
-    return name if shutil.which(name) or os.path.basename(path) != name else path
 
 
 def init_line(shell: str, directory: Path | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shim.install.launcher import install
 from shim.retention import pins
 from tests.support.claude_shim import ask
 from tests.support.recorder import Run, World, derived
@@ -248,6 +249,13 @@ def test_without_any_claude_on_path_there_is_no_launcher_either(world: World) ->
     assert explain(world, "-p").stdout.startswith(
         b"! there is no claude on PATH, and no launcher: see `install`\n"
     )
+
+
+def test_a_launcher_that_is_not_on_path_is_no_missing_one(world: World) -> None:
+    launcher = install(world.home / ".nsed" / "bin")
+    world.path("/usr/bin", "/bin")
+    where = f"! the launcher in {launcher.parent} is not on PATH, there is no claude: see"
+    assert explain(world, "-p").stdout.decode().startswith(f"{where} `claude-shim init --help`")
 
 
 def test_a_launcher_that_is_not_first_on_path_is_reported(world: World) -> None:
