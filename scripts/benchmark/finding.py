@@ -93,9 +93,13 @@ def lengthen(home: Path) -> None:
     session_id = json.loads((home / ".nsed/sessions.json").read_text())["room0"]["claude"]["uuid"]
     (path,) = home.glob(f".claude/projects/*/{session_id}.jsonl")
     content = path.read_bytes()
+    last = content.count(b"\n") - 1
     with path.open("ab") as file:
-        for _ in range(LONG // len(content)):
-            file.write(content)
+        for number in range(1, LONG // len(content)):
+            # Each line with an id of its own, and the first one behind the last of those before.
+            again = content.replace(b'"0000000000', b'"%010d' % number)
+            parent = b'"parentUuid":"%010d%026d"' % (number - 1, last)
+            file.write(again.replace(b'"parentUuid":null', parent, 1))
 
 
 def _line(before: list[str], said: str, at: float) -> str:

@@ -139,10 +139,11 @@ def _batches(files: Iterable[RoomFile]) -> Iterator[list[RoomFile]]:
     size = 0
     total = 0
     for file in files:
+        is_single = total < _SINGLE
         batch.append(file)
         size += file.size
         total += file.size
-        if total < _SINGLE or size > _BATCH or len(batch) == _MOST:
+        if is_single or size > _BATCH or len(batch) == _MOST:
             yield batch
             batch, size = [], 0
     if batch:

@@ -128,8 +128,9 @@ def command(
     else:
         for line in _shown(hits):
             click.echo(line)
-        for line in _hints(hits, found, mappings, files, room, agent):
-            click.echo(line, err=True)
+        if hits or not is_interrupted:
+            for line in _hints(hits, found, mappings, files, room, agent):
+                click.echo(line, err=True)
     if away:
         how = "they cannot be fetched" if in_fleet else "--fleet does"
         rooms = counted(len(away), "room")

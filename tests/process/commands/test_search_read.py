@@ -17,7 +17,7 @@ import pytest
 
 from shim.forks import catching_up, writing
 from tests.support.claude_shim import PACKAGE, PROGRAM, ask, printed, refused
-from tests.support.recorder import World, read_line
+from tests.support.recorder import World, read_line, wait_until, write_program
 from tests.support.rooms import U, V, W, entry, store
 from tests.support.transcripts import Writer
 
@@ -179,6 +179,32 @@ class TestSearch:
         kept(world).with_name(f"{U}.from").symlink_to(other)
         (hit,) = hits(world, "heron")
         assert hit["transcript"] == str(other)
+
+    def test_ctrl_c_shows_what_was_found_so_far(self, world: World, room: Writer) -> None:
+        rooms = {
+            f"r{number}": {"claude": entry(session_id)} for number, session_id in enumerate([V, W])
+        }
+        store(world, {"refactor": {"claude": entry(U)}, **rooms})
+        for session_id in (V, W):
+            path = conversation(world, session_id, ("heron, long ago", "OK")).path
+            long_ago = time.time() - DAY
+            os.utime(path, (long_ago, long_ago))
+        with room.path.open("ab") as file:
+            file.truncate(9 << 20)  # from there on, files are looked through by grep
+        grep = write_program(
+            world.root / "slow" / "grep", '#!/bin/sh\necho >>"$0.runs"\nexec sleep 600\n'
+        )
+        world.path(grep.parent, "/usr/bin", "/bin")
+        command = ("-c", PROGRAM, "search", "heron")
+        how: dict[str, Any] = {"env": {"PYTHONPATH": PACKAGE}, "start_new_session": True}
+        with world.start(*command, program=Path(sys.executable), **how) as process:
+            runs = grep.with_name("grep.runs")
+            wait_until(lambda: runs.exists() and runs.stat().st_size == 2)
+            os.killpg(process.pid, signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (130, b"")
+        assert stdout.endswith(b"\tuser\tRemember the word heron\n")
+        assert stdout.count(b"heron") == 1
 
     @pytest.mark.parametrize(
         ("args", "why"),

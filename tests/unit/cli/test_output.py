@@ -6,6 +6,7 @@ import posix
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -19,6 +20,33 @@ def home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(posix.environ, b"HOME", b"/home/ada")
     for name in (b"NO_COLOR", b"TERM"):
         monkeypatch.delitem(posix.environ, name, raising=False)
+
+
+class TestSlowProgress:
+    @pytest.mark.parametrize(("seconds", "is_shown"), [(0.9, False), (1.1, True)])
+    def test_a_terminal_shows_it_after_a_second(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float, is_shown: bool
+    ) -> None:
+        clock = iter([0.0, seconds, *[9.0] * 99])
+        monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with output.slow_progress(10, "Searching") as advance:
+            advance(4)
+            shown = sys.stderr.getvalue()  # type: ignore[attr-defined]  # our own
+        assert ("Searching" in shown, " 40%" in shown) == (is_shown, is_shown)
+
+    def test_a_file_shows_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = iter([0.0, 5.0])
+        monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        with output.slow_progress(10, "Searching") as advance:
+            advance(4)
+        assert sys.stderr.getvalue() == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 class TestTables:
