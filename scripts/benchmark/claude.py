@@ -33,12 +33,15 @@ Ask = Callable[[real_claude.World, Way, int], float]
 def claude(world: World) -> Iterator[Row]:
     """Each way beside claude alone, and beside what any wrapper in Python would cost."""
     root = world.root / "real"
-    with MessagesApi() as api, real_claude.World(root, api.url, world.launcher) as real:
+    with (
+        MessagesApi() as api,
+        real_claude.World(root, api.url, world.launcher, real_claude.VERSIONS[-1]) as real,
+    ):
         yield from _rows(world, real)
 
 
 def _rows(world: World, real: real_claude.World) -> Iterator[Row]:
-    binary = real_claude.binary()
+    binary = real_claude.binary(real.version)
     _end(real.start("--session-id", SESSION_ID, "-p", "hello", program=binary, stderr=None))
     resume = [["--resume", session_id] for session_id in _conversations(real)]
     # A conversation's first call does more: its transcript is linked, so that it is kept.
