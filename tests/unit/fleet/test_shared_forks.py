@@ -55,11 +55,17 @@ class FleetHost:
         self.start_daemon()
 
     def start_daemon(self) -> None:
-        """Start a daemon, which knows what is noted."""
+        """Start a daemon, which knows what is noted; one that was there has been killed."""
+        self.stop_daemon()
         self.roster = Roster(self.store, Host(self.name, f"host-{self.name}", "1"))
         self.roster.backend = cast("JetStream", self.backend)
         self.roster.adopt()
         self._requests = Requests(self.roster, lambda: None)
+
+    def stop_daemon(self) -> None:
+        """Have the daemon leave nothing open, as its end does."""
+        if hasattr(self, "roster"):
+            self.roster._local_locks.close()
 
     def transcript(self, session_id: str = U) -> Path:
         return self._config / "projects" / "p" / f"{session_id}.jsonl"
@@ -150,13 +156,17 @@ def memory() -> Memory:
 
 
 @pytest.fixture
-def a(tmp_path: Path, memory: Memory) -> FleetHost:
-    return FleetHost(tmp_path, memory, "a")
+def a(tmp_path: Path, memory: Memory) -> Iterator[FleetHost]:
+    host = FleetHost(tmp_path, memory, "a")
+    yield host
+    host.stop_daemon()
 
 
 @pytest.fixture
-def b(tmp_path: Path, memory: Memory) -> FleetHost:
-    return FleetHost(tmp_path, memory, "b")
+def b(tmp_path: Path, memory: Memory) -> Iterator[FleetHost]:
+    host = FleetHost(tmp_path, memory, "b")
+    yield host
+    host.stop_daemon()
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
