@@ -19,7 +19,7 @@ def was_shortened(before: str, transcript: str) -> bool:
     Raises OSError.
     """
     said = None
-    for original in _originals(transcript):
+    for original in originals(transcript).values():
         if os.path.samefile(before, original):
             return True
         said = said or lineage.read(before)
@@ -28,10 +28,20 @@ def was_shortened(before: str, transcript: str) -> bool:
     return False
 
 
-def _originals(transcript: str) -> list[str]:
-    folder = f"{transcripts.sidecars_of(transcript)}/{_FOLDER}"
+def is_original(sidecar: str) -> bool:
+    """Whether a sidecar, by its path among them, is a longer transcript that claude replaced."""
+    return sidecar.startswith(f"{_FOLDER}/") and sidecar.endswith(_REPLACED)
+
+
+def originals(transcript: str) -> dict[str, str]:
+    """The longer transcripts that claude replaced by this one, or by ones before it.
+
+    Their paths by those among the sidecars.
+    """
+    beside = transcripts.sidecars_of(transcript)
     try:
-        names = os.listdir(folder)
+        names = sorted(os.listdir(f"{beside}/{_FOLDER}"))
     except OSError:
-        return []
-    return [f"{folder}/{name}" for name in sorted(names) if name.endswith(_REPLACED)]
+        return {}
+    found = [f"{_FOLDER}/{name}" for name in names if name.endswith(_REPLACED)]
+    return {name: f"{beside}/{name}" for name in found}

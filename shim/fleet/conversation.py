@@ -289,7 +289,9 @@ class FleetConversation:
             snapshot = await self._snapshot(until)
             try:
                 with self._files_are_ours() as are_ours:
-                    verdict, same, end = snapshots.compare(self.transcript, snapshot.transcript)
+                    verdict, same, end = snapshots.compare(
+                        self.transcript, snapshot.transcript, snapshot.originals()
+                    )
                     has_more = snapshots.has_messages(snapshot.transcript, same, end)
                     if not are_ours and has_more and verdict is not Verdict.WE_WIN:
                         break

@@ -11,7 +11,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from shim.claude import lines
+from shim.claude import lines, shortening
 from shim.fleet.records import DATA, TRANSCRIPT
 from shim.fleet.synced_offset import last_line_end
 
@@ -136,6 +136,10 @@ class Snapshot:
         """The sidecars that the records have changed."""
         return {name: file for name, file in self.files.items() if name != TRANSCRIPT}
 
+    def originals(self) -> dict[str, SnapshotFile]:
+        """The longer transcripts that claude replaced by shorter ones, by name."""
+        return {name: file for name, file in self.files.items() if shortening.is_original(name)}
+
     def _file(self, name: str) -> SnapshotFile:
         if name not in self.files:
             self.files[name] = self._new_file(name)
@@ -150,8 +154,13 @@ class Snapshot:
             file.close()
 
 
-def compare(path: str, file: SnapshotFile) -> tuple[Verdict, int, int]:
+def compare(
+    path: str, file: SnapshotFile, originals: Mapping[str, SnapshotFile] | None = None
+) -> tuple[Verdict, int, int]:
     """Compare a local transcript with the log's.
+
+    Where claude replaced one of them by a shorter one, the shorter one wins: the longer one is
+    among the sidecars of its side alone. `originals` are those of the log.
 
     Returns the verdict, the offset up to which both are the same, and the offset behind the log's
     last whole line. Raises OSError.
@@ -174,6 +183,14 @@ def compare(path: str, file: SnapshotFile) -> tuple[Verdict, int, int]:
         our_own = _messages(_lines(handle, same, ours))
     finally:
         os.close(handle)
+    replaced_here, replaced_there = shortening.originals(path), originals or {}
+    for name in replaced_here.keys() - replaced_there.keys():
+        if theirs.keys() <= _messages_of(replaced_here[name]).keys():
+            return Verdict.WE_WIN, same, end
+    for name in replaced_there.keys() - replaced_here.keys():
+        longer = replaced_there[name]
+        if our_own.keys() <= _messages(longer.lines(longer.base, longer.end)).keys():
+            return Verdict.LOG_WINS, same, end
     if our_own.keys() <= theirs.keys():
         return Verdict.LOG_WINS, same, end
     if {name for name, is_prompt in theirs.items() if is_prompt} <= our_own.keys():
@@ -264,6 +281,11 @@ def _messages(written: Iterator[bytes]) -> dict[str, bool]:
             what = lines.kind(entry)
             found[str(entry.get("uuid") or line)] = what in lines.BEGINNINGS or what == lines.LOCAL
     return found
+
+
+def _messages_of(path: str) -> dict[str, bool]:
+    with lines.open_regular(path) as file:
+        return _messages(line.content for line in lines.forward(file))
 
 
 def _lines(file: int, start: int, stop: int) -> Iterator[bytes]:

@@ -111,6 +111,30 @@ def test_the_side_whose_turns_the_other_has_all_gives_way(
     assert (found, until) == (verdict, len(same))
 
 
+ORIGINAL = "before-cleanup/1-ab.jsonl.replaced"
+
+
+@pytest.mark.parametrize("here", [TWO, TWO + THREE])
+def test_what_claude_shortened_here_is_not_what_the_log_has(tmp_path: Path, here: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(here)
+    original = tmp_path / "x" / ORIGINAL
+    original.parent.mkdir(parents=True)
+    original.write_text(ONE + TWO)
+    log = snapshot([data(0, ONE + TWO)])
+    verdict, same, _ = snapshots.compare(str(path), log.transcript, log.originals())
+    assert (verdict, same) == (Verdict.WE_WIN, 0)
+
+
+@pytest.mark.parametrize("turns", [TWO, TWO + THREE])
+def test_what_claude_shortened_on_another_host_is_applied(tmp_path: Path, turns: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(ONE + TWO)
+    log = snapshot([data(0, ONE + TWO, file=ORIGINAL), data(0, turns)])
+    verdict, same, _ = snapshots.compare(str(path), log.transcript, log.originals())
+    assert (verdict, same) == (Verdict.LOG_WINS, 0)
+
+
 def test_only_what_is_behind_the_base_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(ONE + TWO)
