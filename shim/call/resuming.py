@@ -5,7 +5,7 @@ from shim.base.messages import explain, warn
 from shim.base.session_key import derive, is_session_id, new_session_id
 from shim.call import plan
 from shim.call.call import Fork
-from shim.claude import hooks
+from shim.claude import hooks, transcripts
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK
 
 TYPE_CHECKING = False
@@ -47,6 +47,7 @@ def resume(call: "Call", effects: "Effects") -> list[str] | None:
     effects.retention.pin(call)
     _explain_session(call)
     _warn_of_another_tree(call)
+    _warn_of_unwritable_transcript(call)
     effects.retention.housekeep()
     if call.outcome == FORK:
         return _fork(call, effects)
@@ -168,6 +169,13 @@ def _warn_of_another_tree(call: "Call") -> None:
         warn(f"this conversation lived in {lived_in}: this is another working tree, or branch")
     elif lived_in is not None:
         explain(f"it lived in {lived_in}: this is another working tree")
+
+
+def _warn_of_unwritable_transcript(call: "Call") -> None:
+    """Warn that the turn will be answered and lost: claude says nothing of it."""
+    place = transcripts.unwritable(call.transcript.path if call.transcript else None)
+    if place is not None:
+        warn(f"claude cannot write its transcript ({place}): this turn will not be kept")
 
 
 def _as_asked(call: "Call", effects: "Effects") -> list[str] | None:

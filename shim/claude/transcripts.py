@@ -127,6 +127,23 @@ def find(session_id: str) -> tuple[Transcript | None, list[str]]:
     return None, unusable
 
 
+def unwritable(transcript: str | None) -> str | None:
+    """What keeps claude from writing a transcript, by its path; None if nothing does.
+
+    Without a transcript, it is to be written in this directory's project.
+    """
+    if transcript is not None:
+        return None if posix.access(transcript, posix.W_OK) else transcript
+    place = this_project() or projects_directory()
+    while place and not posix.access(place, posix.F_OK):
+        place = place.rpartition("/")[0]
+    place = place or "/"
+    can_write = posix.access(place, posix.W_OK | posix.X_OK) and files.is_directory(
+        posix.stat(place)
+    )
+    return None if can_write else place
+
+
 def is_here(path: str) -> bool:
     """Whether every claude looks a conversation of that path up by its id, from this directory.
 

@@ -189,13 +189,13 @@ def test_odd_things_among_the_projects_are_passed_over(world: World, project: st
     assert world.claude.calls[0].args == [b"--resume", os.fsencode(path), b"-p"]
 
 
-def test_a_file_in_the_place_of_the_projects_holds_no_transcript(world: World) -> None:
+def test_where_transcripts_cannot_be_written_one_line_says_so(world: World) -> None:
     (world.home / ".claude").mkdir()
-    (world.home / ".claude" / "projects").write_text("")
+    projects = world.home / ".claude" / "projects"
+    projects.write_text("")
 
-    run = world.run("-p")
-
-    assert run.stderr == b""
+    said = f"claude cannot write its transcript ({projects}): this turn will not be kept"
+    assert warned(world, "-p").endswith(said)
     assert world.claude.calls[0].args == [b"--session-id", U.encode(), b"-p"]
 
 
