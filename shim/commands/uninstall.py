@@ -11,6 +11,7 @@ from shim.base.plain_text import shell_word
 from shim.claude import transcripts
 from shim.cli import output
 from shim.cli.shared_options import bin_directory, default_bin_directory
+from shim.fleet.serving import Server
 from shim.install import launcher
 from shim.opencode import plugin
 from shim.retention import owned_paths, pins
@@ -50,6 +51,10 @@ def _say_what_stays() -> None:
         " it:"
     )
     click.echo(f"  rm -r {shell_word(directory)}")
+    served = Server(directory).data
+    if served.is_dir():
+        size = output.size(owned_paths.size([str(served)]))
+        click.echo(f"That removes what the fleet's server here stores, too: {size} in {served}")
     where = output.at_home(transcripts.projects_directory())
     click.echo(f"Conversations are claude's own files, in {where}")
 

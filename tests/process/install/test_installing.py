@@ -74,6 +74,18 @@ def test_install_touches_no_conversation(world: World) -> None:
     assert [path.name for path in world.store.parent.iterdir()] == ["bin"]
 
 
+def test_uninstall_names_what_the_fleets_server_stores(world: World) -> None:
+    said(world, "install")
+    data = world.store.parent / "server" / "data"
+    data.mkdir(parents=True)
+    (data / "1.blk").write_text("x" * 3000)
+
+    assert (
+        "That removes what the fleet's server here stores, too: 3.0 kB in"
+        " ROOT/home/.nsed/server/data\n"
+    ) in said(world, "uninstall")
+
+
 def test_uninstall_says_what_stays_and_how_to_remove_it(world: World) -> None:
     said(world, "install")
     said(world, "opencode", "install")
