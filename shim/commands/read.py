@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import sys
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -172,7 +174,9 @@ def _print(lines: Iterator[str], mapping: Mapping) -> None:
             click.echo(line)
         return
     os.environ.setdefault("LESS", "-FRX")  # as git does
-    click.echo_via_pager(line + "\n" for line in chain(first, lines))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a pager may end before it has seen all
+    with contextlib.suppress(BrokenPipeError):
+        click.echo_via_pager(line + "\n" for line in chain(first, lines))
 
 
 def as_object(message: Utterance) -> dict[str, Any]:

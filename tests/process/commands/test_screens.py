@@ -317,6 +317,13 @@ def test_the_users_pager_is_asked(birds: World) -> None:
     assert found.lines == [f"user  {at()}"]
 
 
+def test_a_pager_that_ends_early_ends_it(birds: World) -> None:
+    say(birds, V, "a line\n" * 100_000, "OK")
+    birds.path("/usr/bin", "/bin")
+    found = shown(birds, "read", "docs/漢字", columns=80, rows=12, PAGER="head -n 2")
+    assert found.lines[1:] == ["  a line"]
+
+
 def expected(capture: str, columns: int) -> str:
     """A capture with the time of the world in it; the terminal itself breaks long lines."""
     lines = capture.replace("YYYY-MM-DD HH:MM:SS", at()).splitlines()
