@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     Entry = dict[str, Any]
 
-_MOST_EARLIER_HEADS = 20
+# As many as `delete` finds of those that other hosts had.
+_MOST_EARLIER_HEADS = 500
 _MOST_CLOSED_FORKS = 50
 
 
