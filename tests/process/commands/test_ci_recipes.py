@@ -76,7 +76,7 @@ def test_the_next_job_of_a_branch_resumes_both_agents(runner: Runner, job: Job) 
     assert sorted(first["feature/heron"]) == ["reviewer", "tester"]
     assert runner.world.mappings == first
     transcripts = list((runner.world.home / ".claude" / "projects").glob("*/*.jsonl"))
-    assert [len(it.read_text().splitlines()) for it in transcripts] == [2, 2]
+    assert [it.read_text().count('"type":"user"') for it in transcripts] == [2, 2]
 
 
 @pytest.mark.parametrize("fails", ["reviewer", "tester"])
