@@ -17,16 +17,15 @@ class Call:
     conversation becomes the one that the session key maps to.
 
     `stored_id` is what the store maps the key to. `session_id` is the conversation to resume or to
-    begin, and `outcome` what the locks allow with it. `transcript` is what `locate` finds, and
+    begin, and `outcome` what the locks allow with it; where that is a fork of the head, the fork
+    becomes the `session_id`. `transcript` is what `locate` finds, and
     `unusable` are the files in its place that claude can neither resume nor replace. `plugins` are
-    the directories of our plugins for this run, and `fork` is set where the call runs in a fork of
-    the conversation.
+    the directories of our plugins for this run, and `title` names a fork to a person, if any.
     """
 
     __slots__ = (
         "_located",
         "explicit_id",
-        "fork",
         "invocation",
         "key",
         "moves_head",
@@ -34,6 +33,7 @@ class Call:
         "plugins",
         "session_id",
         "stored_id",
+        "title",
         "transcript",
         "unusable",
     )
@@ -55,7 +55,7 @@ class Call:
         self.transcript: Transcript | None = None
         self.unusable: list[str] = []
         self.plugins: list[str] = []
-        self.fork: Fork | None = None
+        self.title: str | None = None
         self._located = ""
 
     @property
@@ -72,18 +72,3 @@ class Call:
     def forget_location(self) -> None:
         """Have `locate` look again: another claude, or another host, may have written since."""
         self._located = ""
-
-
-class Fork:
-    """The fork that a call runs in.
-
-    With `since`, the id of a message, what came after it is left out: the turn that another claude
-    is in the middle of. `title` names the fork to a person, if any.
-    """
-
-    __slots__ = ("session_id", "since", "title")
-
-    def __init__(self, session_id: str, since: str | None = None, title: str | None = None) -> None:
-        self.session_id = session_id
-        self.since = since
-        self.title = title

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from shim.base import environment, messages
 from shim.base.messages import Failure, explain
-from shim.base.session_key import derive
-from shim.call import effects, wrapper
+from shim.base.plain_text import printable
+from shim.base.session_key import derive, new_session_id
+from shim.call import effects, forking, wrapper
 from shim.claude import cli_spec, spec_lookup, transcripts
 from shim.claude.transcripts import Transcript
+from shim.forks import catching_up
 from shim.locks.record_lock import FILE_NAME, Lock, is_of_conversation
 from shim.retention import compressed, config_directories, pins, restoring
 from shim.store import markers, plugin_links, rewrite
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from shim.base.session_key import SessionKey
     from shim.call.call import Call
     from shim.locks.contention import Contended, WaitPolicy
+
+
+# Characters of a prompt.
+_PROMPT = 60
 
 
 class DryRun:
@@ -67,12 +73,13 @@ class DryRun:
 
 
 class _Effects(effects.Effects):
-    """The three twins together."""
+    """The four twins together."""
 
     def __init__(self, plugin: str) -> None:
         self.sessions = _Sessions(plugin)
         self.locks = _Locks(self.sessions)
         self.retention = _Retention(self.sessions)
+        self.forks = _Forks(self.sessions, self.locks)
 
 
 class _Sessions(effects.Sessions):
@@ -99,9 +106,6 @@ class _Sessions(effects.Sessions):
     def record(self, key: SessionKey, session_id: str) -> None:
         if self.store is not None:
             explain(f"{key} would be mapped to {session_id}")
-
-    def note_fork(self, fork: str, parent: str) -> None:
-        return
 
     def note_hookless(self, session_id: str) -> None:
         explain("no hook would report its moves: the next call would ask claude's registry")
@@ -147,6 +151,9 @@ class _Locks(effects.Locks):
     def acquire_fork(self, session_id: str) -> None:
         return
 
+    def release_all(self) -> None:
+        return
+
     def wait_for(self, contended: Contended, policy: WaitPolicy) -> bool:
         holder = contended.holder()
         if not policy.allows(holder, 0.0):
@@ -188,6 +195,48 @@ class _WatchedLock(Lock):
         return False
 
 
+class _Forks(effects.Forks):
+    """Prints what would be appended, and changes no conversation."""
+
+    __slots__ = ()
+
+    def take_over(self) -> None:
+        return
+
+    def catch_up(self, call: Call) -> None:
+        if self._has_any(call.session_id):
+            self._explain(call.session_id)
+
+    def prepare_explicit(self, call: Call) -> None:
+        return
+
+    def move_head(self, head: str, new: str, is_copy: bool = False) -> None:
+        return
+
+    def enter(self, call: Call) -> None:
+        found = forking.free_fork(self._store, call, self._locks)
+        if found is not None:
+            call.session_id, own = found
+            explain(f"the fork {call.session_id} is free: it would be resumed")
+            self._explain(call.session_id)
+            call.transcript = forking.transcript(own)
+            return
+        head, call.session_id = call.session_id, new_session_id()
+        path = forking.source(self._store, head, call.transcript)
+        if path is None:
+            explain("no turn of the conversation has ended: the fork would begin empty")
+            call.transcript = None
+            return
+        explain(f"a fork would be written beside {path}")
+        copy = f"{os.path.dirname(path)}/{call.session_id}{transcripts.ENDING}"
+        call.transcript = Transcript(copy, transcripts.is_here(copy), os.stat(path))
+
+    def _explain(self, session_id: str) -> None:
+        for turn in catching_up.lacking(self._store, session_id):
+            said = printable(" ".join(turn.prompt.split()))
+            explain(f"a turn that ended at {turn.ended} would be appended: {said[:_PROMPT]}")
+
+
 class _Retention(effects.Retention):
     """Prints what would be moved, restored or copied."""
 
@@ -213,11 +262,6 @@ class _Retention(effects.Retention):
             call.transcript = found
         elif pins.is_pinned(store, session_id):
             self._restore(call)
-
-    def copy_sidecars(self, call: Call, fork: str) -> None:
-        transcript = call.transcript
-        if transcript is not None and os.path.isdir(transcripts.sidecars_of(transcript.path)):
-            explain(f"the transcripts of its subagents would be copied for {fork}")
 
     def housekeep(self) -> None:
         return

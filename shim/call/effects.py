@@ -1,4 +1,4 @@
-"""What a call does to the world before it becomes claude, in three parts.
+"""What a call does to the world before it becomes claude, in four parts.
 
 What fails is a warning, or raises where the conversation would be lost. `claude-shim explain` has
 a dry-run twin of each class (`dry_run`).
@@ -14,7 +14,7 @@ from shim.locks import record_lock
 from shim.locks.record_lock import ACQUIRED, Lock
 from shim.retention import daily, pinning
 from shim.store import markers, plugin_links
-from shim.store.markers import FORKS, HOOKLESS
+from shim.store.markers import FORKS, HOOKLESS, LEFT
 from shim.store.store import Store, directory
 
 TYPE_CHECKING = False
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
 
 
 class Effects:
-    """The three together. `plugin` is the directory of our plugin for claude, with its variants."""
+    """The four together. `plugin` is the directory of our plugin for claude, with its variants."""
 
-    __slots__ = ("locks", "retention", "sessions")
+    __slots__ = ("forks", "locks", "retention", "sessions")
 
     def __init__(self, plugin: str) -> None:
         self.sessions = Sessions(plugin)
         self.locks = Locks(self.sessions)
         self.retention = Retention(self.sessions)
+        self.forks = Forks(self.sessions, self.locks)
 
 
 class Sessions:
@@ -94,20 +95,11 @@ class Sessions:
         except Failure as problem:
             warn(f"{problem}; this conversation is not recorded")
 
-    def has_fork_marker(self, session_id: str) -> bool:
-        """Whether a conversation was begun as a fork."""
-        return self.store is not None and markers.exists(self.store.directory, FORKS, session_id)
-
-    def parent(self, fork: str) -> str | None:
-        """The conversation that a fork is of, where its marker names one."""
-        if self.store is None:
+    def left_for(self, session_id: str) -> str | None:
+        """What a person left for a copy of it, where the conversation is to be that copy."""
+        if self.store is None or not markers.exists(self.store.directory, LEFT, session_id):
             return None
-        return markers.parent_of(self.store.directory, fork)
-
-    def note_fork(self, fork: str, parent: str) -> None:
-        """Write the marker that names the conversation of a fork."""
-        if self.store is not None:
-            markers.note_fork(self.store.directory, fork, parent)
+        return markers.left_for(self.store.directory, session_id)
 
     def note_hookless(self, session_id: str) -> None:
         """Note that this process becomes a claude whose moves no hook reports."""
@@ -177,6 +169,16 @@ class Locks:
 
         fleet_join.join(call, self, retention)
 
+    def try_acquire_key(self, call: "Call") -> bool:
+        """Acquire the lock of the session key if it is free; whether the call has it now."""
+        offset = record_lock.key_offset(call.key.room, call.key.agent)
+        try:
+            lock = self._open(offset)
+            return lock is None or lock.try_acquire(call.invocation.is_long_running)
+        except (OSError, Failure) as problem:
+            self._warn(problem, is_recorded=call.moves_head)
+            return True
+
     def resolve(self, call: "Call", contended: "Contended") -> None:
         """Decide what a call does about what another claude has, after a wait where it is due."""
         from shim.locks import contention
@@ -192,6 +194,33 @@ class Locks:
                 lock.try_acquire(is_long_running=True)
         except (OSError, Failure) as problem:
             self._warn(problem, is_recorded=True)
+
+    @property
+    def are_there(self) -> bool:
+        """Whether this call has locks, as far as it has tried."""
+        return self._can_lock and self._sessions.store is not None
+
+    def try_acquire_free(self, session_id: str, is_long_running: bool) -> Lock | None:
+        """Acquire the lock of a conversation that nobody has and no claude lives on.
+
+        None where somebody has it, or where there are no locks.
+        """
+        try:
+            lock = self._open(record_lock.conversation_offset(session_id))
+            if lock is None or not lock.try_acquire(is_long_running):
+                return None
+        except (OSError, Failure) as problem:
+            self._warn(problem, is_recorded=True)
+            return None
+        if registry.live_on(session_id) is None:
+            return lock
+        lock.release()
+        return None
+
+    def is_held(self, session_id: str) -> bool:
+        """Whether another process has the lock of a conversation. Raises OSError, Failure."""
+        lock = self._open(record_lock.conversation_offset(session_id))
+        return lock is not None and lock.holder() is not None
 
     def release_all(self) -> None:
         """Release the locks of this process, and leave no descriptor open."""
@@ -246,6 +275,84 @@ class Locks:
         )
 
 
+class Forks:
+    """The forks of a conversation: what both lack of each other, and the one that a call runs in.
+
+    Turns that cannot be appended stay where they are, with a warning; the next call tries again.
+    """
+
+    __slots__ = ("_locks", "_sessions")
+
+    def __init__(self, sessions: Sessions, locks: Locks) -> None:
+        self._sessions = sessions
+        self._locks = locks
+
+    def take_over(self) -> None:
+        """Take over the forks of version 0.2.0, once."""
+        if self._store and markers.is_of_old_version(self._store):
+            from shim.call import forking
+
+            self._try(lambda: forking.take_over(self._store))
+
+    def catch_up(self, call: "Call") -> None:
+        """Append to the head of a call what was said in its forks; for who has its lock."""
+        if self._locks.are_there and self._has_any(call.session_id):
+            from shim.call import forking
+
+            self._try(lambda: forking.catch_up(self._store, call, self._locks))
+
+    def prepare_explicit(self, call: "Call") -> None:
+        """Prepare a conversation that the caller chose by its id, where the call has its lock.
+
+        Nothing is appended to it: what a kill left of an append is cut off, and a fork that was
+        over is noted anew.
+        """
+        if call.outcome == ACQUIRED and self._has_any(call.session_id):
+            from shim.call import forking
+
+            self._try(lambda: forking.prepare_explicit(self._store, call.session_id))
+
+    def move_head(self, head: str, new: str, is_copy: bool = False) -> None:
+        """Have the forks of a head follow, as a call moves it to another conversation."""
+        if self._has_any(head) or self._has_any(new):
+            from shim.call import forking
+
+            self._try(lambda: forking.move_head(self._store, head, new, is_copy, self._locks))
+
+    def enter(self, call: "Call") -> None:
+        """Have a call resume a fork of its conversation: the newest that is free, or a new one.
+
+        The fork's lock takes the place of all that the call has. Raises OSError and Failure where
+        no fork can be written.
+        """
+        from shim.call import forking  # a fork is rare
+
+        self._locks.release_all()
+        if not self._store:
+            raise Failure("a fork needs a store")
+        forking.enter(self._store, call, self._locks)
+        call.outcome = ACQUIRED
+
+    @property
+    def _store(self) -> str:
+        return self._sessions.store.directory if self._sessions.store else ""
+
+    def _has_any(self, session_id: str) -> bool:
+        """Whether a conversation has forks with turns to give or to get, or is a fork itself."""
+        return bool(self._store) and (
+            markers.has_forks(self._store, session_id)
+            or markers.exists(self._store, FORKS, session_id)
+        )
+
+    def _try(self, act: "Callable[[], object]") -> None:
+        from shim.call import forking
+
+        try:
+            act()
+        except forking.PROBLEMS as problem:
+            warn(f"turns of this room could not be brought together: {problem}")
+
+
 class Retention:
     """What lets a conversation outlive claude's clean-up."""
 
@@ -297,11 +404,6 @@ class Retention:
             elif is_ours:
                 pinning.note_start(where, session_id)
         call.transcript = transcript
-
-    def copy_sidecars(self, call: "Call", fork: str) -> None:
-        """Copy to a fork what its parent has beside its transcript, and claude does not copy."""
-        if call.transcript is not None:
-            pinning.copy_sidecars(call.transcript.path, fork)
 
     def housekeep(self) -> None:
         """Start the daily housekeeping, if it is due."""

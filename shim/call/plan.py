@@ -1,4 +1,4 @@
-"""Facts in, command line out: the flags that make claude start, resume or fork a conversation.
+"""Facts in, command line out: the flags that make claude start or resume a conversation.
 
 They go before the caller's arguments, where no variadic option or `--` among those can swallow
 them.
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 
 def flags(call: "Call") -> list[str]:
-    """The flags to start, resume or fork the conversation of a call."""
-    return [*plugin_flags(call.plugins), *_conversation(call)]
+    """The flags to start or resume the conversation of a call."""
+    renders = call.transcript is not None and _renders_prompt(call.invocation)
+    prompt = ["--system-prompt-snapshot", "off"] if renders else []
+    title = [f"--name={call.title}"] if call.title else []
+    return [*plugin_flags(call.plugins), *prompt, *conversation_flags(call), *title]
 
 
 def plugin_flags(plugins: list[str]) -> list[str]:
@@ -20,19 +23,15 @@ def plugin_flags(plugins: list[str]) -> list[str]:
     return [word for plugin in plugins for word in ("--plugin-dir", plugin)]
 
 
-def _conversation(call: "Call") -> list[str]:
-    transcript, fork = call.transcript, call.fork
+def conversation_flags(call: "Call") -> list[str]:
+    """The flags that name the conversation of a call."""
+    transcript = call.transcript
     if transcript is None:
-        return ["--session-id", fork.session_id if fork else call.session_id]
-    prompt = ["--system-prompt-snapshot", "off"] if _renders_prompt(call.invocation) else []
+        return ["--session-id", call.session_id]
     # By its path from another project, because claude 2.1.197 looks an id up in the working
     # directory's project only (help facts, "Which conversation").
-    resume = [*prompt, "--resume", call.session_id if transcript.is_here else transcript.path]
-    if fork is None:
-        return resume
-    until = ["--resume-session-at", fork.since] if fork.since else []
-    title = [f"--name={fork.title}"] if fork.title else []
-    return [*resume, "--fork-session", "--session-id", fork.session_id, *until, *title]
+    named = call.session_id if transcript.is_here else transcript.path
+    return ["--resume", named]
 
 
 def _renders_prompt(invocation: "Invocation") -> bool:

@@ -2,9 +2,8 @@
 
 from shim.base import environment, messages
 from shim.base.messages import explain, warn
-from shim.base.session_key import derive, is_session_id, new_session_id
+from shim.base.session_key import derive, is_session_id
 from shim.call import plan
-from shim.call.call import Fork
 from shim.claude import hooks, transcripts
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK
 
@@ -26,13 +25,18 @@ def resume(call: "Call", effects: "Effects") -> list[str] | None:
     if has_id and not is_session_id(call.explicit_id or ""):
         explain("--session-id names no conversation: claude is left alone")
         return None
-    if call.is_explicit and not effects.retention.exists(call):
-        explain(f"--session-id {call.explicit_id} starts a new conversation")
+    effects.forks.take_over()
+    if call.is_explicit:
+        is_new = not effects.retention.exists(call)
+        if is_new:
+            explain(f"--session-id {call.explicit_id} starts a new conversation")
         _acquire_conversation(call, effects)
         # Of several that begin it at once the first does, and the others resume it.
         call.forget_location()
-        if not effects.retention.exists(call):
+        if is_new and not effects.retention.exists(call):
             return _as_asked(call, effects)
+        # Only who has the key's lock moves the head.
+        call.moves_head = call.outcome == ACQUIRED and effects.locks.try_acquire_key(call)
         call.stored_id = effects.sessions.recall(call.key)
     else:
         effects.locks.acquire_key(call)
@@ -51,10 +55,17 @@ def resume(call: "Call", effects: "Effects") -> list[str] | None:
     effects.retention.housekeep()
     if call.outcome == FORK:
         return _fork(call, effects)
-    if call.session_id != call.stored_id:
+    if call.is_explicit:
+        effects.forks.prepare_explicit(call)
+    elif call.outcome == ACQUIRED:
+        effects.forks.catch_up(call)
+    if call.moves_head and call.session_id != call.stored_id:
+        if call.stored_id is not None:
+            effects.forks.move_head(call.stored_id, call.session_id)
         effects.sessions.record(call.key, call.session_id)
-    call.plugins = _plugins(call, effects, moves=call.invocation.is_long_running)
-    if call.invocation.is_long_running and not _reports_moves(call):
+    moves = call.invocation.is_long_running and call.moves_head
+    call.plugins = _plugins(call, effects, moves)
+    if moves and not _reports_moves(call):
         effects.sessions.note_hookless(call.session_id)
     return call.invocation.with_flags(plan.flags(call))
 
@@ -74,22 +85,29 @@ def run_as_asked(call: "Call", effects: "Effects") -> list[str] | None:
     call.locate()
     effects.retention.pin(call)
     if call.outcome == FORK:
-        fork = _new_fork(effects)
-        return call.invocation.with_flags(["--fork-session", "--session-id", fork])
+        effects.forks.enter(call)
+        effects.retention.pin(call)
+        return call.invocation.with_conversation(plan.conversation_flags(call))
+    effects.forks.prepare_explicit(call)
     return _as_asked(call, effects)
 
 
 def _acquire_head(call: "Call", effects: "Effects") -> None:
-    """Resolve the session id and acquire its lock. An empty fork resolves to its parent."""
+    """Resolve the session id and acquire its lock.
+
+    A copy of what a person left to the background resolves to that while it has no turn.
+    """
     call.session_id = call.explicit_id or call.stored_id or derive(call.key)
     while True:
         if call.outcome == ACQUIRED:
             effects.locks.acquire_conversation(call)
-        parent = _parent_of_empty_fork(call, effects)
-        if parent is None:
+        left = effects.sessions.left_for(call.session_id)
+        if left is None or not effects.retention.is_empty(call):
             break
-        explain(f"the fork {call.session_id} is empty: resuming its parent {parent}")
-        call.session_id = parent
+        explain(f"{call.session_id} is no copy of {left} yet, which is resumed")
+        if call.outcome == ACQUIRED:
+            effects.forks.move_head(call.session_id, left, is_copy=True)
+        call.session_id = left
     if call.outcome == ACQUIRED and _is_in_fleet():
         effects.locks.acquire_in_fleet(call, effects.retention)
 
@@ -101,44 +119,16 @@ def _acquire_conversation(call: "Call", effects: "Effects") -> None:
         effects.locks.acquire_in_fleet(call, effects.retention)
 
 
-def _parent_of_empty_fork(call: "Call", effects: "Effects") -> str | None:
-    """The conversation that `session_id` is a fork of, while the fork has no turn; else None."""
-    if call.is_explicit or not effects.sessions.has_fork_marker(call.session_id):
-        return None
-    parent = effects.sessions.parent(call.session_id)
-    return parent if parent and effects.retention.is_empty(call) else None
-
-
-def _new_fork(effects: "Effects") -> str:
-    """The session id of a new fork. Its lock takes the place of all that the call has."""
-    session_id = new_session_id()
-    effects.locks.release_all()
-    effects.locks.acquire_fork(session_id)
-    return session_id
-
-
 def _fork(call: "Call", effects: "Effects") -> list[str]:
-    """The arguments to run in a fork of the conversation, from its last finished turn."""
-    from shim.claude import turns  # a fork is rare
-
-    fork = Fork(_new_fork(effects))
-    if call.transcript is not None and turns.has_ended(call.transcript.path) is False:
-        fork.since = turns.last_answer(call.transcript.path)
-        if fork.since is None and turns.is_seen_whole(call.transcript.path):
-            call.transcript = None  # not even its first turn is finished
-    effects.retention.copy_sidecars(call, fork.session_id)
-    effects.sessions.note_fork(fork.session_id, call.session_id)
-    call.fork = fork
+    """The arguments to run in a fork of the conversation."""
+    effects.forks.enter(call)
+    effects.retention.pin(call)
     call.plugins = _plugins(call, effects, moves=True)
-    if not _reports_moves(call):
-        effects.sessions.record(call.key, fork.session_id)
-        if call.invocation.is_long_running:
-            effects.sessions.note_hookless(fork.session_id)
-    fork.title = _title_of_fork(call, fork.session_id)
+    call.title = _title_of_fork(call)
     return call.invocation.with_flags(plan.flags(call))
 
 
-def _title_of_fork(call: "Call", session_id: str) -> str | None:
+def _title_of_fork(call: "Call") -> str | None:
     """A name that stays before a person: claude clears the line that announces the fork."""
     invocation = call.invocation
     is_named = invocation.has("--name") or not invocation.spec.surely_has("--name")
@@ -146,7 +136,7 @@ def _title_of_fork(call: "Call", session_id: str) -> str | None:
         return None
     from shim.call import fork_title  # a fork is rare
 
-    return fork_title.title(call.transcript.path, session_id)
+    return fork_title.title(call.transcript.path, call.session_id)
 
 
 def _explain_session(call: "Call") -> None:

@@ -63,11 +63,18 @@ class Invocation:
         They replace every occurrence in its position: a variadic option before it would otherwise
         swallow what follows it.
         """
+        return self._replaced("--session-id", flags)
+
+    def with_conversation(self, flags: list[str]) -> list[str]:
+        """The caller's arguments with flags of ours in the place of a `--resume`."""
+        return self._replaced("--resume", flags)
+
+    def _replaced(self, name: str, flags: list[str]) -> list[str]:
         args = list(self.args)
         for found, _, start, stop in reversed(self.options):
-            if found == "--session-id":
-                args[start:stop] = flags
-        return args if self.has("--session-id") else flags + args
+            if found == name:
+                args[start:stop] = [*_flags_before(args[start], "r"), *flags]
+        return args if self.has(name) else flags + args
 
     @property
     def is_streaming(self) -> bool:
@@ -167,6 +174,12 @@ class Invocation:
 def read(args: "Sequence[str]", spec: "CliSpec | None" = None) -> Invocation:
     """Parse a command line of claude, without the program name, by a spec or the built-in one."""
     return Invocation(args, spec or built_in())
+
+
+def _flags_before(arg: str, letter: str) -> list[str]:
+    """The flags that stand before an option in a cluster of short options, such as `-pr`."""
+    before = arg.partition(letter)[0]
+    return [] if arg.startswith("--") or len(before) < 2 else [before]
 
 
 def _stop_of_value(args: "Sequence[str]", at: int, takes: str) -> int:

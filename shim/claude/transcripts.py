@@ -58,6 +58,15 @@ def sidecars_of(path: str) -> str:
     return path.removesuffix(ENDING)
 
 
+def without_link(path: str) -> str:
+    """The path of the file itself, where a transcript's path is a link to one."""
+    try:
+        target = posix.readlink(path)
+    except OSError:
+        return path
+    return target if target.startswith("/") else path
+
+
 def session_id_of(path: str) -> str:
     """The session id of the conversation that a transcript's path names."""
     return path.rpartition("/")[2].removesuffix(ENDING)

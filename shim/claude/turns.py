@@ -75,19 +75,6 @@ def has_ended(transcript: str) -> bool | None:
     return None if state is None else state != lines.UNDER_WAY
 
 
-def last_answer(transcript: str) -> str | None:
-    """The uuid of the message that ends the last finished turn, or None where none is seen."""
-    for entry in reversed(_last_entries(transcript)):
-        if lines.is_ending(entry) and isinstance(entry.get("uuid"), str):
-            return str(entry["uuid"])
-    return None
-
-
-def is_seen_whole(transcript: str) -> bool:
-    """Whether a transcript is short enough for all of its turns to be looked at here."""
-    return os.path.getsize(transcript) <= _TAIL
-
-
 def _is_starting(pid: int, entry: "Entry") -> bool:
     try:
         if "startedAt" in entry:

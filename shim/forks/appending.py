@@ -19,7 +19,7 @@ from shim.base.messages import Failure
 from shim.claude import lines
 from shim.claude.chain import Chain, leaf_of
 from shim.claude.copying import Passage, checkpoint
-from shim.forks.fork_marker import FORKED
+from shim.store import markers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,8 +126,13 @@ def _copy_sidecars(turns: list[Turn], passages: dict[str, Passage]) -> None:
             os.rename(unfinished, copy)
 
 
+def is_unfinished(store: str, session_id: str) -> bool:
+    """Whether a kill left an append unfinished."""
+    return os.path.lexists(_intent(store, session_id))
+
+
 def _intent(store: str, session_id: str) -> str:
-    return f"{store}/{FORKED}/{session_id}.appending"
+    return f"{store}/{markers.FORKED}/{session_id}.appending"
 
 
 def _write(path: str, size: int, payload: bytes) -> None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from shim.base import times
+from shim.base import files, times
 from shim.base.session_key import is_session_id
-from shim.claude import lines, transcripts
+from shim.claude import lines
 from shim.claude.chain import Chain, end_of
 from shim.forks import fork_marker
 from shim.forks.fork_marker import Marker, Place
-from shim.forks.lacking import family_of
+from shim.forks.lacking import family_of, transcript_of
 from shim.store import markers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 def resumable(store: str, head: str) -> Iterator[tuple[str, str]]:
@@ -72,8 +72,8 @@ def hand_on(store: str, fork: str, head: str, path: str | None) -> None:
     `path` is the transcript of that head, if there is one yet. Turns that end later go both ways,
     earlier ones never. Raises OSError, Failure.
     """
-    own = transcripts.find(fork)[0]
-    theirs, ours = _settled(path), _settled(own.path if own else None)
+    own = transcript_of(store, fork)
+    theirs, ours = _settled(path), _settled(own)
 
     def change(marker: Marker) -> None:
         marker.of, marker.since = head, times.now()
@@ -81,8 +81,30 @@ def hand_on(store: str, fork: str, head: str, path: str | None) -> None:
         marker.fork_known = marker.fork_read = ours
 
     if fork_marker.of_fork(store, fork) is None:
-        fork_marker.begin(store, Marker(fork, head, path=own.path if own else ""))
+        fork_marker.begin(store, Marker(fork, head, path=own or ""))
     fork_marker.update(store, fork, change)
+
+
+def move_head(
+    store: str, head: str, new: str, is_copy: bool, is_live: Callable[[str], bool]
+) -> None:
+    """Have the forks of a head follow, as the head moves to another conversation on purpose.
+
+    A fork of it that becomes the head has the old one as a fork. Where the new one is a copy of
+    the old one (`is_copy`), all forks are its forks. Else those are that a claude lives on, as
+    `is_live` says of their ids, from this moment on. Raises OSError, Failure.
+    """
+    marker = fork_marker.of_fork(store, new)
+    if marker is not None and marker.of == head and not marker.is_over:
+        make_head(store, new)
+        return
+    fork_marker.drop(store, new)
+    path = transcript_of(store, new)
+    for each in fork_marker.all_of(store, head):
+        if is_copy:
+            fork_marker.update(store, each.fork, _moved_to(new))
+        elif is_live(each.fork):
+            hand_on(store, each.fork, new, path)
 
 
 def make_head(store: str, fork: str) -> None:
@@ -99,35 +121,39 @@ def make_head(store: str, fork: str) -> None:
     former.head_known, former.fork_known = marker.fork_known, marker.head_known
     former.head_read, former.fork_read = marker.fork_read, marker.head_read
     fork_marker.begin(store, former)
-
-    def change(other: Marker) -> None:
-        other.of = fork
-        other.compare_whole()
-
     for each in others:
-        fork_marker.update(store, each.fork, change)
+        fork_marker.update(store, each.fork, _moved_to(fork))
 
 
 def take_over(store: str, heads: Collection[str]) -> None:
     """Note anew the forks of version 0.2.0 that have to do with a head of today.
 
-    Where a fork had become the head, what it is of is a fork of it from now on. They are compared
-    whole with their head by the next call. Raises OSError, Failure.
+    Where a fork had become the head, what it is of is a fork of it from now on; where nothing was
+    said in it yet, it is a copy of what was left for it. They are compared whole with their head by
+    the next call. Raises OSError, Failure.
     """
+    files.make_directory(f"{store}/{markers.FORKED}")  # what is left undone is undone for good
     try:
         names = os.listdir(f"{store}/{markers.FORKS}")
     except FileNotFoundError:
         return
-    parents = {name: parent for name in names if (parent := markers.parent_of(store, name))}
-    for each in {*parents, *parents.values()} - set(heads):
-        above = next((other for other in _ancestors(parents, each) if other in heads), None)
-        below = (head for head in heads if each in _ancestors(parents, head))
-        head = above or next(below, None)
+    found = {name: markers.read(store, markers.FORKS, name) for name in names}
+    parents = {name: parent for name, parent in found.items() if is_session_id(parent)}
+    empty = [head for head in heads if head in parents and transcript_of(store, head) is None]
+    left = {parents[head] for head in empty}
+    for each in {*parents, *parents.values()} - set(heads) - left:
+        line = [each, *_ancestors(parents, each)]
+        nearest = (
+            head for other in line for head in heads if other in [head, *_ancestors(parents, head)]
+        )
+        head = next(nearest, None)
         if head is not None:
             fork_marker.begin(store, Marker(each, head))
     for head in heads:
         if head in parents:
             fork_marker.drop(store, head)
+        if head in empty:
+            markers.note_left(store, head, parents[head])
 
 
 def _ancestors(parents: dict[str, str], fork: str) -> list[str]:
@@ -137,6 +163,16 @@ def _ancestors(parents: dict[str, str], fork: str) -> list[str]:
         found.append(at)
         at = parents.get(at)
     return found
+
+
+def _moved_to(head: str) -> Callable[[Marker], None]:
+    """What changes of a fork that is to be compared whole with another head."""
+
+    def change(marker: Marker) -> None:
+        marker.of = head
+        marker.compare_whole()
+
+    return change
 
 
 def _revive(marker: Marker) -> None:

@@ -6,9 +6,11 @@ This is what a call uses before it resumes a conversation that it has for itself
 
 from __future__ import annotations
 
+import os
+
 from shim.claude import lines, notice
 from shim.forks import appending, fork_marker
-from shim.forks.lacking import end_of, family_of, find
+from shim.forks.lacking import end_of, family_of, find, is_empty, path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ def compare(store: str, session_id: str) -> tuple[Family, Lacking] | None:
     """
     family = family_of(store, session_id)
     target = family.member(session_id) if family else None
-    return (family, find(family, target)) if family and target else None
+    if family is None or target is None or is_empty(target):
+        return None
+    return family, find(family, target)
 
 
 def lacking(store: str, session_id: str) -> list[Turn]:
@@ -47,7 +51,7 @@ def catch_up(store: str, session_id: str) -> list[Turn]:
     """
     family = family_of(store, session_id)
     target = family.member(session_id) if family else None
-    if family is None or target is None:
+    if family is None or target is None or is_empty(target):
         return []
     appending.undo(store, session_id)
     found = find(family, target)
@@ -55,6 +59,16 @@ def catch_up(store: str, session_id: str) -> list[Turn]:
         appending.append(store, target.path, found)
     _note(family, target, found)
     return found.turns
+
+
+def is_known(store: str, marker: Marker) -> bool:
+    """Whether a fork's head has all turns of it. Raises OSError."""
+    path = path_of(store, marker)
+    if path is None:
+        return True
+    with lines.open_regular(path) as file:
+        place = marker.fork_read
+        return os.fstat(file.fileno()).st_size == place.size and place.holds(file)
 
 
 def _note(family: Family, target: Member, found: Lacking) -> None:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-FORKED = "forked"
-"""The folder of the conversations that have forks."""
-
 # Bytes before a place by which it is known again.
 _KNOWN_BY = 256
 
@@ -106,11 +103,6 @@ _TEXTS = ("of", "since", "by", "path")
 _PLACES = ("head_known", "fork_known", "head_read", "fork_read")
 
 
-def exists(store: str, head: str) -> bool:
-    """Whether a conversation has forks with turns to give or to get."""
-    return os.path.isdir(f"{store}/{FORKED}/{head}")
-
-
 def of_fork(store: str, fork: str) -> Marker | None:
     """The marker of a fork; None where the conversation is none."""
     found = markers.read(store, markers.FORKS, fork)
@@ -131,11 +123,24 @@ def of_fork(store: str, fork: str) -> Marker | None:
 def all_of(store: str, head: str) -> list[Marker]:
     """The markers of a conversation's forks, the newest first; of those that are over none."""
     try:
-        names = os.listdir(f"{store}/{FORKED}/{head}")
+        names = os.listdir(f"{store}/{markers.FORKED}/{head}")
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [marker for name in names if (marker := of_fork(store, name)) and marker.of == head]
     return sorted(found, key=lambda marker: marker.since, reverse=True)
+
+
+def index_of(store: str, marker: Marker) -> str:
+    """The empty file that stands for a fork in the list of its head."""
+    return f"{store}/{markers.FORKED}/{marker.of}/{marker.fork}"
+
+
+def clear_list(store: str, head: str) -> None:
+    """Remove forks that have no marker any more from the list of a head."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for name in os.listdir(f"{store}/{markers.FORKED}/{head}"):
+            if of_fork(store, name) is None:
+                _leave(store, head, name)
 
 
 def begin(store: str, marker: Marker) -> None:
@@ -190,17 +195,17 @@ def _write(store: str, marker: Marker, write: Callable[[str, bytes], None]) -> N
     if marker.is_over:
         _leave(store, marker.of, marker.fork)
     else:
-        files.make_directory(f"{store}/{FORKED}/{marker.of}")
-        with open(f"{store}/{FORKED}/{marker.of}/{marker.fork}", "ab"):
+        files.make_directory(f"{store}/{markers.FORKED}/{marker.of}")
+        with open(index_of(store, marker), "ab"):
             pass
 
 
 def _leave(store: str, head: str, fork: str) -> None:
     """Remove a fork from the list of its head, and the list with the last one."""
     with contextlib.suppress(OSError):
-        os.unlink(f"{store}/{FORKED}/{head}/{fork}")
+        os.unlink(f"{store}/{markers.FORKED}/{head}/{fork}")
     with contextlib.suppress(OSError):
-        os.rmdir(f"{store}/{FORKED}/{head}")
+        os.rmdir(f"{store}/{markers.FORKED}/{head}")
 
 
 def _replace_at_once(path: str, data: bytes) -> None:

@@ -17,6 +17,7 @@ from shim.claude import lines, transcripts
 from shim.claude.chain import Chain
 from shim.forks import fork_marker
 from shim.forks.fork_marker import Place
+from shim.retention import config_directories
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ class Member:
 
 
 class Family:
-    """A head and its forks that have a transcript, the newest fork first."""
+    """A head and its forks that have a transcript, the newest fork first.
+
+    Of a head in which nothing was said yet, an empty file stands for the transcript.
+    """
 
     __slots__ = ("forks", "head", "store")
 
@@ -80,29 +84,42 @@ class Lacking:
 
 
 def family_of(store: str, session_id: str) -> Family | None:
-    """The head and the forks of a conversation, be it either; None where it has no others.
+    """The head and the forks of a conversation, be it either; None where it has no forks.
 
     Raises OSError.
     """
     marker = fork_marker.of_fork(store, session_id)
     head = marker.of if marker else session_id
-    found = transcripts.find(head)[0]
+    found = transcript_of(store, head)
+    forks = {each.fork: each for each in fork_marker.all_of(store, head)}
     members = [
-        Member(each.fork, path, each)
-        for each in fork_marker.all_of(store, head)
-        if (path := path_of(each))
+        Member(fork, path, each) for fork, each in forks.items() if (path := path_of(store, each))
     ]
-    if found is None or not members:
+    if not members:
         return None
-    return Family(store, Member(head, found.path), members)
+    path = found or fork_marker.index_of(store, forks[members[0].session_id])
+    return Family(store, Member(head, path), members)
 
 
-def path_of(marker: Marker) -> str | None:
+def path_of(store: str, marker: Marker) -> str | None:
     """Where the transcript of a fork is; None where it has none. Raises OSError."""
     if marker.path and os.path.isfile(marker.path):
         return marker.path
-    found = transcripts.find(marker.fork)[0]
-    return found.path if found else None
+    return transcript_of(store, marker.fork)
+
+
+def transcript_of(store: str, session_id: str) -> str | None:
+    """Where a conversation's transcript is, under this config directory or another one.
+
+    None where it has none. Raises OSError.
+    """
+    found = transcripts.find(session_id)[0] or config_directories.elsewhere(store, session_id)
+    return transcripts.without_link(found.path) if found else None
+
+
+def is_empty(member: Member) -> bool:
+    """Whether a conversation has no transcript yet. Raises OSError."""
+    return not member.path.endswith(transcripts.ENDING)
 
 
 def end_of(path: str) -> Place:
@@ -151,7 +168,7 @@ def _find_for_fork(
     others = [each for each in family.forks if each.session_id != target.session_id]
     found = []
     is_whole = False
-    if not _is_at_end(marker.head_read, head):
+    if os.fstat(head.fileno()).st_size and not _is_at_end(marker.head_read, head):
         start = _first_held(head, marker.head_read, marker.head_known)
         is_whole = start == 0
         found.append(Chain(head, family.head.path, start))

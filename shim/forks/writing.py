@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 22
 
 
+def can_write(head: str) -> bool:
+    """Whether a transcript has anything that a fork could be written of. Raises OSError."""
+    with lines.open_regular(head) as file:
+        chain = end_of(file, head)
+        return chain.leaf is not None and bool(chain.turns() or chain.has_compaction)
+
+
 def write(store: str, head: str, fork: str, by: str) -> str | None:
     """Write a fork of the conversation in a transcript, and return the path of its own.
 
@@ -31,6 +38,45 @@ def write(store: str, head: str, fork: str, by: str) -> str | None:
     It lies beside the head's, in the same config directory. Sidecars that the head's lines name
     stay where they are; those of subagents are copied, because claude appends to them.
     """
+    found = copied(head, fork)
+    if found is None:
+        return None
+    path, shared = found
+    head_id = transcripts.session_id_of(head)
+    # Both are the same up to there; what other forks have to compare with the head, this one has to
+    # compare with them.
+    others = fork_marker.all_of(store, head_id)
+    start = min([shared, *(marker.head_known.size for marker in others)])
+    marker = Marker(fork, head_id, by, path)
+    with lines.open_regular(head) as file:
+        marker.head_known, marker.head_read = Place.at(file, start), Place.at(file, shared)
+    with lines.open_regular(path) as file:
+        marker.fork_known, marker.fork_read = Place.at(file, start), Place.at_end(file)
+    try:
+        fork_marker.begin(store, marker)
+    except BaseException:
+        os.unlink(path)  # what nobody notes would not come back
+        raise
+    return path
+
+
+def begin_head(store: str, head: str, fork: str) -> str | None:
+    """Write the transcript of a head in which nothing was said, from the one of a fork of it.
+
+    `head` is the head's session id, `fork` the path of the fork's transcript. All forks are
+    compared whole with it afterwards. Returns its path; None where no turn of the fork is finished.
+    Raises OSError, Failure.
+    """
+    found = copied(fork, head)
+    if found is None:
+        return None
+    for marker in fork_marker.all_of(store, head):
+        fork_marker.update(store, marker.fork, Marker.compare_whole)
+    return found[0]
+
+
+def copied(head: str, fork: str) -> tuple[str, int] | None:
+    """The path of a copy of a transcript under another id, and up to where both are the same."""
     head_id = transcripts.session_id_of(head)
     path = f"{os.path.dirname(head)}/{fork}{transcripts.ENDING}"
     with lines.open_regular(head) as file:
@@ -61,16 +107,7 @@ def write(store: str, head: str, fork: str, by: str) -> str | None:
 
         sidecars.copy_subagents(head, path)
         files.replace_with(path, fill)
-        # Both are the same up to there; what other forks have to compare with the head, this one
-        # has to compare with them.
-        others = fork_marker.all_of(store, head_id)
-        start = min([shared, *(marker.head_known.size for marker in others)])
-        marker = Marker(fork, head_id, by, path)
-        marker.head_known, marker.head_read = Place.at(file, start), Place.at(file, shared)
-    with lines.open_regular(path) as file:
-        marker.fork_known, marker.fork_read = Place.at(file, start), Place.at_end(file)
-    fork_marker.begin(store, marker)
-    return path
+    return path, shared
 
 
 def _leaf(chain: Chain, left_out: set[str]) -> str:

@@ -1,8 +1,8 @@
-"""The hook that moves the head with the conversation: what claude is on is what goes on next.
+"""The hook that moves the head as a person moves to another conversation.
 
-Claude Code runs it before each turn, at each end of a conversation and, on a terminal, at each
-start of one, with an account of it on stdin (help facts, "Hooks"). What it prints would enter the
-conversation, so it prints nothing.
+Claude Code runs it before and after each turn, at each end of a conversation and, on a terminal, at
+each start of one, with an account of it on stdin (help facts, "Hooks"). What it prints would enter
+the conversation, so it prints nothing.
 """
 
 import posix
@@ -11,6 +11,7 @@ import sys
 from shim.base import environment
 from shim.base.session_key import is_session_id
 from shim.hooks import hook_owner
+from shim.store import markers
 from shim.store.store import Store
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Bytes of an account that are read; a prompt may be long, but there is an end to it.
 _LONGEST = 1 << 26
+_STOP = b'"Stop"'
 _NO_TURNS = (b"SessionStart", b"SessionEnd")
 _AT_TERMINALS = "interactive"
 
@@ -34,15 +36,19 @@ def main() -> "NoReturn":
 
 
 def follow(account: bytes) -> None:
-    """Map the room and agent to the conversation of the event, where that is the head now.
+    """Map the room and agent to the conversation of the event, where a person moved to it.
 
-    Raises ValueError for what is no JSON, OSError and Failure where nothing can be recorded.
+    After a turn, note whether background tasks run on. Raises ValueError for what is no JSON,
+    OSError and Failure where nothing can be recorded.
     """
     session_id = _session_id(account)
     owner = hook_owner.owner()
     if owner is None or session_id is None:
         return
     store, key = Store(owner[0]), owner[1]
+    if _STOP in account and _parsed(account).get("hook_event_name") == "Stop":
+        markers.note_tasks(store.directory, session_id, _has_tasks(_parsed(account)))
+        return
     head = store.recall(key.room, key.agent)
     # Most events are of the head, and no more of them is needed. What begins or ends at a terminal
     # may be a conversation that is left to the background.
@@ -52,13 +58,19 @@ def follow(account: bytes) -> None:
         return
     from shim.hooks import head_moves
 
-    moved = head_moves.head_after(_parsed(account), store.directory, key, head)
-    if moved is not None and moved != head:
-        store.record(key.room, key.agent, moved)
-        if environment.get("NSED_FLEET_URL"):
-            from shim.hooks import flush_hook
+    moved = head_moves.follow(_parsed(account), store, key, head)
+    if moved is not None and environment.get("NSED_FLEET_URL"):
+        from shim.hooks import flush_hook
 
-            flush_hook.tell_of_head(account, session_id, moved, *owner)
+        flush_hook.tell_of_head(account, session_id, moved, *owner)
+
+
+def _has_tasks(event: "dict[str, Any]") -> bool:
+    """Whether background tasks run on after a turn: claude makes another one as they end."""
+    tasks = event.get("background_tasks")
+    return isinstance(tasks, list) and any(
+        isinstance(task, dict) and task.get("status") == "running" for task in tasks
+    )
 
 
 def _session_id(account: bytes) -> str | None:

@@ -1,6 +1,6 @@
 /*
- * The hook that Claude Code runs before each turn and at each end of a conversation, with an account
- * of it on stdin. Nearly always the head of the room and agent is this conversation already, and then
+ * The hook that Claude Code runs before and after each turn and at each end of a conversation, with an
+ * account of it on stdin. Nearly always the head of the room and agent is this conversation already, and then
  * there is nothing to do: this program sees that in a tenth of the time that a Python takes to start.
  * Whatever it does not see at a glance, it leaves to the hook in Python beside it, which becomes it
  * and has the same account on stdin (shim/hooks/head_hook.py has the rules).
@@ -57,6 +57,8 @@ static bool is_settled(struct text account, const char *plugin);
 static bool read_session_id(struct text account, char *session_id);
 static bool may_leave_head(struct text account, const char *plugin);
 static bool find_store(const char *plugin, char *of_key, char *store);
+static bool ends_turn(struct text account);
+static bool has_tasks(struct text account, const char *store, const char *session_id);
 static bool read_key(const char *of_key, char *room, const char **agent);
 static bool is_head(const char *store, const char *room, const char *agent, const char *session_id);
 static size_t read_all(int file, char *content, size_t size);
@@ -111,9 +113,12 @@ static bool is_settled(struct text account, const char *plugin) {
     char session_id[SESSION_ID_LENGTH + 1];
     const char *agent;
 
-    return read_session_id(account, session_id) && !may_leave_head(account, plugin) &&
-           find_store(plugin, of_key, store) && read_key(of_key, room, &agent) &&
-           is_head(store, room, agent, session_id);
+    if (!read_session_id(account, session_id) || may_leave_head(account, plugin) ||
+        !find_store(plugin, of_key, store) || !read_key(of_key, room, &agent))
+        return false;
+    if (ends_turn(account))
+        return !has_tasks(account, store, session_id);
+    return is_head(store, room, agent, session_id);
 }
 
 /* The directory of the key's links, and that of the store, which is two directories up. Both have
@@ -158,6 +163,20 @@ static bool may_leave_head(struct text account, const char *plugin) {
 
     return length >= ending && strcmp(plugin + length - ending, at_terminals) == 0 &&
            (find(account, "SessionStart") || find(account, "SessionEnd"));
+}
+
+static bool ends_turn(struct text account) {
+    return find(account, "\"hook_event_name\":\"Stop\"") != NULL;
+}
+
+/* Whether background tasks run on after a turn, or did after the one before it. */
+static bool has_tasks(struct text account, const char *store, const char *session_id) {
+    static char noted[PATH_MAX];
+
+    return find(account, "\"status\":\"running\"") ||
+           (size_t)snprintf(noted, sizeof noted, "%s/tasks/%s", store, session_id) >=
+               sizeof noted ||
+           access(noted, F_OK) == 0;
 }
 
 /* The room and agent that a directory of links is of; false where they take more than a look. */

@@ -7,11 +7,12 @@ import time
 import psutil
 
 from shim.base import environment, messages
-from shim.base.messages import EXIT_BUSY, explain, warn
+from shim.base.messages import EXIT_BUSY, Failure, explain, warn
 from shim.claude import registry, turns
 from shim.locks import live_claudes
 from shim.locks.record_lock import ACQUIRED, BYPASS, FORK, UNLOCKED, Holder
-from shim.store import plugin_links
+from shim.store import markers, plugin_links
+from shim.store.store import directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def resolve(
         warn(f"{who} is using this conversation, too: concurrent turns may be lost")
         return UNLOCKED
     warn(
-        f"{key} is in use by {who}: this call runs in a fork of its conversation; see"
-        " `claude-shim show`, and `claude-shim link` to return to it"
+        f"{key} is in use by {who}: this call runs in a fork of its conversation, and both will"
+        " know each other's turns"
     )
     return FORK
 
@@ -117,6 +118,19 @@ def wait_for(contended: "Contended", policy: "WaitPolicy") -> bool:
         contended.leave_queue()
 
 
+def has_tasks(pid: int) -> bool:
+    """Whether background tasks of a claude run on after its last turn, so that another will follow.
+
+    Its hook notes that (help facts, "Catching up").
+    """
+    entry = registry.entry_of(pid)
+    try:
+        since = markers.tasks_since(directory(make=False), str(entry.get("sessionId")))
+        return since is not None and since > psutil.Process(int(entry["pid"])).create_time()
+    except (Failure, psutil.Error, KeyError, ValueError):
+        return False
+
+
 class _OnThisHost:
     """What a claude of this host has, or one of a container beside it."""
 
@@ -130,7 +144,8 @@ class _OnThisHost:
         if holder.pid == 0:
             # In another container: of it, no more than the transcript is seen from here.
             return turns.is_under_way(self._session_id())
-        return turns.ends_by_itself(holder.pid) or turns.is_answering(holder.pid)
+        pid = holder.pid
+        return turns.ends_by_itself(pid) or turns.is_answering(pid) or has_tasks(pid)
 
     def describe(self, holder: Holder | None) -> str:
         """The holder, as a message names it."""

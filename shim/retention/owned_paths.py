@@ -41,7 +41,8 @@ def paths(store: str, session_id: str, configs: Iterable[str]) -> list[str]:
     if not is_session_id(session_id):  # a store can hold any text
         return []
     found = [path for config in configs for path in projects.belongings(config, session_id)]
-    beside = (markers.FORKS, markers.HOOKLESS, pins.FOLDER)
+    noted = (markers.FORKS, markers.FORKED, markers.LEFT, markers.TASKS, markers.HOOKLESS)
+    beside = (*noted, pins.FOLDER)
     own = [path for name in beside for path in projects.named_after(f"{store}/{name}", session_id)]
     return [*found, *own]
 

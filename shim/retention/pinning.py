@@ -188,17 +188,6 @@ def restore(store: str, session_id: str) -> "Transcript | None":
     return config_directories.restore(store, session_id)
 
 
-def copy_sidecars(transcript: str, fork: str) -> None:
-    """Copy the subagents of a fork's parent to the fork."""
-    if transcripts.exists(transcripts.sidecars_of(transcript)):
-        from shim.retention import sidecars
-
-        try:
-            sidecars.copy_to_fork(transcript, fork)
-        except OSError as problem:
-            explain(f"the parent's subagents are not copied: {problem.strerror}")
-
-
 def unpin(store: str, session_id: str) -> None:
     """Stop retaining a conversation. Its transcript stays. Raises OSError."""
     from shim.retention import restoring

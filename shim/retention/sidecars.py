@@ -60,21 +60,11 @@ def drop(store: str, session_id: str) -> None:
         shutil.rmtree(kept)
 
 
-def copy_to_fork(transcript: str, fork: str) -> None:
-    """Copy the subagents of a fork's parent to it; claude does not (help facts, "Forks").
-
-    Tool results stay: a fork reads them from its parent's directory. Raises OSError.
-    """
-    project = transcripts.this_project()
-    if project is not None:
-        explain(f"its subagents are copied for conversation {fork}")
-        copy_subagents(transcript, f"{project}/{fork}{transcripts.ENDING}")
-
-
 def copy_subagents(transcript: str, other: str) -> None:
     """Copy the subagents of one transcript to another. Raises OSError.
 
-    They are no hard links, because claude appends to them.
+    They are no hard links, because claude appends to them. Tool results stay: a fork reads them
+    from its parent's directory (help facts, "Forks").
     """
     source = f"{transcripts.sidecars_of(transcript)}/{_SUBAGENTS}"
     if os.path.isdir(source):

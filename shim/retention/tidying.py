@@ -35,13 +35,29 @@ def tidy(store: str, mappings: Document, there: Collection[str]) -> None:
     `there` are the conversations that have a transcript or a pin.
     """
     _remove_links(store, mappings)
-    heads = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
     for fork in _old(f"{store}/{markers.FORKS}"):
-        if fork in there or fork not in heads:
+        if fork not in there:
             _remove(f"{store}/{markers.FORKS}/{fork}")
+    _remove_lists(store)
+    heads = {entry["uuid"] for entries in mappings.values() for entry in entries.values()}
+    for copy in _old(f"{store}/{markers.LEFT}"):
+        if copy in there or copy not in heads:
+            _remove(f"{store}/{markers.LEFT}/{copy}")
+    for session_id in _old(f"{store}/{markers.TASKS}"):
+        _remove(f"{store}/{markers.TASKS}/{session_id}")
     for session_id in _old(f"{store}/{markers.HOOKLESS}"):
         if not markers.is_hookless_live(store, session_id):
             _remove(f"{store}/{markers.HOOKLESS}/{session_id}")
+
+
+def _remove_lists(store: str) -> None:
+    """Remove forks without a marker from the lists of their heads."""
+    for head in _old(f"{store}/{markers.FORKED}"):
+        for fork in _old(f"{store}/{markers.FORKED}/{head}"):
+            if not markers.exists(store, markers.FORKS, fork):
+                _remove(f"{store}/{markers.FORKED}/{head}/{fork}")
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{store}/{markers.FORKED}/{head}")
 
 
 def remove_links_of(store: str, key: SessionKey) -> None:

@@ -1,7 +1,11 @@
 """Markers: what is noted of a conversation, in a file `<folder>/<session id>` beside the store.
 
-- `forks/`: the file of a fork holds the session id of its parent, the conversation it is a copy of.
-  Who makes the fork writes it, before claude starts.
+- `forks/`: the file of a fork says whose it is (`shim.forks.fork_marker`). `forked/` has a folder
+  for each conversation that has forks with turns to give or to get.
+- `left/`: a person who presses ← leaves a conversation to claude's background worker, which makes a
+  copy of it: the file of the copy holds the session id of what was left. It is resumed while the
+  copy has no turn.
+- `tasks/`: the file of a conversation whose claude has background tasks that run on after its turn.
 - `unheard/`: the file of a conversation holds the pid and start time of a hookless claude, one that
   runs without our hooks, or without all of them. The next call works out which session that claude
   moved to: from claude's registry while it lives and after a kill, from the transcript that its
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 FORKS: "Final" = "forks"
+FORKED: "Final" = "forked"
+LEFT: "Final" = "left"
+TASKS: "Final" = "tasks"
 HOOKLESS: "Final" = "unheard"
 
 
@@ -52,20 +59,53 @@ def transfer(store: str, folder: str, session_id: str, other: str) -> None:
         explain(f"the marker of {session_id} stays: {problem.strerror}")
 
 
-def note_fork(store: str, fork: str, parent: str) -> None:
-    """Note of which conversation a fork is a copy. Where that fails, the fork has no parent."""
-    if exists(store, FORKS, fork):
+def has_forks(store: str, session_id: str) -> bool:
+    """Whether a conversation has forks with turns to give or to get. Costs one look."""
+    return exists(store, FORKED, session_id)
+
+
+def is_of_old_version(store: str) -> bool:
+    """Whether the store's forks are all those of version 0.2.0, which are to be taken over."""
+    return not posix.access(f"{store}/{FORKED}", posix.F_OK) and posix.access(
+        f"{store}/{FORKS}", posix.F_OK
+    )
+
+
+def note_left(store: str, copy: str, left: str) -> None:
+    """Note which conversation was left for a copy of it; where that fails, it stands alone."""
+    if exists(store, LEFT, copy):
         return
     try:
-        write(store, FORKS, fork, parent)
+        write(store, LEFT, copy, left)
     except (OSError, Failure) as problem:
-        explain(f"the parent of fork {fork} cannot be noted: {problem}")
+        explain(f"what was left for {copy} cannot be noted: {problem}")
 
 
-def parent_of(store: str, fork: str) -> str | None:
-    """The session id of a fork's parent; None where that is not known."""
-    named = read(store, FORKS, fork)
+def left_for(store: str, copy: str) -> str | None:
+    """The session id of what was left for a copy of it; None where that is not known."""
+    named = read(store, LEFT, copy)
     return named if is_session_id(named) else None
+
+
+def note_tasks(store: str, session_id: str, are_running: bool) -> None:
+    """Note whether background tasks of a conversation run on after its turn.
+
+    Raises OSError, Failure.
+    """
+    if are_running:
+        write(store, TASKS, session_id, "")
+    elif exists(store, TASKS, session_id):
+        posix.unlink(path(store, TASKS, session_id))
+
+
+def tasks_since(store: str, session_id: str) -> float | None:
+    """When background tasks of a conversation were last seen to run on, in seconds of the system's
+    clock; None where none did.
+    """
+    try:
+        return posix.stat(path(store, TASKS, session_id)).st_mtime
+    except OSError:
+        return None
 
 
 def note_hookless(store: str, session_id: str) -> None:

@@ -29,6 +29,13 @@ def wait_for_transcript(world: World, text: str) -> None:
     wait_until(lambda: any(text in path.read_text() for path in paths("*/*.jsonl")), text)
 
 
+def end_turn(world: World, screen: Screen) -> None:
+    """Wait until a turn has ended, hooks included: what is pressed before interrupts it."""
+    screen.wait_until(
+        lambda: all(entry.get("status") != "busy" for entry in world.registered()), "its end"
+    )
+
+
 def on(world: World) -> list[str]:
     """The conversations that claudes are on."""
     return [entry["sessionId"] for entry in world.registered()]
@@ -67,6 +74,7 @@ def test_a_branch_is_resumed(any_claude: World) -> None:
     screen.say("/branch")
     screen.wait_until(lambda: any_claude.mapping("r") != before, "the head is the branch")
     screen.ask("two")
+    end_turn(any_claude, screen)
     screen.quit()
 
     assert knows(any_claude.ask("next", room="r")) == ["one", "two"]
@@ -83,6 +91,7 @@ def test_a_copy_in_the_background_is_not_the_room(any_claude: World) -> None:
         lambda: any(job.get("forkParentSessionId") for job in any_claude.jobs()), "the copy"
     )
     screen.ask("two")
+    end_turn(any_claude, screen)
     screen.quit()
 
     assert any_claude.mapping("r") == before

@@ -86,7 +86,7 @@ class Walk:
         """The words of the conversation that a room would resume."""
         head = self.world.mapping(room)
         while head and not self.world.transcripts(head):
-            head = markers.parent_of(str(self.world.store), head)
+            head = markers.left_for(str(self.world.store), head)
         return self.words_of(head) if head else []
 
     def words_of(self, session_id: str) -> list[str]:

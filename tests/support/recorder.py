@@ -183,10 +183,17 @@ class World:
         line: dict[str, Any] = {"type": "queue-operation", "sessionId": session_id}
         lines = [line]
         if messages:
+            prompt = {"role": "user", "content": "hi"}
             answer = {"role": "assistant", "content": "hello", "stop_reason": "end_turn"}
             lines = [
-                {**line, "type": "user", "message": {"role": "user", "content": "hi"}},
-                {**line, "type": "assistant", "uuid": "an answer", "message": answer},
+                {**line, "type": "user", "uuid": "a prompt", "message": prompt},
+                {
+                    **line,
+                    "type": "assistant",
+                    "uuid": "an answer",
+                    "parentUuid": "a prompt",
+                    "message": answer,
+                },
             ]
         path.write_text("".join(json.dumps(it, separators=(",", ":")) + "\n" for it in lines))
         written = time.time() - age

@@ -129,7 +129,8 @@ def test_open_means_the_room_anywhere(inside: Inside, when: str) -> None:
     command = f"env PYTHONPATH={Path.cwd()} {marks} NSED_ON_BUSY=fork {program} open r -- -p late"
     call = inside.run(command, when)
 
-    assert derived(ROOM).encode() in call.args
+    assert call.variable("NSED_ROOM_ID") == ROOM.encode()
+    assert b"--resume" in call.args
     assert call.variable("CLAUDE_CODE_CHILD_SESSION") is None
 
 

@@ -40,7 +40,7 @@ def with_all(world: World, session_id: str) -> None:
     kept.hardlink_to(path)
     kept.with_suffix(".from").symlink_to(path)
 
-    markers.note_fork(str(world.store.parent), session_id, V)
+    markers.write(str(world.store.parent), markers.FORKS, session_id, V)
 
 
 def earlier(world: World, room: str, agent: str, session_id: str) -> None:

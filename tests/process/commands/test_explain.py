@@ -187,7 +187,9 @@ def test_beside_a_streaming_holder_both_fork(
     arrange(world)
     world.environment["NSED_BUSY_TIMEOUT"] = "0.2"  # it says nothing of its turns
     args = _agree(world, ["-p", "hi"])
-    assert ("--fork-session" in args) == (arrange is not nothing)
+    assert ("--resume" in args) == (arrange is not nothing)
+    assert U not in args
+    assert OTHER not in args
 
 
 @pytest.mark.usefixtures("one_shot_holder")
@@ -197,7 +199,7 @@ def test_beside_a_one_shot_holder_that_is_not_waited_for_both_fork(
 ) -> None:
     here(world)
     world.environment |= {"NSED_ON_BUSY": policy, "NSED_BUSY_TIMEOUT": timeout}
-    assert "--fork-session" in _agree(world, ["-p", "hi"])
+    assert "--resume" in _agree(world, ["-p", "hi"])
 
 
 @pytest.mark.usefixtures("one_shot_holder")
@@ -281,8 +283,7 @@ def _agree(world: World, args: list[str]) -> list[str]:
 
 def _without_new_ids(args: list[str]) -> list[str]:
     """The arguments, of which the id of a fork is another each time."""
-    known = (U, OTHER)
-    return ["a new id" if ID.fullmatch(arg) and arg not in known else arg for arg in args]
+    return [ID.sub(lambda it: it[0] if it[0] in (U, OTHER) else "a new id", arg) for arg in args]
 
 
 def _tree(directory: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -57,18 +57,6 @@ def test_a_turn_has_ended_with_its_answer(
     assert turns.has_ended(written(tmp_path / "t.jsonl", *entries)) is ended
 
 
-def test_the_last_answer_is_that_of_the_last_finished_turn(tmp_path: Path) -> None:
-    path = tmp_path / "t.jsonl"
-    under_way = [PROMPT, answer("tool_use", "c"), RESULT]
-    assert turns.last_answer(written(path, *under_way)) is None
-    finished = [PROMPT, answer("end_turn", "a"), PROMPT, answer("end_turn", "b")]
-    assert turns.last_answer(written(path, *finished, *under_way)) == "b"
-    out_of_order = [ANSWER_OF_P, {"uuid": "s", "parentUuid": "p"}, answer("end_turn", "o"), PROMPT]
-    under_way = [{**PROMPT, "uuid": "q", "parentUuid": "a"}]
-    assert turns.last_answer(written(path, *out_of_order, *under_way)) == "a"
-    assert turns.last_answer(str(tmp_path / "none")) is None
-
-
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setitem(posix.environ, b"CLAUDE_CONFIG_DIR", os.fsencode(tmp_path))

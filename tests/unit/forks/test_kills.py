@@ -10,7 +10,7 @@ import pytest
 from shim.base import files
 from shim.claude import lines
 from shim.forks import appending, catching_up
-from shim.forks.fork_marker import FORKED
+from shim.store.markers import FORKED
 from tests.support.transcripts import history
 
 if TYPE_CHECKING:

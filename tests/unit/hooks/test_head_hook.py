@@ -214,7 +214,7 @@ class TestInTheBackground:
         head_hook.follow(event("SessionStart", named, source=source))
 
         assert sessions.get("r", "a") == V
-        assert markers.parent_of(sessions.directory, V) == U
+        assert markers.left_for(sessions.directory, V) == U
 
     def test_its_start_moves_nothing_where_another_is_the_head_by_now(
         self, sessions: Store, job: Job
@@ -231,7 +231,7 @@ class TestInTheBackground:
         monkeypatch.delenv("CLAUDE_JOB_DIR")
         head_hook.follow(event("SessionEnd", U, reason="other"))
         assert sessions.get("r", "a") == V
-        assert markers.parent_of(sessions.directory, V) == U
+        assert markers.left_for(sessions.directory, V) == U
 
     @pytest.mark.parametrize(("named", "source"), [(V, "fork"), (U, "resume")])
     def test_a_worker_that_starts_after_its_terminal_has_ended_moves_nothing(

@@ -18,7 +18,7 @@ from shim.base import files, session_key
 from shim.base.messages import Failure
 from shim.claude import cleanup, spec_discovery, transcripts
 from shim.claude.transcripts import Transcript
-from shim.retention import housekeeping, pinning, pins, restoring
+from shim.retention import housekeeping, pinning, pins, restoring, sidecars
 from shim.store import history
 
 U = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
@@ -834,10 +834,8 @@ class TestSidecars:
         assert beside.exists()
 
     def test_a_fork_gets_copies_of_the_subagents(self, world: World, beside: Path) -> None:
-        pinning.copy_sidecars(str(world.path()), "fork")
-        project = transcripts.this_project()
-        assert project is not None
-        given = Path(project) / "fork"
+        given = world.path().with_name("fork")
+        sidecars.copy_subagents(str(world.path()), f"{given}.jsonl")
         assert self.files(given) == ["subagents/agent-1.jsonl"]
         assert not (given / "subagents" / "agent-1.jsonl").samefile(
             beside / "subagents" / "agent-1.jsonl"

@@ -12,6 +12,8 @@ import pytest
 
 from shim.base import times
 from shim.base.session_key import SessionKey
+from shim.forks import fork_marker
+from shim.forks.fork_marker import Marker
 from shim.retention import tidying
 from shim.store import markers, plugin_links
 
@@ -108,17 +110,27 @@ class TestALink:
     ],
     ids=["no head", "new", "a head without a word", "a head that is there", "another head"],
 )
-def test_a_note_of_a_fork_stays_while_its_parent_may_go_on(
+def test_a_note_of_what_was_left_stays_while_it_may_be_resumed(
     store: Path,
     days: float,
     mapping: dict[str, dict[str, dict[str, str]]],
     there: list[str],
     stays: bool,
 ) -> None:
-    markers.note_fork(str(store), V, U)
-    aged(store / "forks" / V, days)
+    markers.note_left(str(store), V, U)
+    aged(store / "left" / V, days)
     tidying.tidy(str(store), mapping, there)
-    assert markers.exists(str(store), markers.FORKS, V) == stays
+    assert markers.exists(str(store), markers.LEFT, V) == stays
+
+
+@pytest.mark.parametrize("there", [[V], []], ids=["there", "gone"])
+def test_a_marker_of_a_fork_stays_while_the_fork_is_there(store: Path, there: list[str]) -> None:
+    fork_marker.begin(str(store), Marker(V, U))
+    for path in ("forks/" + V, f"forked/{U}/{V}", "forked/" + U):
+        aged(store / path, 31)
+    tidying.tidy(str(store), {}, there)
+    assert (fork_marker.of_fork(str(store), V) is not None) == bool(there)
+    assert markers.has_forks(str(store), U) == bool(there)
 
 
 def test_a_note_of_an_unheard_claude_stays_while_that_lives(store: Path) -> None:
