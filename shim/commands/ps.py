@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,7 @@ from shim.cli import hosts, mapped
 from shim.cli.mapped import Survey
 from shim.cli.output import age, as_json, at_home, dim, doubtful, iso, name, show_json, size
 from shim.cli.tables import print_table, shortened, shortened_path
+from shim.forks import fork_marker
 from shim.locks import live_claudes
 from shim.store import store
 from shim.store.store import Store
@@ -116,10 +117,13 @@ def _running(sessions: Store) -> Iterator[Running]:
     # A fork's environment names its room, also while another claude has that.
     for pid, session_id in survey.conversations.items():
         key, process = live_claudes.key_of(pid), live_claudes.process(pid)
-        if pid not in listed and key and process and process.forked_from:
-            yield Running(
-                key.room, key.agent, session_id, live_claudes.Claude(pid, None, (), process)
-            )
+        if pid in listed or not key or not process:
+            continue
+        marker = fork_marker.of_fork(sessions.directory, session_id)
+        parent = marker.of if marker else process.forked_from
+        if parent:
+            fork = live_claudes.Claude(pid, None, (), replace(process, forked_from=parent))
+            yield Running(key.room, key.agent, session_id, fork)
 
 
 def _show(running: list[Running], fleet: Fleet, as_json: bool) -> None:

@@ -156,15 +156,14 @@ class Walk:
     # What can be done with one that goes on
 
     def _ways_of(self, claude: Claude) -> list[Callable[[str], None]]:
-        beside = [] if claude.room == _ALONE else [self.call]
         if claude.stream is not None:
-            return [*beside, self.turn, self.turn, self.clear, self.close, self.kill]
+            return [self.turn, self.turn, self.clear, self.close, self.kill]
         if claude.is_left:
-            return [*beside, self.come_back, self.come_back, self.quit, self.kill]
+            return [self.come_back, self.come_back, self.quit, self.kill]
         if not claude.words:
             return [self.turn]
         moves = [] if claude.room == _ALONE else [self.clear, self.resume, self.branch]
-        return [*beside, *moves, self.turn, self.turn, self.leave, self.leave_in_mid_turn,
+        return [*moves, self.turn, self.turn, self.leave, self.leave_in_mid_turn,
                 self.quit, self.kill]  # fmt: skip
 
     def turn(self, name: str) -> None:

@@ -22,6 +22,8 @@ import pytest
 
 from shim.base.messages import Failure
 from shim.commands.claude_shim import group
+from shim.forks import fork_marker
+from shim.forks.fork_marker import Marker
 from shim.locks import live_claudes
 from tests.support.claude_shim import ask
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
@@ -739,7 +741,8 @@ class TestRunning:
 
     def test_a_fork_is_listed_with_its_room(self, world: World) -> None:
         holder = self.started(world, "--input-format", "stream-json", NSED_ROOM_ID="r")
-        args = ("--resume", U, "--fork-session", "--session-id", V, "--input-format", "stream-json")
+        fork_marker.begin(str(world.store.parent), Marker(V, U))
+        args = ("--resume", V, "--input-format", "stream-json")
         fork = self.started(
             world, *args, NSED_ROOM_ID="r", NSED_AGENT_NAME="claude", NSED_SHIM_DISABLE="1"
         )
