@@ -111,7 +111,8 @@ def _ended(session_id: str, store: str, key: SessionKey, head: str) -> _Move | N
     """Where a person came to before a claude ends on a conversation."""
     if session_id != head:
         # A turn would have made it the head, and by now an earlier one.
-        return None if _is_known(store, key, session_id) else _Move(session_id)
+        is_known = _started_on() is None or _is_known(store, key, session_id)
+        return None if is_known else _Move(session_id)
     # A person who goes as soon as ← has left it to a job is faster than that job's worker.
     of_key = plugin_links.directory_of(store, key) + "/"
     for job in background_jobs.every():
@@ -140,7 +141,7 @@ def _is_known(store: str, key: SessionKey, session_id: str) -> bool:
     """
     earlier = [each.get("uuid") for each in history.earlier(store, key.room, key.agent)]
     is_fork = markers.exists(store, markers.FORKS, session_id)
-    return is_fork or session_id in earlier or session_id == (_started_on() or session_id)
+    return is_fork or session_id in earlier or session_id == _started_on()
 
 
 def _note_fork(store: "Store", move: _Move, head: str) -> None:
