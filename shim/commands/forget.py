@@ -71,7 +71,7 @@ def command(room: str, agent: str | None, yes: bool, as_json: bool) -> None:
     _unpin(sessions, forgotten)
     for claude in claudes:
         if claude.kind != live_claudes.ONE_SHOT:
-            warn(f"{claude}: its next turn brings its conversation back")
+            warn(f"{claude}: its further turns are not in this room")
 
 
 def _as_json(head: Head, directory: str) -> dict[str, object]:

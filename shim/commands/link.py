@@ -13,6 +13,7 @@ from shim.base.session_key import stored_key
 from shim.claude import summary
 from shim.cli import confirming, conversations, hosts, mapped, output, tables
 from shim.cli.names import AGENT, ROOM
+from shim.forks import belonging, fork_marker
 from shim.locks import live_claudes
 from shim.store import store
 from shim.store.store import Store
@@ -80,6 +81,7 @@ def command(
     claudes += fleet.live([(room, agent)])
     confirming.confirm_beside(claudes, "Link it all the same?", yes)
     sessions.record(room, agent, session_id)
+    _link_fork(sessions.directory, session_id, before)
     hosts.move_head(sessions.directory, room, agent, session_id)
     is_there = conversations.can_be_restored(before, sessions.directory)
     if as_json:
@@ -95,6 +97,13 @@ def command(
         click.echo("Before, it had no conversation to resume. To go back:")
         click.echo("  " + plain_text.command_line("forget", room, agent))
     _warn(mappings, this, session_id, claudes)
+
+
+def _link_fork(directory: str, session_id: str, before: str) -> None:
+    """Where a fork becomes the head, make the former head and its other forks forks of it."""
+    marker = fork_marker.of_fork(directory, session_id)
+    if marker is not None and marker.of == before:
+        belonging.make_head(directory, session_id)
 
 
 def _named(text: str, store: str, of_the_fleet: Collection[str]) -> tuple[str, str | None]:
@@ -124,7 +133,7 @@ def _warn(
                 warn(f"{stored_key(room, agent)} has this conversation, too")
     for claude in claudes:
         if claude.target == str(this) and claude.kind != live_claudes.ONE_SHOT:
-            warn(f"{claude}: its next turn brings its conversation back")
+            warn(f"{claude}: its further turns are not in this room")
 
 
 def _subject(this: session_key.SessionKey) -> str:

@@ -19,6 +19,7 @@ from shim.cli.output import (
     as_json,
     at_home,
     bold,
+    counted,
     dim,
     doubtful,
     iso,
@@ -28,6 +29,7 @@ from shim.cli.output import (
     size,
     span,
 )
+from shim.cli.room_forks import RoomFork, forks_of
 from shim.cli.tables import columns, shortened, width
 from shim.store import history, store
 
@@ -55,9 +57,9 @@ _PROMPT = 200
 def command(room: str | None, agent: str | None, as_json: bool) -> None:
     """Show a room's conversation: who has it, its first and last turns, and where it is stored.
 
-    Earlier conversations of the room follow; `link` returns to one of them. `read` shows all that
-    was said, and `search` finds what was said in any room. Without AGENT, it is
-    the room's only one, else `claude`, else all of them. An agent without a room has the room "".
+    Forks and earlier conversations of the room follow; `link` returns to one of them. `read` shows
+    all that was said, and `search` finds what was said in any room. Without AGENT, it is the room's
+    only one, else `claude`, else all of them. An agent without a room has the room "".
     Without ROOM, show the room and agent that a claude would have here.
 
     The last line is a command that resumes the conversation without the shim. Use it only while no
@@ -146,6 +148,10 @@ def _lines(mapping: Mapping, survey: Survey, fleet: Fleet, earlier: Earlier) -> 
         yield from _conversation(transcript, bool(claudes), now)
     if transcript is not None and survey.is_pinned(transcript[0]):
         yield _line("Kept", "claude's clean-up deleted it; the next call restores it")
+    label = "Forks"
+    for fork in forks_of(survey.directory, mapping.session_id):
+        yield _line(label, _fork(fork, now))
+        label = ""
     for number, (head, past) in enumerate(earlier):
         label = "Earlier" if not number else ""
         for line in _past(head, past, now):
@@ -215,6 +221,14 @@ def _past(head: dict[str, Any], transcript: Transcript | None, now: float) -> It
         yield from filter(None, (first, last if seen.last_prompt != seen.first_prompt else ""))
 
 
+def _fork(fork: RoomFork, now: float) -> str:
+    """A fork: its id, turns and time, and whether its turns are in the room's conversation."""
+    count = mapped.turns(fork.seen)
+    turns = f"{count} turn{'s' if count != '1' else ''}"
+    there = f"{counted(fork.lacking, 'turn')} to append" if fork.lacking else "all turns appended"
+    return f"{fork.session_id}, {turns}, written {age(now - fork.seen.written)}, {there}"
+
+
 def _said(text: str | None, when: str) -> str:
     if text is None:
         return ""
@@ -242,6 +256,15 @@ def _as_json(mapping: Mapping, survey: Survey, earlier: Earlier) -> dict[str, An
         "written": seen and iso(seen.written),
         "first_prompt": seen and seen.first_prompt,
         "last_prompt": seen and seen.last_prompt,
+        "forks": [
+            {
+                "session_id": fork.session_id,
+                "transcript": fork.path,
+                "turns": fork.seen.turns,
+                "lacking": fork.lacking,
+            }
+            for fork in forks_of(survey.directory, mapping.session_id)
+        ],
         "earlier": [_past_as_json(head, past) for head, past in earlier],
         "resume": transcript and _resume(mapping, survey, *transcript),
     }

@@ -353,7 +353,7 @@ class TestBesideLiveClaudes:
         assert (run.exit_code, run.warning) == (
             0,
             f"claude-shim: claude {pid} (interactive) is live on room 'r', agent 'claude':"
-            " its next turn brings its conversation back",
+            " its further turns are not in this room",
         )
         assert world.mappings["r"]["claude"] != U
 

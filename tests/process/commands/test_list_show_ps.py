@@ -22,12 +22,12 @@ import pytest
 
 from shim.base.messages import Failure
 from shim.commands.claude_shim import group
-from shim.forks import fork_marker
+from shim.forks import catching_up, fork_marker, writing
 from shim.forks.fork_marker import Marker
 from shim.locks import live_claudes
 from tests.support.claude_shim import ask
 from tests.support.recorder import PATIENCE, Run, World, read_line, wait_until
-from tests.support.transcripts import Writer
+from tests.support.transcripts import Writer, history
 
 CLAUDE_SHIM = Path(sys.executable).with_name("claude-shim")
 NOW = datetime(2026, 7, 30, 12, tzinfo=timezone.utc).timestamp()
@@ -223,6 +223,35 @@ class TestList:
         (each,) = home.json("list")
         assert (each["session_id"], each["transcript"]) == (session_id, None)
         assert lines(home.run("list", "--empty")[0])[1].endswith("no transcript\t-")
+
+    def test_a_fork_is_shown_with_the_turns_that_the_next_call_appends(self, home: Home) -> None:
+        home.map("refactor", "claude", U)
+        head = Writer(home.path / ".claude/projects/-app" / f"{U}.jsonl")
+        head.say("one")
+        fork = writing.write(str(home.store), str(head.path), V, "a bot")
+        assert fork is not None
+        Writer(Path(fork)).say("two")
+        (line,) = [it for it in lines(home.run("show", "refactor")[0]) if it.startswith("Forks")]
+        assert line.startswith(f"Forks       {V}, 2 turns, written ")
+        assert line.endswith("1 turn to append")
+        shown = {"session_id": V, "transcript": fork.replace(str(home.path), "HOME")}
+        assert home.json("show", "refactor")[0]["forks"] == [{**shown, "turns": 2, "lacking": 1}]
+        assert catching_up.catch_up(str(home.store), U)
+        assert any("all turns appended" in it for it in lines(home.run("show", "refactor")[0]))
+
+    def test_a_fork_that_is_linked_has_the_former_conversation_as_a_fork(self, home: Home) -> None:
+        home.map("refactor", "claude", U)
+        head = Writer(home.path / ".claude/projects/-app" / f"{U}.jsonl")
+        head.say("one")
+        fork = writing.write(str(home.store), str(head.path), V, "a bot")
+        assert fork is not None
+        Writer(Path(fork)).say("two")
+        head.say("three")
+        home.run("link", "refactor", "claude", V)
+        (shown,) = home.json("show", "refactor")
+        assert (shown["session_id"], [it["session_id"] for it in shown["forks"]]) == (V, [U])
+        catching_up.catch_up(str(home.store), V)
+        assert history(Path(fork)) == ["one", "two", "three"]
 
     def test_json_has_everything(self, home: Home) -> None:
         home.map("refactor", "claude", U, ago=3 * MINUTE)
@@ -446,6 +475,7 @@ class TestShow:
             "written": "2026-07-30T11:56:00Z",
             "first_prompt": "hello",
             "last_prompt": "go on",
+            "forks": [],
             "earlier": [
                 {
                     "session_id": V,
