@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Seconds within which the sync daemon says something more, while it is at work.
 _TIMEOUT = 10.0
-# Bytes of an account that are read.
+# Bytes of an event that are read.
 _LONGEST = 1 << 26
 
 
@@ -36,16 +36,16 @@ def main() -> "NoReturn":
         posix._exit(0)
 
 
-def tell_of_head(account: bytes, session_id: str, head: str, store: str, key: "SessionKey") -> None:
+def tell_of_head(data: bytes, session_id: str, head: str, store: str, key: "SessionKey") -> None:
     """Tell the sync daemon which conversation is the head after an event. Raises Failure."""
     if session_id == head:
-        _tell("link", account, store, key)
+        _tell("link", data, store, key)
     else:
         _ask(store, "head", key, session_id=head)
 
 
-def _tell(request: str, account: bytes, store: str, key: "SessionKey") -> "Message":
-    event = account.strip().replace(b"\n", b" ")
+def _tell(request: str, data: bytes, store: str, key: "SessionKey") -> "Message":
+    event = data.strip().replace(b"\n", b" ")
     return _ask(store, request, key, pid=_claude(), event=event)
 
 

@@ -1,7 +1,7 @@
 """The hook that moves the head as a person moves to another conversation.
 
 Claude Code runs it before and after each turn, at each end of a conversation and, on a terminal, at
-each start of one, with an account of it on stdin (help facts, "Hooks"). What it prints would enter
+each start of one, with the event on stdin (help facts, "Hooks"). What it prints would enter
 the conversation, so it prints nothing.
 """
 
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-# Bytes of an account that are read; a prompt may be long, but there is an end to it.
+# Bytes of an event that are read; a prompt may be long, but there is an end to it.
 _LONGEST = 1 << 26
 _STOP = b'"Stop"'
 _NO_TURNS = (b"SessionStart", b"SessionEnd")
@@ -35,34 +35,34 @@ def main() -> "NoReturn":
         posix._exit(0)
 
 
-def follow(account: bytes) -> None:
+def follow(data: bytes) -> None:
     """Map the room and agent to the conversation of the event, where a person moved to it.
 
     After a turn, note whether background tasks run on. Raises ValueError for what is no JSON,
     OSError and Failure where nothing can be recorded.
     """
-    session_id = _session_id(account)
+    session_id = _session_id(data)
     owner = hook_owner.owner()
     if owner is None or session_id is None:
         return
     store, key = Store(owner[0]), owner[1]
-    if _STOP in account and _parsed(account).get("hook_event_name") == "Stop":
-        markers.note_tasks(store.directory, session_id, _has_tasks(_parsed(account)))
+    if _STOP in data and _parsed(data).get("hook_event_name") == "Stop":
+        markers.note_tasks(store.directory, session_id, _has_tasks(_parsed(data)))
         return
     head = store.recall(key.room, key.agent)
     # Most events are of the head, and no more of them is needed. What begins or ends at a terminal
     # may be a conversation that is left to the background.
     at_terminal = hook_owner.plugin_root().endswith(_AT_TERMINALS)
-    may_leave_head = at_terminal and any(map(account.__contains__, _NO_TURNS))
+    may_leave_head = at_terminal and any(map(data.__contains__, _NO_TURNS))
     if head == session_id and not may_leave_head:
         return
     from shim.hooks import head_moves
 
-    moved = head_moves.follow(_parsed(account), store, key, head)
+    moved = head_moves.follow(_parsed(data), store, key, head)
     if moved is not None and environment.get("NSED_FLEET_URL"):
         from shim.hooks import flush_hook
 
-        flush_hook.tell_of_head(account, session_id, moved, *owner)
+        flush_hook.tell_of_head(data, session_id, moved, *owner)
 
 
 def _has_tasks(event: "dict[str, Any]") -> bool:
@@ -73,14 +73,14 @@ def _has_tasks(event: "dict[str, Any]") -> bool:
     )
 
 
-def _session_id(account: bytes) -> str | None:
-    """The session id of an account, or None where it names none that claude accepts."""
-    named = _parsed(account).get("session_id")
+def _session_id(data: bytes) -> str | None:
+    """The session id of an event, or None where it names none that claude accepts."""
+    named = _parsed(data).get("session_id")
     return named if isinstance(named, str) and is_session_id(named) else None
 
 
-def _parsed(account: bytes) -> "dict[str, Any]":
+def _parsed(data: bytes) -> "dict[str, Any]":
     import json
 
-    event = json.loads(account)
+    event = json.loads(data)
     return event if isinstance(event, dict) else {}

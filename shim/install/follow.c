@@ -1,9 +1,9 @@
 /*
- * The hook that Claude Code runs before and after each turn and at each end of a conversation, with an
- * account of it on stdin. Nearly always the head of the room and agent is this conversation already, and then
- * there is nothing to do: this program sees that in a tenth of the time that a Python takes to start.
+ * The hook that Claude Code runs before and after each turn and at each end of a conversation, with
+ * the event on stdin. Nearly always the head of the room and agent is this conversation already, and
+ * then there is nothing to do: this program sees that in a tenth of the time that a Python takes to start.
  * Whatever it does not see at a glance, it leaves to the hook in Python beside it, which becomes it
- * and has the same account on stdin (shim/hooks/head_hook.py has the rules).
+ * and has the same event on stdin (shim/hooks/head_hook.py has the rules).
  *
  * CLAUDE_PLUGIN_ROOT is the path of the plugin as claude was given it,
  *
@@ -37,8 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A longer account is left to Python, as are longer names. */
-#define LONGEST_ACCOUNT (1 << 20)
+/* A longer event is left to Python, as are longer names. */
+#define LONGEST_EVENT (1 << 20)
 #define LONGEST_NAME 2048
 /* So much a pipe holds on every system before a reader comes. */
 #define LEAST_PIPE 16384
@@ -53,12 +53,12 @@ struct text {
     size_t length;
 };
 
-static bool is_settled(struct text account, const char *plugin);
-static bool read_session_id(struct text account, char *session_id);
-static bool may_leave_head(struct text account, const char *plugin);
+static bool is_settled(struct text event, const char *plugin);
+static bool read_session_id(struct text event, char *session_id);
+static bool may_leave_head(struct text event, const char *plugin);
 static bool find_store(const char *plugin, char *of_key, char *store);
-static bool ends_turn(struct text account);
-static bool has_tasks(struct text account, const char *store, const char *session_id);
+static bool ends_turn(struct text event);
+static bool has_tasks(struct text event, const char *store, const char *session_id);
 static bool read_key(const char *of_key, char *room, const char **agent);
 static bool is_head(const char *store, const char *room, const char *agent, const char *session_id);
 static size_t read_all(int file, char *content, size_t size);
@@ -78,46 +78,46 @@ static const char *find(struct text, const char *wanted);
 static struct text behind(struct text, const char *at);
 static struct text whole(const char *string);
 static void touch(int file, off_t at);
-static void hand_over(struct text account);
+static void hand_over(struct text event);
 static void write_all(int file, struct text);
-static void note(struct text account, const char *plugin, int error);
-static bool begins_turn_or_moves(struct text account);
+static void note(struct text event, const char *plugin, int error);
+static bool begins_turn_or_moves(struct text event);
 static void link_anew(const char *target, const char *path);
 
 int main(int argc, char **argv) {
-    static char account[LONGEST_ACCOUNT], script[PATH_MAX];
+    static char event[LONGEST_EVENT], script[PATH_MAX];
     const char *plugin = getenv("CLAUDE_PLUGIN_ROOT");
     size_t length = 0;
     ssize_t got;
 
-    while (length < sizeof account &&
-           (got = read(STDIN_FILENO, account + length, sizeof account - length)) > 0)
+    while (length < sizeof event &&
+           (got = read(STDIN_FILENO, event + length, sizeof event - length)) > 0)
         length += (size_t)got;
     if (argc > 1) {
-        note((struct text){account, length}, plugin, ENOENT);
+        note((struct text){event, length}, plugin, ENOENT);
         return EXIT_SUCCESS;
     }
-    if (plugin && length < sizeof account && is_settled((struct text){account, length}, plugin))
+    if (plugin && length < sizeof event && is_settled((struct text){event, length}, plugin))
         return EXIT_SUCCESS;
     if (argc > 0 && (size_t)snprintf(script, sizeof script, "%s.py", argv[0]) < sizeof script) {
-        hand_over((struct text){account, length});
+        hand_over((struct text){event, length});
         execv(script, (char *[]){script, NULL});
-        note((struct text){account, length}, plugin, errno);
+        note((struct text){event, length}, plugin, errno);
     }
     return EXIT_SUCCESS;
 }
 
-/* Whether the head is the conversation of the account, and stays it; it counts as used now. */
-static bool is_settled(struct text account, const char *plugin) {
+/* Whether the head is the conversation of the event, and stays it; it counts as used now. */
+static bool is_settled(struct text event, const char *plugin) {
     static char room[LONGEST_NAME], of_key[PATH_MAX], store[PATH_MAX];
     char session_id[SESSION_ID_LENGTH + 1];
     const char *agent;
 
-    if (!read_session_id(account, session_id) || may_leave_head(account, plugin) ||
+    if (!read_session_id(event, session_id) || may_leave_head(event, plugin) ||
         !find_store(plugin, of_key, store) || !read_key(of_key, room, &agent))
         return false;
-    if (ends_turn(account))
-        return !has_tasks(account, store, session_id);
+    if (ends_turn(event))
+        return !has_tasks(event, store, session_id);
     return is_head(store, room, agent, session_id);
 }
 
@@ -142,38 +142,38 @@ static bool find_store(const char *plugin, char *of_key, char *store) {
     return true;
 }
 
-/* The session id of an account that starts with it, as claude's do, and names no other. */
-static bool read_session_id(struct text account, char *session_id) {
+/* The session id of an event that starts with it, as claude's do, and names no other. */
+static bool read_session_id(struct text event, char *session_id) {
     static const char opening[] = "{" SESSION_ID ":\"";
     size_t start = strlen(opening), end = start + SESSION_ID_LENGTH;
 
-    if (account.length <= end || memcmp(account.start, opening, start) != 0 ||
-        account.start[end] != '"' || find(behind(account, account.start + end), SESSION_ID) ||
-        find(account, "\\u")) /* a key can be spelled with escapes */
+    if (event.length <= end || memcmp(event.start, opening, start) != 0 ||
+        event.start[end] != '"' || find(behind(event, event.start + end), SESSION_ID) ||
+        find(event, "\\u")) /* a key can be spelled with escapes */
         return false;
-    memcpy(session_id, account.start + start, SESSION_ID_LENGTH);
+    memcpy(session_id, event.start + start, SESSION_ID_LENGTH);
     session_id[SESSION_ID_LENGTH] = '\0';
     return strspn(session_id, "0123456789abcdef-") == SESSION_ID_LENGTH;
 }
 
 /* What begins or ends at a terminal may be a conversation that is left to the background. */
-static bool may_leave_head(struct text account, const char *plugin) {
+static bool may_leave_head(struct text event, const char *plugin) {
     static const char at_terminals[] = "interactive";
     size_t length = strlen(plugin), ending = strlen(at_terminals);
 
     return length >= ending && strcmp(plugin + length - ending, at_terminals) == 0 &&
-           (find(account, "SessionStart") || find(account, "SessionEnd"));
+           (find(event, "SessionStart") || find(event, "SessionEnd"));
 }
 
-static bool ends_turn(struct text account) {
-    return find(account, "\"hook_event_name\":\"Stop\"") != NULL;
+static bool ends_turn(struct text event) {
+    return find(event, "\"hook_event_name\":\"Stop\"") != NULL;
 }
 
 /* Whether background tasks run on after a turn, or did after the one before it. */
-static bool has_tasks(struct text account, const char *store, const char *session_id) {
+static bool has_tasks(struct text event, const char *store, const char *session_id) {
     static char noted[PATH_MAX];
 
-    return find(account, "\"status\":\"running\"") ||
+    return find(event, "\"status\":\"running\"") ||
            (size_t)snprintf(noted, sizeof noted, "%s/tasks/%s", store, session_id) >=
                sizeof noted ||
            access(noted, F_OK) == 0;
@@ -378,10 +378,10 @@ static void touch(int file, off_t at) {
     }
 }
 
-/* Has Python read the account on its stdin, from the start: through a pipe, which needs no space on
- * any disk. A child writes, as the account may be longer than a pipe holds. It keeps nothing open
+/* Has Python read the event on its stdin, from the start: through a pipe, which needs no space on
+ * any disk. A child writes, as the event may be longer than a pipe holds. It keeps nothing open
  * that claude waits for, and ends with Python at the latest. */
-static void hand_over(struct text account) {
+static void hand_over(struct text event) {
     static char more[1 << 16];
     int ends[2];
     ssize_t got;
@@ -394,13 +394,13 @@ static void hand_over(struct text account) {
         close(STDOUT_FILENO);
         close(STDERR_FILENO);
         close(ends[0]);
-        write_all(ends[1], account);
+        write_all(ends[1], event);
         while ((got = read(STDIN_FILENO, more, sizeof more)) > 0)
             write_all(ends[1], (struct text){more, (size_t)got});
         _exit(EXIT_SUCCESS);
     }
-    if (child == -1 && account.length <= LEAST_PIPE)
-        write_all(ends[1], account);
+    if (child == -1 && event.length <= LEAST_PIPE)
+        write_all(ends[1], event);
     close(ends[1]);
     dup2(ends[0], STDIN_FILENO);
     close(ends[0]);
@@ -415,11 +415,11 @@ static void write_all(int file, struct text text) {
 
 /* Notes the conversation that a room and agent moved to, for the next call. A symbolic link needs
  * no space on a full disk; the directory of the key is named by the digest that notes have, too. */
-static void note(struct text account, const char *plugin, int error) {
+static void note(struct text event, const char *plugin, int error) {
     static char of_key[PATH_MAX], store[PATH_MAX], path[2 * PATH_MAX];
     char session_id[SESSION_ID_LENGTH + 1], target[2 * SESSION_ID_LENGTH];
 
-    if (!plugin || !read_session_id(account, session_id) || !begins_turn_or_moves(account) ||
+    if (!plugin || !read_session_id(event, session_id) || !begins_turn_or_moves(event) ||
         !find_store(plugin, of_key, store))
         return;
     /* A fork is not where the room went. */
@@ -433,11 +433,11 @@ static void note(struct text account, const char *plugin, int error) {
     link_anew("unrecorded", path);
 }
 
-/* Whether the conversation of an account is the one that claude is on from now on. */
-static bool begins_turn_or_moves(struct text account) {
-    return find(account, "\"hook_event_name\":\"UserPromptSubmit\"") ||
-           (find(account, "\"hook_event_name\":\"SessionStart\"") &&
-            (find(account, "\"source\":\"clear\"") || find(account, "\"source\":\"resume\"")));
+/* Whether the conversation of an event is the one that claude is on from now on. */
+static bool begins_turn_or_moves(struct text event) {
+    return find(event, "\"hook_event_name\":\"UserPromptSubmit\"") ||
+           (find(event, "\"hook_event_name\":\"SessionStart\"") &&
+            (find(event, "\"source\":\"clear\"") || find(event, "\"source\":\"resume\"")));
 }
 
 static void link_anew(const char *target, const char *path) {

@@ -1,4 +1,4 @@
-"""The hook in C: what it sees at a glance, and what it leaves to Python with the account whole."""
+"""The hook in C: what it sees at a glance, and what it leaves to Python with the event whole."""
 
 from __future__ import annotations
 

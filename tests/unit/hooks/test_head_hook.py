@@ -80,7 +80,7 @@ def event(name: str, session_id: object, **more: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("account", "head"),
+    ("data", "head"),
     [
         (event("UserPromptSubmit", V), V),
         (event("UserPromptSubmit", U), U),
@@ -103,16 +103,16 @@ def event(name: str, session_id: object, **more: str) -> bytes:
     ],
 )
 def test_the_head_follows_turns_and_what_was_left_without_one(
-    sessions: Store, account: bytes, head: str
+    sessions: Store, data: bytes, head: str
 ) -> None:
-    head_hook.follow(account)
+    head_hook.follow(data)
     assert sessions.get("r", "a") == head
 
 
-@pytest.mark.parametrize("account", [b"", b"{", b"\xff", event("UserPromptSubmit", V)[:-1]])
-def test_what_is_no_json_moves_nothing(sessions: Store, account: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", event("UserPromptSubmit", V)[:-1]])
+def test_what_is_no_json_moves_nothing(sessions: Store, data: bytes) -> None:
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
-        head_hook.follow(account)
+        head_hook.follow(data)
     assert sessions.get("r", "a") == U
 
 
@@ -186,7 +186,7 @@ class TestInTheBackground:
         ids=["a task", "a copy", "a spare"],
     )
     @pytest.mark.parametrize(
-        "account",
+        "data",
         [
             event("UserPromptSubmit", V),
             event("SessionStart", V, source="fork"),
@@ -194,10 +194,10 @@ class TestInTheBackground:
         ],
     )
     def test_what_is_no_continuation_moves_nothing(
-        self, sessions: Store, job: Job, state: dict[str, object], account: bytes
+        self, sessions: Store, job: Job, state: dict[str, object], data: bytes
     ) -> None:
         job(**state)
-        head_hook.follow(account)
+        head_hook.follow(data)
         assert sessions.get("r", "a") == U
 
     @pytest.mark.parametrize("named", [V, U], ids=["2.1.330", "2.1.197"])
