@@ -7,7 +7,8 @@ import re
 from shim.base.plain_text import printable
 from shim.claude import summary
 
-_MARK = re.compile(r" ?\(copy [0-9a-f]{4}\)$")
+# What version 0.2.0 called a copy may stand in a title for years.
+_MARK = re.compile(r" ?\((?:copy|fork) [0-9a-f]{4}\)$")
 # Characters of the topic: at 40 columns claude cuts a name of more than 36 in all.
 _LONGEST = 22
 # And of the id, of which `link` takes as many.
@@ -15,7 +16,7 @@ _PREFIX = 4
 
 
 def title(transcript: str, session_id: str) -> str:
-    """The topic of a transcript's conversation, and which copy of it this is.
+    """The topic of a transcript's conversation, and which fork of it this is.
 
     Claude (2.1.331) renames the second of two live sessions of one name, and prints that it does.
     """
@@ -25,4 +26,4 @@ def title(transcript: str, session_id: str) -> str:
         about = ""
     words = _MARK.sub("", printable(" ".join(about.split())))
     cut = words if len(words) <= _LONGEST else f"{words[:_LONGEST].rstrip()}…"
-    return f"{cut} (copy {session_id[:_PREFIX]})".lstrip()
+    return f"{cut} (fork {session_id[:_PREFIX]})".lstrip()

@@ -1,4 +1,4 @@
-"""By which name a person tells a copy of a conversation from the conversation."""
+"""By which name a person tells a fork from its conversation."""
 
 import json
 from pathlib import Path
@@ -13,19 +13,19 @@ FORK = "6f2a0d3e-58b1-4c53-9d1c-2b8a3f0e7c11"
 @pytest.mark.parametrize(
     ("said", "name"),
     [
-        ("Split the parser", "Split the parser (copy 6f2a)"),
-        ("Split the parser (copy e02e)", "Split the parser (copy 6f2a)"),
-        ("Split\nthe \x1b[1mlot", "Split the \\x1b[1mlot (copy 6f2a)"),
-        ("Split the parser into one module a token", "Split the parser into… (copy 6f2a)"),
+        ("Split the parser", "Split the parser (fork 6f2a)"),
+        ("Split the parser (copy e02e)", "Split the parser (fork 6f2a)"),
+        ("Split\nthe \x1b[1mlot", "Split the \\x1b[1mlot (fork 6f2a)"),
+        ("Split the parser into one module a token", "Split the parser into… (fork 6f2a)"),
     ],
-    ids=["what it is about", "a copy of a copy", "what does not show", "cut"],
+    ids=["what it is about", "a fork of a fork", "what does not show", "cut"],
 )
-def test_a_copy_has_the_name_of_what_it_is_a_copy_of(tmp_path: Path, said: str, name: str) -> None:
+def test_a_fork_has_the_name_of_its_parent(tmp_path: Path, said: str, name: str) -> None:
     transcript = tmp_path / "t.jsonl"
     message = {"role": "user", "content": said}
     transcript.write_text(json.dumps({"type": "user", "message": message}) + "\n")
     assert fork_title.title(str(transcript), FORK) == name
 
 
-def test_a_copy_of_what_says_nothing_is_a_copy_all_the_same(tmp_path: Path) -> None:
-    assert fork_title.title(str(tmp_path / "gone.jsonl"), FORK) == "(copy 6f2a)"
+def test_a_fork_of_what_says_nothing_is_named_a_fork(tmp_path: Path) -> None:
+    assert fork_title.title(str(tmp_path / "gone.jsonl"), FORK) == "(fork 6f2a)"

@@ -50,8 +50,8 @@ def test_the_flags_start_or_resume(transcript: Transcript | None, flags: list[st
 
 def test_a_fork_has_a_title_before_a_person() -> None:
     fork = call(ELSEWHERE)
-    fork.title = "words (copy 6f2a)"
-    assert plan.flags(fork) == ["--resume", PATH, "--name=words (copy 6f2a)"]
+    fork.title = "words (fork 6f2a)"
+    assert plan.flags(fork) == ["--resume", PATH, "--name=words (fork 6f2a)"]
 
 
 def test_what_is_resumed_has_the_system_prompt_of_this_call_and_what_begins_needs_no_word() -> None:
