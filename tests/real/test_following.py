@@ -124,7 +124,7 @@ def test_a_copy_on_a_terminal_says_above_its_prompt_that_it_is_one(world: World)
     wait_for_transcript(world, "heard: one")
 
     terminal = world.terminal(room="r")
-    terminal.wait_for("one (copy")
+    terminal.wait_for("one (fork")
     terminal.say("two")
     terminal.wait_for("heard: two | before: one")
     assert terminal.exit() == 0
