@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -24,11 +25,13 @@ class ClaudeWatch:
         """Watch a process; returns whether it is alive."""
         if pid in self._descriptors or pid in self._polled:
             return True
+        if sys.platform != "linux":
+            return self._start_polling(pid)
         try:
             descriptor = os.pidfd_open(pid)
         except (ProcessLookupError, ValueError, OverflowError):
             return False
-        except (AttributeError, OSError):  # another system, or Linux before 5.3
+        except (AttributeError, OSError):  # Linux before 5.3, or a Python built there
             return self._start_polling(pid)
         self._descriptors[pid] = descriptor
         asyncio.get_running_loop().add_reader(descriptor, self._end, pid)

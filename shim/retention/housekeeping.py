@@ -43,8 +43,9 @@ def main() -> None:
     """Run in the store and projects that the command line names, unless another process does."""
     store, projects = sys.argv[1:]
     os.umask(0o077)
-    with contextlib.suppress(AttributeError, OSError, psutil.Error):
-        psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, 7)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, psutil.Error):
+            psutil.Process().ionice(psutil.IOPRIO_CLASS_BE, 7)
     with (
         contextlib.suppress(filelock.Timeout),
         filelock.FileLock(f"{store}/{daily.STAMP}.lock", timeout=0, mode=0o600),
