@@ -736,14 +736,19 @@ class TestChanging:
         assert list(read(sessions)["r"]) == ["b"]
         assert len(aside(sessions)) == 1
 
-    def test_of_many_heads_the_last_used_twenty_of_each_key_are_kept(self, sessions: Store) -> None:
+    def test_of_many_heads_that_are_gone_housekeeping_keeps_the_last_used_twenty_of_each_key(
+        self, sessions: Store
+    ) -> None:
         sessions.record("r", "a", UUIDS[0])
+        sessions.record("s", "a", UUIDS[1])
         heads = [("r", "a", entry(UUIDS[n], days_ago=n)) for n in range(30)]
         sessions.change(lambda _: [*heads[:10], ("s", "a", entry(UUIDS[50])), *heads[10:]])
+        assert len(history.earlier(sessions.directory, "r", "a")) == 30
+        history.forget(sessions.directory, sessions.mappings(), there={UUIDS[29]})
         noted = history.earlier(sessions.directory, "r", "a")
-        assert [line["uuid"] for line in noted] == UUIDS[19::-1]
+        assert [line["uuid"] for line in noted] == [UUIDS[29], *UUIDS[19::-1]]
         assert len(history.earlier(sessions.directory, "s", "a")) == 1
-        assert len(history.everything(sessions.directory)) == 21
+        assert len(history.everything(sessions.directory)) == 22
 
     def test_lines_of_the_history_that_are_no_heads_are_passed_over(self, sessions: Store) -> None:
         sessions.record("r", "a", UUIDS[0])
