@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ENDING: "Final" = ".jsonl"
 """Of a transcript's name, behind the session id."""
+TOOL_RESULTS: "Final" = "tool-results"
+"""The folder among a transcript's sidecars that has long results of tools."""
 
 # A transcript without either is one that claude refuses to resume and to start (help facts,
 # "Which conversation").

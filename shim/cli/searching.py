@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shim.base import times
-from shim.claude import said
+from shim.claude import lines, said, transcripts
+from shim.claude.said import Said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from shim.claude.lines import Line
-    from shim.claude.said import Said
     from shim.claude.text_search import Query, Span
     from shim.cli.room_transcripts import RoomConversation, RoomFile
 
@@ -129,6 +131,9 @@ def search(
                         found.add(known_by, hit)
                 except OSError as problem:
                     unread.append(f"{file.path} ({problem.strerror or problem})")
+            if scope.with_tools:
+                for path, hit in _in_long_results(file, query, scope):
+                    found.add(path, hit)
             advance(file.size)
     return unread
 
@@ -162,6 +167,22 @@ def _in_file(
                 return
             if scope.has(at):
                 yield from _in_line(file, line, at, query, scope.with_tools)
+
+
+def _in_long_results(file: RoomFile, query: Query, scope: Scope) -> Iterator[tuple[str, Hit]]:
+    """The matches in results that claude keeps beside the transcript, since they are long.
+
+    Those that cannot be read are passed over: the transcript has their beginning.
+    """
+    folder = f"{transcripts.sidecars_of(file.path)}/{transcripts.TOOL_RESULTS}"
+    with contextlib.suppress(OSError), os.scandir(folder) as results:
+        for each in results:
+            with contextlib.suppress(OSError), lines.open_regular(each.path) as opened:
+                at = os.fstat(opened.fileno()).st_mtime
+                text = opened.read().decode(errors="replace") if scope.has(at) else ""
+                if text and (spans := query.spans(text)):
+                    result = Said(said.RESULT, text)
+                    yield each.path, Hit(file.conversation, each.path, at, result, spans, None)
 
 
 def _in_line(

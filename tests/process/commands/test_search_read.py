@@ -127,6 +127,20 @@ class TestSearch:
         found = [(hit["who"], hit["text"]) for hit in hits(world, "heronry", "--tools")]
         assert found == [("result", "built the heronry"), ("tool", "Bash\nmake heronry")]
 
+    def test_long_results_that_claude_keeps_in_files_are_searched_too(
+        self, world: World, room: Writer
+    ) -> None:
+        file = room.path.with_suffix("") / "tool-results" / "toolu_1.txt"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 1_000_000 + b"\nthe marabou \xff stork\n")
+        assert texts(world, "marabou") == []
+        (hit,) = hits(world, "marabou", "--tools")
+        assert (hit["who"], hit["transcript"], hit["uuid"]) == ("result", str(file), None)
+        assert hit["lines"] == ["the marabou \ufffd stork"]
+        shown = ask(world, "search", "marabou", "--tools").stdout
+        assert b"result" in shown
+        assert len(shown) < 1000
+
     def test_earlier_conversations_are_searched(self, world: World, room: Writer) -> None:
         conversation(world, V, ("An earlier egret", "OK"))
         line = {"room": "refactor", "agent": "claude", **entry(V)}
