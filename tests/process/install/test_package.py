@@ -1,5 +1,6 @@
 """The package as users get it: built from the sources alone, and used where there are none."""
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -32,19 +33,37 @@ class Package:
         python(copy, "build", "--no-isolation", "--outdir", str(root / "dist"))
         (self.sdist,) = (root / "dist").glob("*.tar.gz")
         (self.wheel,) = (root / "dist").glob("*.whl")
-        self.programs = root / "environment" / "bin"
-        python(root, "venv", "--without-pip", str(self.programs.parent))
-        (libraries,) = self.programs.parent.glob("lib/python*/site-packages")
-        for library in ("click", "filelock", "psutil"):  # so that pip needs no network
-            copy_library(library, libraries)
-        target = str(self.programs / "python")
-        python(root, "pip", "--python", target, "install", "--no-index", str(self.wheel))
+        self.programs = installed(self.wheel, root / "environment")
 
 
-def run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+def installed(wheel: Path, environment: Path) -> Path:
+    """The programs of a new environment that has the wheel, made without network and compiler."""
+    python(CHECKOUT, "venv", "--without-pip", str(environment))
+    (libraries,) = environment.glob("lib/python*/site-packages")
+    for library in ("click", "filelock", "psutil"):
+        copy_library(library, libraries)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python")]
+    run(*pip, "install", "--no-index", str(wheel), cwd=CHECKOUT, env={"PATH": "/nowhere"})
+    return environment / "bin"
+
+
+def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done
     return done.stdout
+
+
+def build_wheels(out: Path, *platforms: str) -> dict[str, bytes]:
+    run(str(CHECKOUT / "scripts/wheels"), "--out", str(out), *platforms, cwd=CHECKOUT)
+    return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def own_platform() -> str:
+    """What `scripts/wheels` calls the platform of this machine."""
+    machine = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if sys.platform == "darwin":
+        return f"{machine}-macos"
+    return f"{machine}-linux-{'gnu' if platform.libc_ver()[0] else 'musl'}"
 
 
 def python(cwd: Path, module: str, *args: str) -> str:
@@ -99,12 +118,27 @@ def wheel_name() -> str:
     return f"claude_shim-{metadata.version('claude-shim')}"
 
 
-def test_it_works_where_there_is_no_checkout(package: Package, world: World) -> None:
-    world.path(package.programs, world.claude.path.parent, "/usr/bin", "/bin")
+def test_scripts_wheels_makes_the_same_bytes_each_time(tmp_path: Path, long: bool) -> None:
+    platforms = [] if long else [own_platform()]
+    wheels = build_wheels(tmp_path / "once", *platforms)
+    assert len(wheels) == (7 if long else 2)
+    assert build_wheels(tmp_path / "twice", *platforms) == wheels
+
+
+@pytest.mark.parametrize("is_for_others", [False, True], ids=["pip's wheel", "scripts/wheels"])
+def test_it_works_where_there_is_no_checkout(
+    package: Package, world: World, tmp_path: Path, is_for_others: bool
+) -> None:
+    programs = package.programs
+    if is_for_others:
+        build_wheels(tmp_path / "dist", own_platform())
+        (wheel,) = (tmp_path / "dist").glob("*.whl")
+        programs = installed(wheel, tmp_path / "environment")
+    world.path(programs, world.claude.path.parent, "/usr/bin", "/bin")
     world.environment["SHELL"] = "/bin/bash"
 
     def claude_shim(*args: str) -> str:
-        done = world.run(*args, program=package.programs / "claude-shim")
+        done = world.run(*args, program=programs / "claude-shim")
         assert done.exit_code == 0, done.lines
         return done.stdout.decode()
 
