@@ -23,8 +23,8 @@ class Refused(NamedTuple):
 
     def __str__(self) -> str:
         error = printable(self.error)
-        told = error if len(error) <= _LONGEST else f"{error[:_LONGEST]}…"
-        return f"the API refuses the conversation of {self.key}: {told}"
+        cut = error if len(error) <= _LONGEST else f"{error[:_LONGEST]}…"
+        return f"the API refuses the conversation of {self.key}: {cut}"
 
     @property
     def key(self) -> str:

@@ -127,8 +127,10 @@ def _note(entry: Entry, what: str) -> str:
         return _TASK + (f": {task[1].strip()}" if task else "")
     if entry.get("subtype") == _BOUNDARY:
         return _COMPACTED
-    told = len(notice.ids(entry))
-    return f"told of {told} turn{'s' * (told > 1)} that others had in this room" if told else ""
+    count = len(notice.ids(entry))
+    if not count:
+        return ""
+    return f"notified of {count} turn{'s' * (count > 1)} that others had in this room"
 
 
 def _shown(value: object) -> str:

@@ -107,11 +107,6 @@ class Roster:
             raise Unavailable(self.backend.why)
         return self.backend
 
-    @property
-    def is_backend_here(self) -> bool:
-        """Whether the servers can be used now."""
-        return self.backend is not None and self.backend.is_here
-
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside everything else."""
         task = asyncio.ensure_future(work)

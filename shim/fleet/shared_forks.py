@@ -52,7 +52,7 @@ async def fetch(store: str, its: FleetConversation, asking: FleetConversation, f
 
 
 async def fetch_head(its: FleetConversation, fork: FleetConversation) -> None:
-    """Fetch the head of a fork, for the claude on the fork to be told of its turns.
+    """Fetch the head of a fork, so that the claude on the fork is notified of its turns.
 
     The caller holds the `lock` of the head.
     """

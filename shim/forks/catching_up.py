@@ -113,7 +113,7 @@ def _news(
 
 
 def _were_told(family: Family, fork: Member) -> bool:
-    """Whether one of the two was told of turns, so that its notices have to be read again."""
+    """Whether one of the two was notified of turns, so that its notices have to be read again."""
     marker = fork.marker
     return marker is not None and (
         _has_notice(family.head.path, marker.head_known.size)
